@@ -1,0 +1,54 @@
+#pragma once
+// What a model file says about its tokenizer: the plain data that travels from a worker's loader to
+// the routers, and all that a Tokenizer, Detokenizer or ChatTemplate is built from.
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/types.h"
+
+namespace skv::text {
+
+// ggml's token types, as GGUF stores them.
+enum TokenType : int32_t {
+  kTokenNormal = 1,
+  kTokenUnknown = 2,
+  kTokenControl = 3,
+  kTokenUserDefined = 4,
+  kTokenUnused = 5,
+  kTokenByte = 6,
+};
+
+// Everything as it stands in the file, nothing decoded. Ids are -1 where the file has none.
+struct TokenizerSpec {
+  std::string model;                 // "gpt2": byte-level BPE, the only kind here
+  std::string pre;                   // pre-tokeniser: "smollm", "llama-bpe", "gpt-2", "default"
+  std::vector<std::string> tokens;   // by id; normal tokens in GPT-2's byte-to-character mapping
+  std::vector<int32_t> token_types;  // TokenType by id; empty means all normal
+  std::vector<std::string> merges;   // "left right", best first
+  TokenId bos_id = -1;
+  TokenId eos_id = -1;
+  TokenId eot_id = -1;
+  TokenId unk_id = -1;
+  TokenId pad_id = -1;
+  bool add_bos = false;
+  bool add_space_prefix = false;     // a SentencePiece option; must be false for "gpt2"
+  std::string chat_template;         // Jinja source; empty where the file has none
+};
+
+// Caps against hostile files; real vocabularies stay far below.
+inline constexpr size_t kMaxVocabSize = 1 << 20;
+inline constexpr size_t kMaxTokenPieceBytes = 4096;
+inline constexpr size_t kMaxMerges = 1 << 21;
+inline constexpr size_t kMaxChatTemplateBytes = 1 << 20;
+
+// InvalidArgument, naming the first wrong entry: an empty or too large vocabulary, lists of unequal
+// length, a piece that is empty, too long, not UTF-8 or a duplicate, an id or type out of range, a
+// merge that is not two known tokens whose concatenation is known too. Unimplemented: an unknown
+// `model` or `pre`.
+absl::Status Validate(const TokenizerSpec& spec);
+
+}  // namespace skv::text
