@@ -1,0 +1,99 @@
+#pragma once
+// Draws a token from logits. Order of operations (vLLM's): log-probabilities are taken from the raw
+// logits; then logit_bias, penalties (repetition, frequency, presence), and at temperature 0 the
+// largest logit; else temperature, min_p, top_k, top_p, and one draw. What each filter drops does
+// not count in the next. Among equal logits the smaller id is the larger.
+//
+// The draw is a function of (logits, params, tokens so far, position) alone: the generator is
+// Philox 4x32-10 keyed by the seed, its counter the position. Sums run in a fixed order in fixed
+// lanes, so the token does not depend on machine, thread or batch.
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/types.h"
+#include "worker/engine/sampling_params.h"
+
+namespace skv::engine {
+
+// The tokens that penalties look at, counted as they come.
+class TokenCounts {
+ public:
+  struct Count {
+    bool in_prompt = false;
+    int in_output = 0;
+  };
+
+  void AddPrompt(absl::Span<const TokenId> tokens);
+  void AddOutput(TokenId token);
+  const absl::flat_hash_map<TokenId, Count>& counts() const { return counts_; }
+
+ private:
+  absl::flat_hash_map<TokenId, Count> counts_;
+};
+
+// What one sequence brings to its draws. Counts nothing unless its parameters have penalties.
+class SamplingState {
+ public:
+  // REQUIRES: params.Validate(vocab_size).ok().
+  SamplingState(SamplingParams params, absl::Span<const TokenId> prompt_ids);
+
+  // Each generated token in turn: drawn, resumed, whatever its origin; once each.
+  void AddOutput(TokenId token);
+
+  const SamplingParams& params() const { return params_; }
+  const TokenCounts& token_counts() const { return token_counts_; }
+
+ private:
+  const SamplingParams params_;
+  TokenCounts token_counts_;
+};
+
+struct TokenLogprob {
+  TokenId token = 0;
+  float logprob = 0.0f;  // natural logarithm of the softmax of the raw logits
+};
+
+struct SampledToken {
+  TokenId token = 0;
+  // Largest less second largest logit after bias and penalties, before temperature; infinite when
+  // only one is finite.
+  float margin = 0.0f;
+  std::optional<float> logprob;   // with params.logprobs
+  std::vector<TokenLogprob> top;  // params.top_logprobs of them, most likely first
+};
+
+// Owns scratch memory of a few vocabularies. Not thread-safe: one for each thread that draws.
+class Sampler {
+ public:
+  explicit Sampler(int vocab_size);
+
+  // `logits` holds [vocab_size]; `position` is that of the token to be drawn. Does not touch
+  // `state`. InvalidArgument: another length. Internal: a logit is NaN or +infinity, or all are
+  // -infinity (a bug of the forward pass); -infinity otherwise means never.
+  absl::StatusOr<SampledToken> Sample(absl::Span<const float> logits, const SamplingState& state,
+                                      int64_t position);
+
+ private:
+  struct Candidate {
+    TokenId token;
+    float logit;
+    double weight;  // exp((logit - largest) / temperature)
+  };
+
+  absl::Span<const float> ApplyBiasAndPenalties(absl::Span<const float> logits,
+                                                const SamplingState& state);
+  TokenId Draw(absl::Span<const float> logits, float largest, const SamplingState& state,
+               int64_t position);
+
+  const int vocab_size_;
+  std::vector<float> adjusted_;
+  std::vector<float> weights_;
+  std::vector<Candidate> candidates_;
+};
+
+}  // namespace skv::engine
