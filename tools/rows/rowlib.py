@@ -1,0 +1,96 @@
+"""What the rows of tools/rows share: paths, progress, statistics, virtual environments."""
+import json
+import os
+import pathlib
+import random
+import statistics
+import subprocess
+import sys
+
+ROOT = pathlib.Path(os.environ.get("SKV_ROOT") or pathlib.Path(__file__).resolve().parents[2])
+BIN = pathlib.Path(os.environ.get("SKV_BIN") or ROOT / "build/release/bin")
+QUICK = os.environ.get("QUICK", "") not in ("", "0")
+
+
+def model_path():
+    """The default model: $SKV_MODEL, or where `skv model fetch` puts it."""
+    path = pathlib.Path(os.environ.get("SKV_MODEL")
+                        or ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf")
+    if not path.exists():
+        fail(f"model {path} is missing; run 'skv model fetch' or set SKV_MODEL")
+    return path
+
+
+def binary(name):
+    path = BIN / name
+    if not path.exists():
+        fail(f"program {path} is missing; run 'cmake --build build/release --target {name}'")
+    return path
+
+
+def progress(message):
+    print(message, file=sys.stderr, flush=True)
+
+
+def fail(message):
+    """Ends the row without a result."""
+    progress(f"error: {message}")
+    sys.exit(1)
+
+
+def emit(claim, unit, value, *, samples, interval=None, peer_samples=0, peers=None, **more):
+    """Prints the row: the last line of stdout (see tools/result)."""
+    row = {"claim": claim, "unit": unit, "value": value, "interval": interval or {},
+           "samples": samples, "peer_samples": peer_samples, "peers": peers or {}, **more}
+    print(json.dumps(row), flush=True)
+
+
+def enter_venv(variable, default, installer):
+    """Goes on under the python of a virtual environment: $variable, or `default` under ROOT.
+
+    Call it before importing what only that environment has.
+    """
+    venv = pathlib.Path(os.environ.get(variable) or ROOT / default)
+    python = venv / "bin/python"
+    if pathlib.Path(sys.prefix).resolve() == venv.resolve():
+        return
+    if not python.exists():
+        fail(f"{python} is missing; run '{installer}'")
+    os.execv(python, [str(python), *sys.argv])
+
+
+def median_interval(samples, seed=1, num_resamples=10000):
+    """Median of samples and its 95 % percentile-bootstrap interval [low, high]."""
+    rng = random.Random(seed)
+    medians = sorted(statistics.median(rng.choices(samples, k=len(samples)))
+                     for _ in range(num_resamples))
+    cut = int(0.025 * num_resamples)
+    return statistics.median(samples), [medians[cut], medians[num_resamples - 1 - cut]]
+
+
+class LineProcess:
+    """A bench process: JSON lines both ways (bench/peers/PROTOCOL.md). Not thread-safe."""
+
+    def __init__(self, name, command, env=None):
+        self.name = name
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         text=True, env=env)
+
+    def ask(self, **request):
+        """One request, its reply. Ends the row when the process died or answered an error."""
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            fail(f"{self.name}: process ended before request {request['cmd']!r}")
+        line = self._process.stdout.readline()
+        if not line:
+            fail(f"{self.name}: process ended in request {request['cmd']!r}")
+        reply = json.loads(line)
+        if not reply.get("ok"):
+            fail(f"{self.name}: {request['cmd']}: {reply.get('error', 'no error text')}")
+        return reply
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
