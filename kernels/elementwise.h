@@ -1,6 +1,7 @@
 #pragma once
-// Row operations between the products. One arithmetic on every ISA path: sums run in 16 lanes over k and
-// are folded in a fixed tree, so that a row's bits depend on the row alone (docs/arithmetic.md).
+// Row operations between the products. One arithmetic on every ISA path: sums run in 16 lanes over
+// k and are folded in a fixed tree, so that a row's bits depend on the row alone
+// (docs/arithmetic.md).
 
 #include <cstdint>
 
@@ -9,6 +10,10 @@ namespace skv::kernels {
 // y[t, :] = x[t, :] / sqrt(mean(x[t, :]^2) + eps) * weight; x, y [num_rows, hidden]; y may be x.
 void RmsNorm(const float* x, int64_t x_stride, const float* weight, int num_rows, int hidden,
              float eps, float* y, int64_t y_stride);
+
+// cos_sin[p, i] = cos and sin of p * inv_freq[i] for i < head_dim/2, computed in double.
+//   cos_sin   [num_positions, head_dim/2, 2]
+void MakeRopeTable(const float* inv_freq, int head_dim, int num_positions, float* cos_sin);
 
 // Rotates pairs (2i, 2i+1) of each head (GGUF's "llama" order) in place.
 //   x         [num_rows, num_heads * head_dim], x_stride in elements

@@ -88,6 +88,18 @@ inline float ReduceMax(F32x16 a) {
   const __m128 s2 = _mm_max_ps(s4, _mm_movehl_ps(s4, s4));
   return _mm_cvtss_f32(_mm_max_ss(s2, _mm_movehdup_ps(s2)));
 }
+// Lanes that hold integers in [-128, 127], as int8.
+inline void StoreInt8(int8_t* p, F32x16 a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a.v)));
+}
+// Of each pair of lanes (2i, 2i+1): exchanged; both the first; both the second.
+inline F32x16 SwapPairs(F32x16 a) { return {_mm512_permute_ps(a.v, 0xB1)}; }
+inline F32x16 DupEven(F32x16 a) { return {_mm512_moveldup_ps(a.v)}; }
+inline F32x16 DupOdd(F32x16 a) { return {_mm512_movehdup_ps(a.v)}; }
+// a * b - c in even lanes, a * b + c in odd ones, rounded once.
+inline F32x16 FmaAddSub(F32x16 a, F32x16 b, F32x16 c) {
+  return {_mm512_fmaddsub_ps(a.v, b.v, c.v)};
+}
 
 #elif defined(__AVX2__) && defined(__FMA__)
 
@@ -170,6 +182,21 @@ inline float ReduceMax(F32x16 a) {
   const __m128 s4 = _mm_max_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
   const __m128 s2 = _mm_max_ps(s4, _mm_movehl_ps(s4, s4));
   return _mm_cvtss_f32(_mm_max_ss(s2, _mm_movehdup_ps(s2)));
+}
+inline void StoreInt8(int8_t* p, F32x16 a) {
+  const __m256i ab = _mm256_packs_epi32(_mm256_cvtps_epi32(a.lo), _mm256_cvtps_epi32(a.hi));
+  const __m256i in_order = _mm256_permute4x64_epi64(ab, 0xD8);
+  _mm_storeu_si128(
+      reinterpret_cast<__m128i*>(p),
+      _mm_packs_epi16(_mm256_castsi256_si128(in_order), _mm256_extracti128_si256(in_order, 1)));
+}
+inline F32x16 SwapPairs(F32x16 a) {
+  return {_mm256_permute_ps(a.lo, 0xB1), _mm256_permute_ps(a.hi, 0xB1)};
+}
+inline F32x16 DupEven(F32x16 a) { return {_mm256_moveldup_ps(a.lo), _mm256_moveldup_ps(a.hi)}; }
+inline F32x16 DupOdd(F32x16 a) { return {_mm256_movehdup_ps(a.lo), _mm256_movehdup_ps(a.hi)}; }
+inline F32x16 FmaAddSub(F32x16 a, F32x16 b, F32x16 c) {
+  return {_mm256_fmaddsub_ps(a.lo, b.lo, c.lo), _mm256_fmaddsub_ps(a.hi, b.hi, c.hi)};
 }
 
 #else
@@ -254,6 +281,21 @@ inline float ReduceAdd(F32x16 a) {
 }
 inline float ReduceMax(F32x16 a) {
   return FoldLanes(a, [](float x, float y) { return x > y ? x : y; });
+}
+inline void StoreInt8(int8_t* p, F32x16 a) {
+  for (int i = 0; i < kLanes; ++i) p[i] = static_cast<int8_t>(a.v[i]);
+}
+inline F32x16 SwapPairs(F32x16 a) {
+  return MapLanes([&](int i) { return a.v[i ^ 1]; });
+}
+inline F32x16 DupEven(F32x16 a) {
+  return MapLanes([&](int i) { return a.v[i & ~1]; });
+}
+inline F32x16 DupOdd(F32x16 a) {
+  return MapLanes([&](int i) { return a.v[i | 1]; });
+}
+inline F32x16 FmaAddSub(F32x16 a, F32x16 b, F32x16 c) {
+  return MapLanes([&](int i) { return std::fma(a.v[i], b.v[i], i % 2 ? c.v[i] : -c.v[i]); });
 }
 
 #endif

@@ -1,0 +1,7 @@
+#include "kernels/cpu/elementwise_body.h"
+
+namespace skv::kernels {
+
+const ElementwiseKernels kElementwiseAvx2 = {RmsNormRow, RopeHead, SiluMulRow, AddRow};
+
+}  // namespace skv::kernels

@@ -1,0 +1,69 @@
+#pragma once
+// One row of each operation in 16 lanes. Included by one file per instruction set, which exports
+// the functions of its unnamed namespace as a table.
+
+#include "kernels/cpu/elementwise_kernels.h"
+#include "kernels/cpu/f32x16.h"
+
+namespace skv::kernels {
+namespace {
+
+// Calls op(offset, n) for every 16 lanes of a row, n < 16 only at its end.
+template <typename Op>
+void ForEachLanes(int width, Op op) {
+  int i = 0;
+  for (; i + kLanes <= width; i += kLanes) op(i, kLanes);
+  if (i < width) op(i, width - i);
+}
+
+F32x16 LoadLanes(const float* p, int n) { return n == kLanes ? Load(p) : LoadPartial(p, n); }
+
+void StoreLanes(float* p, F32x16 a, int n) {
+  if (n == kLanes) {
+    Store(p, a);
+  } else {
+    StorePartial(p, a, n);
+  }
+}
+
+void RmsNormRow(const float* x, const float* weight, int hidden, float eps, float* y) {
+  F32x16 squares = Zero();
+  ForEachLanes(hidden, [&](int i, int n) {
+    const F32x16 lanes = LoadLanes(x + i, n);
+    squares = Fma(lanes, lanes, squares);
+  });
+  const float mean = ReduceAdd(squares) / static_cast<float>(hidden);
+  const F32x16 scale = Set1(1.0f / __builtin_sqrtf(mean + eps));
+  ForEachLanes(hidden, [&](int i, int n) {
+    StoreLanes(y + i, Mul(Mul(LoadLanes(x + i, n), scale), LoadLanes(weight + i, n)), n);
+  });
+}
+
+void RopeHead(float* x, int head_dim, const float* cos_sin) {
+  ForEachLanes(head_dim, [&](int i, int n) {
+    const F32x16 lanes = LoadLanes(x + i, n);
+    const F32x16 table = LoadLanes(cos_sin + i, n);
+    const F32x16 crossed = Mul(SwapPairs(lanes), DupOdd(table));
+    StoreLanes(x + i, FmaAddSub(lanes, DupEven(table), crossed), n);
+  });
+}
+
+void SiluMulRow(float* gate, const float* up, int width) {
+  ForEachLanes(width, [&](int i, int n) {
+    const F32x16 x = LoadLanes(gate + i, n);
+    // x / (1 + e^-x), written with e^-|x| so that nothing overflows.
+    const F32x16 e = Exp(Sub(Zero(), Abs(x)));
+    const F32x16 numerator = SelectNegative(x, Mul(x, e), x);
+    const F32x16 silu = Div(numerator, Add(Set1(1.0f), e));
+    StoreLanes(gate + i, Mul(silu, LoadLanes(up + i, n)), n);
+  });
+}
+
+void AddRow(float* x, const float* y, int width) {
+  ForEachLanes(width, [&](int i, int n) {
+    StoreLanes(x + i, Add(LoadLanes(x + i, n), LoadLanes(y + i, n)), n);
+  });
+}
+
+}  // namespace
+}  // namespace skv::kernels
