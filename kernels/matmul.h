@@ -1,9 +1,9 @@
 #pragma once
 // Products of activation rows with a repacked weight matrix, y[t, n] = sum_k x[t, k] * W[n, k].
 // The arithmetic (docs/arithmetic.md) is one chain of float operations per output element, in block
-// order over k: its bits do not depend on the number of rows, on the range of outputs, on threads or on
-// the ISA path. Quantised weights: int8 activations in blocks, exact int32 dots inside a block.
-// All functions are thread-safe and never allocate.
+// order over k: its bits do not depend on the number of rows, on the range of outputs, on threads
+// or on the ISA path. Quantised weights: int8 activations in blocks, exact int32 dots inside a
+// block. All functions are thread-safe and never allocate.
 
 #include <cstddef>
 #include <cstdint>
@@ -12,22 +12,25 @@
 
 namespace skv::kernels {
 
-inline constexpr int kPanelOutputs = 16;  // outputs that are interleaved in one panel: one lane each
+inline constexpr int kPanelOutputs =
+    16;  // outputs that are interleaved in one panel: one lane each
 
-// W [num_outputs, num_inputs], repacked in panels of kPanelOutputs outputs (the last one zero-padded).
+// W [num_outputs, num_inputs], repacked in panels of kPanelOutputs outputs (the last one
+// zero-padded).
 struct PackedMatrix {
-  QuantType type;              // of the file; decides the packed layout
-  int num_outputs, num_inputs; // num_inputs is a multiple of BlockElements(type)
-  const std::byte* data;       // PackedMatrixBytes(...), 64-byte aligned
+  QuantType type;               // of the file; decides the packed layout
+  int num_outputs, num_inputs;  // num_inputs is a multiple of BlockElements(type)
+  const std::byte* data;        // PackedMatrixBytes(...), 64-byte aligned
 };
 
 size_t PackedMatrixBytes(QuantType type, int num_outputs, int num_inputs);
 
-// Repacks outputs [output_begin, output_end) of a row-major matrix into `dst`, the start of the whole
-// packed matrix.
+// Repacks outputs [output_begin, output_end) of a row-major matrix into `dst`, the start of the
+// whole packed matrix.
 //   src   row `output_begin` of the file's tensor (a column slice starts at a block boundary)
 //   src_stride_bytes   bytes between rows of the file's tensor
-// REQUIRES: output_begin is a multiple of kPanelOutputs, and output_end too unless it is num_outputs.
+// REQUIRES: output_begin is a multiple of kPanelOutputs, and output_end too unless it is
+// num_outputs.
 void PackMatrix(QuantType type, const std::byte* src, int64_t src_stride_bytes, int num_outputs,
                 int num_inputs, int output_begin, int output_end, std::byte* dst);
 
@@ -37,14 +40,15 @@ void UnpackRow(const PackedMatrix& w, int output, float* dst);
 
 // Activation rows in the form that products with weights of `type` read. Depends on the row alone.
 size_t PackedActivationBytes(QuantType type, int num_rows, int num_inputs);
-// Packs rows [row_begin, row_end) of x [num_rows, num_inputs] (x_stride in elements) into `dst`, the
-// start of all packed rows (64-byte aligned).
+// Packs rows [row_begin, row_end) of x [num_rows, num_inputs] (x_stride in elements) into `dst`,
+// the start of all packed rows (64-byte aligned).
 void PackActivations(QuantType type, const float* x, int64_t x_stride, int num_rows, int num_inputs,
                      int row_begin, int row_end, std::byte* dst);
 
 // y[t, n] for t in [row_begin, row_end), n in [output_begin, output_end); y_stride in elements.
 //   activations   from PackActivations with the same type and num_inputs, num_rows rows in all
-// REQUIRES: output_begin is a multiple of kPanelOutputs, and output_end too unless it is num_outputs.
+// REQUIRES: output_begin is a multiple of kPanelOutputs, and output_end too unless it is
+// num_outputs.
 void MatMul(const PackedMatrix& w, const std::byte* activations, int num_rows, int row_begin,
             int row_end, int output_begin, int output_end, float* y, int64_t y_stride);
 

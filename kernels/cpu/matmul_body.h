@@ -1,0 +1,269 @@
+#pragma once
+// Register-tiled products for the vector instruction sets. Included by one file per instruction
+// set, which defines kTilePanels and kTileRows (how many accumulators its registers hold)
+// beforehand.
+//
+// A tile is kPanels panels by kRows rows. Loop order: panels outside, row tiles inside, so that a
+// panel comes from memory once and stays in cache while all rows pass by.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/cpu/dot_lanes.h"
+#include "kernels/cpu/f32x16.h"
+#include "kernels/cpu/matmul_kernels.h"
+#include "kernels/cpu/packed_format.h"
+
+namespace skv::kernels {
+namespace {
+
+// Bytes that the weight stream is fetched ahead.
+constexpr int kPrefetchBytes = 1024;
+
+struct Scales {
+  F32x16 d, m;
+};
+
+template <PackedFormat kFormat>
+Scales LoadHeader(const std::byte* group) {
+  Scales header;
+  header.d = LoadHalves(group);
+  if constexpr (kFormat.has_min) header.m = LoadHalves(group + 2 * kPanelOutputs);
+  return header;
+}
+
+template <PackedFormat kFormat>
+Scales BlockScales(const Scales& header, const std::byte* block) {
+  Scales scales = header;
+  if constexpr (kFormat.two_level) {
+    scales.d = Mul(header.d, kFormat.signed_scales ? LoadInt8s(block) : LoadUint8s(block));
+    if constexpr (kFormat.has_min) {
+      scales.m = Mul(header.m, Sub(Zero(), LoadUint8s(block + kPanelOutputs)));
+    }
+  }
+  if constexpr (!kFormat.has_min) scales.m = Mul(scales.d, Set1(-kFormat.offset));
+  return scales;
+}
+
+// What one tile reads and writes.
+struct TileArgs {
+  const std::byte* panel;
+  size_t panel_bytes;
+  const std::byte* rows;
+  size_t row_stride;
+  int num_inputs;
+  float* y;
+  int64_t y_stride;
+  int num_outputs;  // of the tile: less than kPanels * kPanelOutputs at the matrix's end
+};
+
+template <int kPanels, int kRows>
+void StoreTile(const TileArgs& args, const F32x16 (&sum)[kPanels][kRows]) {
+#pragma GCC unroll 16
+  for (int p = 0; p < kPanels; ++p) {
+    const int n = args.num_outputs - p * kPanelOutputs;
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      float* y = args.y + r * args.y_stride + p * kPanelOutputs;
+      if (n >= kPanelOutputs) {
+        Store(y, sum[p][r]);
+      } else {
+        StorePartial(y, sum[p][r], n);
+      }
+    }
+  }
+}
+
+// dot[p][r] += the exact dot of one block of panel p with one block of row r.
+template <PackedFormat kFormat, int kPanels, int kRows>
+inline void DotBlock(const std::byte* quants, size_t panel_bytes, const std::byte* q,
+                     size_t row_stride, I32x16 (&dot)[kPanels][kRows]) {
+  constexpr int kStep = kFormat.bits == 4 ? 8 : 4;
+#pragma GCC unroll 8
+  for (int k = 0; k < kFormat.block_elements; k += kStep) {
+    Bytes64 u[kPanels], high[kPanels];
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) {
+      const std::byte* chunk = quants + p * panel_bytes + k / kStep * 64;
+      __builtin_prefetch(chunk + kPrefetchBytes);
+      u[p] = LoadBytes(chunk);
+      if constexpr (kFormat.bits == 4) {
+        high[p] = HighNibbles(u[p]);
+        u[p] = LowNibbles(u[p]);
+      }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const Bytes64 a = BroadcastFour(q + r * row_stride + k);
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) dot[p][r] = DotAdd<kFormat.bits>(dot[p][r], u[p], a);
+    }
+    if constexpr (kFormat.bits == 4) {
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const Bytes64 a = BroadcastFour(q + r * row_stride + k + 4);
+#pragma GCC unroll 16
+        for (int p = 0; p < kPanels; ++p) dot[p][r] = DotAdd<4>(dot[p][r], high[p], a);
+      }
+    }
+  }
+}
+
+template <PackedFormat kFormat, int kPanels, int kRows>
+__attribute__((noinline)) void QuantizedTile(const TileArgs& args) {
+  F32x16 sum[kPanels][kRows];
+  for (auto& panel : sum) {
+    for (F32x16& lane : panel) lane = Zero();
+  }
+  const std::byte* group = args.panel;
+  const std::byte* row = args.rows;
+  const size_t panel_bytes = args.panel_bytes, row_stride = args.row_stride;
+  for (int k = 0; k < args.num_inputs; k += kFormat.GroupElements()) {
+    Scales header[kPanels];
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) {
+      header[p] = LoadHeader<kFormat>(group + p * panel_bytes);
+    }
+    const std::byte* block = group + kFormat.HeaderBytes();
+    for (int i = 0; i < kFormat.blocks_per_group; ++i) {
+      I32x16 dot[kPanels][kRows];
+      for (auto& panel : dot) {
+        for (I32x16& lane : panel) lane = ZeroI32();
+      }
+      DotBlock<kFormat, kPanels, kRows>(block + kFormat.ScaleBytes(), panel_bytes, row + 8,
+                                        row_stride, dot);
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) {
+        const Scales scales = BlockScales<kFormat>(header[p], block + p * panel_bytes);
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r) {
+          float s[2];
+          std::memcpy(s, row + r * row_stride, sizeof(s));
+          sum[p][r] = Fma(scales.m, Set1(s[1]), sum[p][r]);
+          sum[p][r] = Fma(ToFloat(dot[p][r]), Mul(scales.d, Set1(s[0])), sum[p][r]);
+        }
+      }
+      block += kFormat.BlockBytes();
+      row += kFormat.ActivationBlockBytes();
+    }
+    group += kFormat.GroupBytes();
+  }
+  StoreTile(args, sum);
+}
+
+template <QuantType kType>
+F32x16 LoadWeights(const std::byte* p) {
+  if constexpr (kType == QuantType::kF16) return LoadHalves(p);
+  if constexpr (kType == QuantType::kBF16) return LoadBfloat16s(p);
+  return Load(reinterpret_cast<const float*>(p));
+}
+
+template <QuantType kType, int kPanels, int kRows>
+__attribute__((noinline)) void FloatTile(const TileArgs& args) {
+  constexpr int kStepBytes = kPanelOutputs * (kType == QuantType::kF32 ? 4 : 2);
+  F32x16 sum[kPanels][kRows];
+  for (auto& panel : sum) {
+    for (F32x16& lane : panel) lane = Zero();
+  }
+  const std::byte* weights = args.panel;
+  const std::byte* row = args.rows;
+  for (int k = 0; k < args.num_inputs; ++k) {
+    F32x16 w[kPanels];
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) w[p] = LoadWeights<kType>(weights + p * args.panel_bytes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const F32x16 x = Set1(*reinterpret_cast<const float*>(row + r * args.row_stride));
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) sum[p][r] = Fma(x, w[p], sum[p][r]);
+    }
+    weights += kStepBytes;
+    row += sizeof(float);
+  }
+  StoreTile(args, sum);
+}
+
+// The tile function of one weight type.
+template <QuantType kType, int kPanels, int kRows>
+void RunTile(const TileArgs& args) {
+  if constexpr (IsFloatType(kType)) {
+    FloatTile<kType, kPanels, kRows>(args);
+  } else {
+    QuantizedTile<FormatOf(kType), kPanels, kRows>(args);
+  }
+}
+
+// The largest tile that fits `num_rows` rows; returns its rows.
+template <QuantType kType, int kPanels, int kRows = kTileRows>
+int RunLargestTile(const TileArgs& args, int num_rows) {
+  if constexpr (kRows > 1) {
+    if (num_rows < kRows) {
+      return RunLargestTile<kType, kPanels, (kRows > 4 ? 4 : kRows / 2)>(args, num_rows);
+    }
+  }
+  RunTile<kType, kPanels, kRows>(args);
+  return kRows;
+}
+
+template <QuantType kType, int kPanels>
+void RunRows(const MatMulCall& call, TileArgs args) {
+  for (int t = call.row_begin; t < call.row_end;) {
+    const int rows = RunLargestTile<kType, kPanels>(args, call.row_end - t);
+    args.rows += rows * args.row_stride;
+    args.y += rows * args.y_stride;
+    t += rows;
+  }
+}
+
+template <QuantType kType>
+void MatMulOfType(const MatMulCall& call) {
+  const PackedMatrix& w = *call.w;
+  TileArgs args;
+  args.panel_bytes = PanelBytes(kType, w.num_inputs);
+  args.row_stride = ActivationStride(kType, w.num_inputs);
+  args.num_inputs = w.num_inputs;
+  args.rows = call.activations + call.row_begin * args.row_stride;
+  args.y_stride = call.y_stride;
+  for (int n = call.output_begin; n < call.output_end;) {
+    args.panel = w.data + size_t(n / kPanelOutputs) * args.panel_bytes;
+    args.y = call.y + call.row_begin * call.y_stride + n;
+    args.num_outputs = call.output_end - n;
+    if (args.num_outputs > (kTilePanels - 1) * kPanelOutputs) {
+      RunRows<kType, kTilePanels>(call, args);
+      n += kTilePanels * kPanelOutputs;
+    } else {
+      RunRows<kType, 1>(call, args);
+      n += kPanelOutputs;
+    }
+  }
+}
+
+void RunMatMul(const MatMulCall& call) {
+  switch (call.w->type) {
+    case QuantType::kF32:
+      return MatMulOfType<QuantType::kF32>(call);
+    case QuantType::kF16:
+      return MatMulOfType<QuantType::kF16>(call);
+    case QuantType::kBF16:
+      return MatMulOfType<QuantType::kBF16>(call);
+    case QuantType::kQ4_0:
+      return MatMulOfType<QuantType::kQ4_0>(call);
+    case QuantType::kQ4_1:
+      return MatMulOfType<QuantType::kQ4_1>(call);
+    case QuantType::kQ5_0:
+      return MatMulOfType<QuantType::kQ5_0>(call);
+    case QuantType::kQ5_1:
+      return MatMulOfType<QuantType::kQ5_1>(call);
+    case QuantType::kQ8_0:
+      return MatMulOfType<QuantType::kQ8_0>(call);
+    case QuantType::kQ4_K:
+      return MatMulOfType<QuantType::kQ4_K>(call);
+    case QuantType::kQ5_K:
+      return MatMulOfType<QuantType::kQ5_K>(call);
+    case QuantType::kQ6_K:
+      return MatMulOfType<QuantType::kQ6_K>(call);
+  }
+}
+
+}  // namespace
+}  // namespace skv::kernels
