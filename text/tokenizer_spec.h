@@ -25,7 +25,7 @@ enum TokenType : int32_t {
 // Everything as it stands in the file, nothing decoded. Ids are -1 where the file has none.
 struct TokenizerSpec {
   std::string model;                 // "gpt2": byte-level BPE, the only kind here
-  std::string pre;                   // pre-tokeniser: "smollm", "llama-bpe", "gpt-2", "default"
+  std::string pre;                   // pre-tokeniser, see pre_tokenizer.h; empty means "default"
   std::vector<std::string> tokens;   // by id; normal tokens in GPT-2's byte-to-character mapping
   std::vector<int32_t> token_types;  // TokenType by id; empty means all normal
   std::vector<std::string> merges;   // "left right", best first
@@ -35,8 +35,8 @@ struct TokenizerSpec {
   TokenId unk_id = -1;
   TokenId pad_id = -1;
   bool add_bos = false;
-  bool add_space_prefix = false;     // a SentencePiece option; must be false for "gpt2"
-  std::string chat_template;         // Jinja source; empty where the file has none
+  bool add_space_prefix = false;  // a SentencePiece option, without effect on "gpt2"
+  std::string chat_template;      // Jinja source; empty where the file has none
 };
 
 // Caps against hostile files; real vocabularies stay far below.
