@@ -1,9 +1,10 @@
 #pragma once
-// Attention of one KV head's query group over an ordered list of attended entries (docs/arithmetic.md).
-// The list is cut into groups of kAttentionGroup entries; each group yields a state (max, sum, o), and
-// states are merged in list order. Hence a query row's bits depend only on the query and on the list up
-// to what it sees: not on how queries are tiled, nor on where runs (blocks, pages) begin and end, nor on
-// which thread computed which group. Functions are thread-safe and never allocate.
+// Attention of one KV head's query group over an ordered list of attended entries
+// (docs/arithmetic.md). The list is cut into groups of kAttentionGroup entries; each group yields a
+// state (max, sum, o), and states are merged in list order. Hence a query row's bits depend only on
+// the query and on the list up to what it sees: not on how queries are tiled, nor on where runs
+// (blocks, pages) begin and end, nor on which thread computed which group. Functions are
+// thread-safe and never allocate.
 
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +15,8 @@ inline constexpr int kAttentionGroup = 128;
 
 using Bf16 = uint16_t;  // the upper half of a float32, rounded to nearest even
 
-// Consecutive entries of the list that lie together: k and v are [num_rows, head_dim], rows contiguous.
+// Consecutive entries of the list that lie together: k and v are [num_rows, head_dim], rows
+// contiguous.
 struct KvRun {
   const Bf16* k;
   const Bf16* v;
@@ -27,7 +29,8 @@ struct AttentionShape {
   float scale;     // 1/sqrt(head_dim)
 };
 
-// Floats of one group's state for the whole query group: per query head max, sum, o[head_dim], padded.
+// Floats of one group's state for the whole query group: per query head max, sum, o[head_dim],
+// padded.
 int AttentionStateFloats(const AttentionShape& shape);
 // Bytes of scratch that the calls below need, per thread.
 size_t AttentionScratchBytes(const AttentionShape& shape);
@@ -42,8 +45,9 @@ void AttendPrefill(const AttentionShape& shape, const KvRun* runs, int num_runs,
                    int64_t q_stride, int num_queries, int first_visible, float* out,
                    int64_t out_stride, std::byte* scratch);
 
-// Decode, first half: the states of groups [group_begin, group_end) for one query that sees the first
-// `num_visible` entries; states[g] is written at states + (g - group_begin) * AttentionStateFloats.
+// Decode, first half: the states of groups [group_begin, group_end) for one query that sees the
+// first `num_visible` entries; states[g] is written at states + (g - group_begin) *
+// AttentionStateFloats.
 void AttendGroups(const AttentionShape& shape, const KvRun* runs, int num_runs, const float* q,
                   int num_visible, int group_begin, int group_end, float* states,
                   std::byte* scratch);
@@ -52,7 +56,7 @@ void AttendGroups(const AttentionShape& shape, const KvRun* runs, int num_runs, 
 //   out   [group_size, head_dim]
 void MergeGroups(const AttentionShape& shape, const float* states, int num_groups, float* out);
 
-// dst[i] = src[i] rounded to nearest even (NaN stays NaN): what the KV cache stores.
+// dst[i] = src[i] rounded to nearest even, denormals to zero, NaN to NaN: what the KV cache stores.
 void ConvertToBf16(const float* src, int64_t count, Bf16* dst);
 
 }  // namespace skv::kernels

@@ -1,0 +1,275 @@
+#pragma once
+// The attention arithmetic of docs/arithmetic.md over 16 lanes, compiled once for each instruction
+// set by including it into that ISA's file (everything here has internal linkage). REQUIRES
+// everywhere: denormals are flushed (kernels/denormals.h).
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/attention.h"
+#include "kernels/cpu/attention_paths.h"
+#include "kernels/cpu/bf16_pairs.h"
+#include "kernels/cpu/f32x16.h"
+
+namespace skv::kernels {
+namespace {
+
+#if defined(__AVX512F__)
+// Query rows x vectors of a register tile: 16 accumulators cover the latency (6 cycles) of one
+// VDPBF16PS a cycle.
+constexpr int kTileRows = 4;
+constexpr int kTileVecs = 4;
+#else
+constexpr int kTileRows = 2;
+constexpr int kTileVecs = 2;
+#endif
+constexpr int kPairs = kAttentionGroup / 2;  // key pairs of a group
+
+// 2^x for x <= 0: exactly 1 at 0, 0 below -126, relative error 3e-6.
+inline F32x16 Exp2(F32x16 x) {
+  const F32x16 n = Round(x);
+  const F32x16 r = Sub(x, n);
+  F32x16 p = Set1(kExp2C4);
+  p = Fma(p, r, Set1(kExp2C3));
+  p = Fma(p, r, Set1(kExp2C2));
+  p = Fma(p, r, Set1(kExp2C1));
+  p = Fma(p, r, Set1(1.0f));
+  return ZeroWhereLess(x, Set1(-126.0f), ScaleByPow2(p, n));
+}
+
+// state * keep + group * add.
+inline F32x16 Merge(F32x16 state, F32x16 keep, F32x16 group, F32x16 add) {
+  return Fma(group, add, Mul(state, keep));
+}
+
+void PackQueries(const AttentionShape& shape, const float* q, int64_t q_stride, int num_queries,
+                 uint32_t* packed) {
+  const F32x16 factor = Set1(shape.scale * kLog2E);
+  const int width = shape.group_size * shape.head_dim;
+  for (int i = 0; i < num_queries; ++i) {
+    for (int c = 0; c < width; c += 2 * kLanes) {
+      const float* src = q + i * q_stride + c;
+      const F32x16 first = Mul(Load(src), factor);
+      const F32x16 second = Mul(Load(src + kLanes), factor);
+      StorePairs(packed + (int64_t{i} * width + c) / 2, RoundToPairs(first, second));
+    }
+  }
+}
+
+void PackGroup(const AttentionShape& shape, const GroupRows& rows, uint32_t* keys,
+               uint32_t* values) {
+  const int head_dim = shape.head_dim;
+  for (int key = 0; key < kAttentionGroup; key += kLanes) {
+    for (int c = 0; c < head_dim; c += 2 * kLanes) {
+      TransposeRows(rows.k + key, c, keys + c / 2 * kAttentionGroup + key, kAttentionGroup);
+    }
+  }
+  for (int pair = 0; pair < kPairs; ++pair) {
+    for (int c = 0; c < head_dim; c += 2 * kLanes) {
+      InterleaveRows(rows.v[2 * pair] + c, rows.v[2 * pair + 1] + c, values + pair * head_dim + c);
+    }
+  }
+}
+
+// scores[i][16 kV keys] of kR query rows.
+template <int kR, int kV>
+inline void Scores(const uint32_t* q, int num_pairs, const uint32_t* keys, float* scores) {
+  F32x16 acc[kR][kV];
+  for (int i = 0; i < kR; ++i) {
+    for (int j = 0; j < kV; ++j) acc[i][j] = Zero();
+  }
+  for (int pair = 0; pair < num_pairs; ++pair) {
+    Pairs16 key[kV];
+    for (int j = 0; j < kV; ++j) key[j] = LoadPairs(keys + pair * kAttentionGroup + j * kLanes);
+    for (int i = 0; i < kR; ++i) {
+      const Pairs16 query = SetPairs(q[i * num_pairs + pair]);
+      for (int j = 0; j < kV; ++j) acc[i][j] = DotPairs(acc[i][j], query, key[j]);
+    }
+  }
+  for (int i = 0; i < kR; ++i) {
+    for (int j = 0; j < kV; ++j) Store(scores + i * kAttentionGroup + j * kLanes, acc[i][j]);
+  }
+}
+
+// A row's scores to rounded probabilities, 0 from entry `visible` on; sets the row's max and sum.
+inline void Softmax(const float* scores, int visible, uint32_t* probabilities, float* max,
+                    float* sum) {
+  const int num_vecs = (visible + 2 * kLanes - 1) / (2 * kLanes) * 2;
+  const F32x16 hidden = Set1(-INFINITY);
+  F32x16 score[kAttentionGroup / kLanes];
+  F32x16 top = Set1(kLowestScore);
+  for (int j = 0; j < num_vecs; ++j) {
+    score[j] = Load(scores + j * kLanes);
+    const int count = visible - j * kLanes;
+    if (count < kLanes) score[j] = KeepFirst(score[j], count, hidden);
+    top = Max(score[j], top);
+  }
+  *max = ReduceMax(top);
+  const F32x16 offset = Set1(*max);
+  F32x16 total = Zero();
+  for (int j = 0; j < num_vecs; j += 2) {
+    const F32x16 first = Exp2(Sub(score[j], offset));
+    const F32x16 second = Exp2(Sub(score[j + 1], offset));
+    const Pairs16 pairs = RoundToPairs(first, second);
+    StorePairs(probabilities + j * (kLanes / 2), pairs);
+    total = DotPairs(total, pairs, SetPairs(kBf16OnePair));
+  }
+  *sum = ReduceAdd(total);
+}
+
+// acc[i] = o[16 kV channels] of kR rows: first over the pairs that all rows see (later rows see no
+// less), then over each row's own.
+template <int kR, int kV>
+inline void Outputs(const uint32_t* probabilities, const int* visible, const uint32_t* values,
+                    int head_dim, F32x16 (&acc)[kR][kV]) {
+  for (int i = 0; i < kR; ++i) {
+    for (int j = 0; j < kV; ++j) acc[i][j] = Zero();
+  }
+  const int common = visible[0] / 2;
+  for (int pair = 0; pair < common; ++pair) {
+    Pairs16 value[kV];
+    for (int j = 0; j < kV; ++j) value[j] = LoadPairs(values + pair * head_dim + j * kLanes);
+    for (int i = 0; i < kR; ++i) {
+      const Pairs16 p = SetPairs(probabilities[i * kPairs + pair]);
+      for (int j = 0; j < kV; ++j) acc[i][j] = DotPairs(acc[i][j], p, value[j]);
+    }
+  }
+  if (visible[kR - 1] == 2 * common) return;
+  for (int i = 0; i < kR; ++i) {
+    for (int pair = common; pair < (visible[i] + 1) / 2; ++pair) {
+      // Of half a pair the hidden value may be anything, NaN included.
+      const Pairs16 keep = SetPairs(2 * pair + 1 == visible[i] ? 0x0000ffffu : 0xffffffffu);
+      const Pairs16 p = SetPairs(probabilities[i * kPairs + pair]);
+      for (int j = 0; j < kV; ++j) {
+        const Pairs16 value = And(LoadPairs(values + pair * head_dim + j * kLanes), keep);
+        acc[i][j] = DotPairs(acc[i][j], p, value);
+      }
+    }
+  }
+}
+
+template <int kR>
+void ScoreRows(const AttentionShape& shape, const AttentionScratch& s, int row) {
+  const int num_pairs = shape.head_dim / 2;
+  const int num_keys = s.visible[row + kR - 1];
+  // Few rows need more vectors in flight to cover the latency of DotPairs.
+  constexpr int kV = kR == 1 ? 2 * kTileVecs : kTileVecs;
+  for (int key = 0; key < num_keys; key += kV * kLanes) {
+    Scores<kR, kV>(s.q + row * num_pairs, num_pairs, s.keys + key, s.scores + key);
+  }
+  for (int i = 0; i < kR; ++i) {
+    Softmax(s.scores + i * kAttentionGroup, s.visible[row + i],
+            s.probabilities + (row + i) * kPairs, s.group_max + row + i, s.group_sum + row + i);
+  }
+}
+
+template <int kR, int kV>
+inline void OutputChannels(const AttentionShape& shape, const AttentionScratch& s, int row, int c,
+                           bool first) {
+  const int head_dim = shape.head_dim;
+  F32x16 acc[kR][kV];
+  Outputs<kR, kV>(s.probabilities + row * kPairs, s.visible + row, s.values + c, head_dim, acc);
+  for (int i = 0; i < kR; ++i) {
+    float* o = s.o + (row + i) * head_dim + c;
+    if (first) {
+      for (int j = 0; j < kV; ++j) Store(o + j * kLanes, acc[i][j]);
+      continue;
+    }
+    const F32x16 keep = Set1(s.keep[row + i]);
+    const F32x16 add = Set1(s.add[row + i]);
+    for (int j = 0; j < kV; ++j) {
+      Store(o + j * kLanes, Merge(Load(o + j * kLanes), keep, acc[i][j], add));
+    }
+  }
+}
+
+template <int kR>
+void OutputRows(const AttentionShape& shape, const AttentionScratch& s, int row, bool first) {
+  constexpr int kWide = kTileVecs * kLanes;
+  int c = 0;
+  for (; c + kWide <= shape.head_dim; c += kWide) {
+    OutputChannels<kR, kTileVecs>(shape, s, row, c, first);
+  }
+  for (; c < shape.head_dim; c += 2 * kLanes) OutputChannels<kR, 2>(shape, s, row, c, first);
+}
+
+// Calls tile.operator()<rows>(row) for register tiles that cover [begin, end).
+template <int kR, class Tile>
+inline void ForRowTiles(int begin, int end, const Tile& tile) {
+  for (; begin + kR <= end; begin += kR) tile.template operator()<kR>(begin);
+  if constexpr (kR > 1) ForRowTiles<kR - 1>(begin, end, tile);
+}
+
+// Merges max and sum of rows [begin, end) and leaves the factors for their o; touches up to 15 rows
+// past `end`.
+void MergeScalars(const AttentionScratch& s, int begin, int end, bool first) {
+  for (int row = begin; row < end; row += kLanes) {
+    const F32x16 group_max = Load(s.group_max + row);
+    const F32x16 group_sum = Load(s.group_sum + row);
+    if (first) {
+      Store(s.max + row, group_max);
+      Store(s.sum + row, group_sum);
+      continue;
+    }
+    const F32x16 old_max = Load(s.max + row);
+    const F32x16 max = Max(old_max, group_max);
+    const F32x16 keep = Exp2(Sub(old_max, max));
+    const F32x16 add = Exp2(Sub(group_max, max));
+    Store(s.max + row, max);
+    Store(s.sum + row, Merge(Load(s.sum + row), keep, group_sum, add));
+    Store(s.keep + row, keep);
+    Store(s.add + row, add);
+  }
+}
+
+void AttendGroup(const AttentionShape& shape, const AttentionScratch& s, int row_begin, int row_end,
+                 bool first) {
+  ForRowTiles<kTileRows>(row_begin, row_end,
+                         [&]<int kR>(int row) { ScoreRows<kR>(shape, s, row); });
+  MergeScalars(s, row_begin, row_end, first);
+  ForRowTiles<kTileRows>(row_begin, row_end,
+                         [&]<int kR>(int row) { OutputRows<kR>(shape, s, row, first); });
+}
+
+void Normalise(const float* o, float sum, int head_dim, float* out) {
+  for (int c = 0; c < head_dim; c += kLanes) Store(out + c, Div(Load(o + c), Set1(sum)));
+}
+
+void MergeHead(const float* state, int64_t stride, int num_groups, int head_dim, float* out) {
+  std::copy_n(state + kStateHeader, head_dim, out);
+  F32x16 max = Set1(state[0]);
+  F32x16 sum = Set1(state[1]);
+  for (int g = 1; g < num_groups; ++g) {
+    state += stride;
+    const F32x16 group_max = Set1(state[0]);
+    const F32x16 new_max = Max(max, group_max);
+    const F32x16 keep = Exp2(Sub(max, new_max));
+    const F32x16 add = Exp2(Sub(group_max, new_max));
+    max = new_max;
+    sum = Merge(sum, keep, Set1(state[1]), add);
+    for (int c = 0; c < head_dim; c += kLanes) {
+      Store(out + c, Merge(Load(out + c), keep, Load(state + kStateHeader + c), add));
+    }
+  }
+  float sums[kLanes];
+  Store(sums, sum);
+  Normalise(out, sums[0], head_dim, out);
+}
+
+void RoundRow(const float* src, int64_t count, Bf16* dst) {
+  for (int64_t i = 0; i < count; i += 2 * kLanes) {
+    float floats[2 * kLanes] = {};
+    uint32_t pairs[kLanes];
+    const int64_t n = std::min<int64_t>(2 * kLanes, count - i);
+    std::copy_n(src + i, n, floats);
+    StorePairs(pairs, RoundToPairs(Load(floats), Load(floats + kLanes)));
+    std::memcpy(dst + i, pairs, n * sizeof(Bf16));
+  }
+}
+
+constexpr AttentionPath kAttentionPath = {PackQueries, PackGroup, AttendGroup,
+                                          Normalise,   MergeHead, RoundRow};
+
+}  // namespace
+}  // namespace skv::kernels

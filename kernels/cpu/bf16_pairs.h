@@ -1,0 +1,192 @@
+#pragma once
+// Sixteen 32-bit lanes of bf16 pairs beside the float lanes of f32x16.h, with the same bits on
+// every instruction set. The even element of a pair is the low half. Included by kernel files only;
+// everything has internal linkage, since two files of one lane width may differ in DotPairs.
+// REQUIRES for DotPairs: denormals are flushed (kernels/denormals.h), as VDPBF16PS always does.
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/attention.h"
+#include "kernels/cpu/f32x16.h"
+
+namespace skv::kernels {
+namespace {
+
+#if defined(__AVX512F__)
+
+struct Pairs16 {
+  __m512i v;
+};
+
+inline Pairs16 SetPairs(uint32_t x) { return {_mm512_set1_epi32(static_cast<int>(x))}; }
+inline Pairs16 LoadPairs(const uint32_t* p) { return {_mm512_loadu_si512(p)}; }
+inline void StorePairs(uint32_t* p, Pairs16 a) { _mm512_storeu_si512(p, a.v); }
+inline Pairs16 And(Pairs16 a, Pairs16 b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline F32x16 EvenToFloat(Pairs16 a) { return {_mm512_castsi512_ps(_mm512_slli_epi32(a.v, 16))}; }
+inline F32x16 OddToFloat(Pairs16 a) {
+  return {_mm512_castsi512_ps(_mm512_and_si512(a.v, _mm512_set1_epi32(-65536)))};
+}
+// Lanes [0, count) of x, `other` in the rest.
+inline F32x16 KeepFirst(F32x16 x, int count, F32x16 other) {
+  const auto keep = static_cast<__mmask16>((1u << (count < 0 ? 0 : count)) - 1);
+  return {_mm512_mask_blend_ps(keep, other.v, x.v)};
+}
+
+#elif defined(__AVX2__) && defined(__FMA__)
+
+struct Pairs16 {
+  __m256i lo, hi;
+};
+
+inline Pairs16 SetPairs(uint32_t x) {
+  const __m256i v = _mm256_set1_epi32(static_cast<int>(x));
+  return {v, v};
+}
+inline Pairs16 LoadPairs(const uint32_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
+          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 8))};
+}
+inline void StorePairs(uint32_t* p, Pairs16 a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a.lo);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), a.hi);
+}
+inline Pairs16 And(Pairs16 a, Pairs16 b) {
+  return {_mm256_and_si256(a.lo, b.lo), _mm256_and_si256(a.hi, b.hi)};
+}
+inline F32x16 EvenToFloat(Pairs16 a) {
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(a.lo, 16)),
+          _mm256_castsi256_ps(_mm256_slli_epi32(a.hi, 16))};
+}
+inline F32x16 OddToFloat(Pairs16 a) {
+  const Pairs16 odd = And(a, SetPairs(0xffff0000u));
+  return {_mm256_castsi256_ps(odd.lo), _mm256_castsi256_ps(odd.hi)};
+}
+inline F32x16 KeepFirst(F32x16 x, int count, F32x16 other) {
+  return {_mm256_blendv_ps(other.lo, x.lo, _mm256_castsi256_ps(PartialMask(count, 0))),
+          _mm256_blendv_ps(other.hi, x.hi, _mm256_castsi256_ps(PartialMask(count, 1)))};
+}
+
+#else
+
+struct Pairs16 {
+  uint32_t v[kLanes];
+};
+
+inline Pairs16 SetPairs(uint32_t x) {
+  Pairs16 result;
+  for (uint32_t& lane : result.v) lane = x;
+  return result;
+}
+inline Pairs16 LoadPairs(const uint32_t* p) {
+  Pairs16 result;
+  std::memcpy(result.v, p, sizeof(result.v));
+  return result;
+}
+inline void StorePairs(uint32_t* p, Pairs16 a) { std::memcpy(p, a.v, sizeof(a.v)); }
+inline Pairs16 And(Pairs16 a, Pairs16 b) {
+  for (int i = 0; i < kLanes; ++i) a.v[i] &= b.v[i];
+  return a;
+}
+inline float FloatOfBits(uint32_t bits) {
+  float result;
+  std::memcpy(&result, &bits, sizeof(result));
+  return result;
+}
+inline F32x16 EvenToFloat(Pairs16 a) {
+  return MapLanes([&](int i) { return FloatOfBits(a.v[i] << 16); });
+}
+inline F32x16 OddToFloat(Pairs16 a) {
+  return MapLanes([&](int i) { return FloatOfBits(a.v[i] & 0xffff0000u); });
+}
+inline F32x16 KeepFirst(F32x16 x, int count, F32x16 other) {
+  return MapLanes([&](int i) { return i < count ? x.v[i] : other.v[i]; });
+}
+
+#endif
+
+#if defined(__AVX512BF16__)
+
+// acc + a.odd * b.odd rounded, then + a.even * b.even rounded.
+inline F32x16 DotPairs(F32x16 acc, Pairs16 a, Pairs16 b) {
+  return {_mm512_dpbf16_ps(acc.v, (__m512bh)a.v, (__m512bh)b.v)};
+}
+// 32 floats rounded to nearest even, in order; denormals become zero, NaN stays NaN.
+inline Pairs16 RoundToPairs(F32x16 first, F32x16 second) {
+  return {(__m512i)_mm512_cvtne2ps_pbh(second.v, first.v)};
+}
+
+#else
+
+inline F32x16 DotPairs(F32x16 acc, Pairs16 a, Pairs16 b) {
+  acc = Fma(OddToFloat(a), OddToFloat(b), acc);
+  return Fma(EvenToFloat(a), EvenToFloat(b), acc);
+}
+inline uint16_t RoundToBf16(uint32_t bits) {
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return static_cast<uint16_t>((bits >> 16) | 0x40);
+  if (magnitude < 0x00800000u) return static_cast<uint16_t>((bits & 0x80000000u) >> 16);
+  return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1)) >> 16);
+}
+inline Pairs16 RoundToPairs(F32x16 first, F32x16 second) {
+  uint32_t bits[2 * kLanes];
+  static_assert(sizeof(F32x16) * 2 == sizeof(bits));
+  std::memcpy(bits, &first, sizeof(first));
+  std::memcpy(bits + kLanes, &second, sizeof(second));
+  uint32_t pairs[kLanes];
+  for (int i = 0; i < kLanes; ++i) {
+    pairs[i] = RoundToBf16(bits[2 * i]) | uint32_t{RoundToBf16(bits[2 * i + 1])} << 16;
+  }
+  return LoadPairs(pairs);
+}
+
+#endif
+
+// dst[c] = (even[c], odd[c]) for 32 channels.
+inline void InterleaveRows(const Bf16* even, const Bf16* odd, uint32_t* dst) {
+  for (int c = 0; c < 2 * kLanes; ++c) dst[c] = even[c] | uint32_t{odd[c]} << 16;
+}
+
+#if defined(__AVX512F__)
+
+// dst[pair * stride + i] = pair `pair` of rows[i], for the 16 pairs at `offset` of 16 rows.
+inline void TransposeRows(const Bf16* const* rows, int offset, uint32_t* dst, int stride) {
+  __m512i a[16], b[16];
+  for (int i = 0; i < 16; ++i) a[i] = _mm512_loadu_si512(rows[i] + offset);
+  for (int i = 0; i < 16; i += 2) {
+    b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+    b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {
+    a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+    a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+    a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
+    a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+  }
+  // The 128-bit lane l of a[4 g + m] now holds pair 4 l + m of rows 4 g .. 4 g + 3.
+  for (int m = 0; m < 4; ++m) {
+    const __m512i even_lo = _mm512_shuffle_i32x4(a[m], a[4 + m], 0x88);
+    const __m512i odd_lo = _mm512_shuffle_i32x4(a[m], a[4 + m], 0xdd);
+    const __m512i even_hi = _mm512_shuffle_i32x4(a[8 + m], a[12 + m], 0x88);
+    const __m512i odd_hi = _mm512_shuffle_i32x4(a[8 + m], a[12 + m], 0xdd);
+    _mm512_storeu_si512(dst + m * stride, _mm512_shuffle_i32x4(even_lo, even_hi, 0x88));
+    _mm512_storeu_si512(dst + (4 + m) * stride, _mm512_shuffle_i32x4(odd_lo, odd_hi, 0x88));
+    _mm512_storeu_si512(dst + (8 + m) * stride, _mm512_shuffle_i32x4(even_lo, even_hi, 0xdd));
+    _mm512_storeu_si512(dst + (12 + m) * stride, _mm512_shuffle_i32x4(odd_lo, odd_hi, 0xdd));
+  }
+}
+
+#else
+
+inline void TransposeRows(const Bf16* const* rows, int offset, uint32_t* dst, int stride) {
+  for (int i = 0; i < kLanes; ++i) {
+    uint32_t row[kLanes];
+    std::memcpy(row, rows[i] + offset, sizeof(row));
+    for (int pair = 0; pair < kLanes; ++pair) dst[pair * stride + i] = row[pair];
+  }
+}
+
+#endif
+
+}  // namespace
+}  // namespace skv::kernels
