@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -32,7 +33,8 @@
 namespace skv::scheduler {
 
 struct SchedulerOptions {
-  int64_t capacity_tokens = 0;       // KV tokens to give away: 0.9 of the pool
+  int64_t capacity_tokens = 0;  // KV tokens to give away: 0.9 of the pool
+  std::string_view capacity_flag = "--kv-cache-memory-bytes";  // named when something does not fit
   int page_tokens = 1;               // KV memory is taken in units of so many tokens
   int max_num_seqs = 256;            // sequences that run at once (--max-num-seqs)
   int max_num_batched_tokens = 512;  // tokens of a step (--max-num-batched-tokens)

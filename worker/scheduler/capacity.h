@@ -1,0 +1,34 @@
+#pragma once
+// What fits: KV tokens and sequences that requests take, and whom to evict for another.
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+
+namespace skv::scheduler {
+
+struct Footprint {
+  int64_t kv_tokens = 0;
+  int num_sequences = 0;
+
+  Footprint& operator+=(const Footprint& other);
+  Footprint& operator-=(const Footprint& other);
+  bool operator==(const Footprint&) const = default;
+};
+
+// The worst case of `num_samples` sequences that share a prompt: each whole page of the prompt
+// counts once, and for each sample the pages from there to its last possible token.
+Footprint WorstCase(int num_prompt_tokens, int max_tokens, int num_samples, int page_tokens);
+
+// True when `wanted` fits beside `used` within `limit`.
+bool Fits(const Footprint& wanted, const Footprint& used, const Footprint& limit);
+
+// Who has to go so that `wanted` fits: indices into `evictable`, which lists running requests, the
+// one to go first in front. Takes from the front until it fits, then spares from the front whom it
+// turned out not to need. Empty when nobody has to go, or when evicting all would not do: ask Fits
+// which.
+std::vector<int> ChooseEvictions(const Footprint& wanted, const Footprint& used,
+                                 const Footprint& limit, absl::Span<const Footprint> evictable);
+
+}  // namespace skv::scheduler

@@ -1,0 +1,71 @@
+#include "worker/scheduler/capacity.h"
+
+#include <cstdint>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace skv::scheduler {
+namespace {
+
+using testing::IsEmpty;
+
+TEST(CapacityTest, WorstCaseCountsTheWholePagesOfASharedPromptOnce) {
+  const struct {
+    const char* why;
+    int num_prompt_tokens, max_tokens, num_samples, page_tokens;
+    int64_t kv_tokens;
+  } kCases[] = {
+      {"one sample takes prompt and output", 10, 5, 1, 1, 15},
+      {"three samples share the prompt", 10, 5, 3, 1, 25},
+      {"a page is taken whole", 10, 5, 1, 16, 16},
+      {"the last page of the prompt is each sample's own", 18, 5, 3, 16, 16 + 3 * 16},
+      {"a prompt that ends a page is shared wholly", 32, 1, 2, 16, 32 + 2 * 16},
+      {"no overflow at the limits", 2147483646, 1, 256, 1, int64_t{2147483646} + 256},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.why);
+    const Footprint worst_case =
+        WorstCase(c.num_prompt_tokens, c.max_tokens, c.num_samples, c.page_tokens);
+    EXPECT_EQ(worst_case.kv_tokens, c.kv_tokens);
+    EXPECT_EQ(worst_case.num_sequences, c.num_samples);
+  }
+}
+
+TEST(CapacityTest, FitsUpToTheLimitOfBothResources) {
+  const Footprint used{.kv_tokens = 60, .num_sequences = 2};
+  const Footprint limit{.kv_tokens = 100, .num_sequences = 4};
+  EXPECT_TRUE(Fits({.kv_tokens = 40, .num_sequences = 2}, used, limit));
+  EXPECT_FALSE(Fits({.kv_tokens = 41, .num_sequences = 2}, used, limit));
+  EXPECT_FALSE(Fits({.kv_tokens = 40, .num_sequences = 3}, used, limit));
+}
+
+TEST(CapacityTest, EvictsFromTheFrontAndNoMoreThanItNeeds) {
+  const Footprint limit{.kv_tokens = 100, .num_sequences = 4};
+  const Footprint used{.kv_tokens = 90, .num_sequences = 4};
+  const Footprint small{.kv_tokens = 10, .num_sequences = 1};
+  const Footprint large{.kv_tokens = 60, .num_sequences = 1};
+  const struct {
+    const char* why;
+    Footprint wanted;
+    std::vector<Footprint> evictable;
+    std::vector<int> evictions;
+  } kCases[] = {
+      {"the first will do", {15, 1}, {small, large}, {0}},
+      {"both have to go", {75, 2}, {small, large}, {0, 1}},
+      {"the first turns out not to be needed", {50, 1}, {small, large}, {1}},
+      {"a sequence is wanted, not memory", {1, 1}, {small, large}, {0}},
+      {"not even all would do", {95, 1}, {small, large}, {}},
+      {"there is nobody", {15, 1}, {}, {}},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.why);
+    EXPECT_EQ(ChooseEvictions(c.wanted, used, limit, c.evictable), c.evictions);
+  }
+  EXPECT_THAT(ChooseEvictions({10, 1}, {.kv_tokens = 10, .num_sequences = 1}, limit, {large}),
+              IsEmpty());
+}
+
+}  // namespace
+}  // namespace skv::scheduler

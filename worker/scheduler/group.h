@@ -1,0 +1,61 @@
+#pragma once
+// The scheduler's own records of a request and its samples.
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "common/clock.h"
+#include "common/types.h"
+#include "worker/scheduler/batch.h"
+#include "worker/scheduler/capacity.h"
+
+namespace skv::scheduler {
+
+struct Sample {
+  SequenceId id = 0;
+  std::vector<TokenId> generated;
+  int num_computed = 0;   // tokens that the ranks hold once all plans have run
+  bool resident = false;  // the ranks know it
+  bool ended = false;     // kept only while others still have to fork from it
+};
+
+// One request. Invariant: while it runs and some live sample is not resident, samples[0] is
+// resident and is the one to fork from.
+struct Group {
+  std::vector<TokenId> prompt;
+  std::vector<Sample> samples;
+  int max_tokens = 0;
+  int priority = 0;
+  int64_t arrival = 0;
+  std::optional<TimePoint> deadline;
+  bool running = false;
+  bool preempted = false;
+  Footprint reserved;  // zero unless running
+
+  int num_prompt_tokens() const { return static_cast<int>(prompt.size()); }
+  bool prompt_done() const { return samples[0].num_computed >= num_prompt_tokens(); }
+  bool awaits_fork() const {
+    return std::any_of(samples.begin(), samples.end(),
+                       [](const Sample& s) { return !s.ended && !s.resident; });
+  }
+};
+
+struct RanksBefore {
+  bool operator()(const Group* a, const Group* b) const {
+    return a->priority != b->priority ? a->priority > b->priority : a->arrival < b->arrival;
+  }
+};
+using GroupQueue = std::set<Group*, RanksBefore>;
+
+// What `sample` of `group` has still to compute; it is a live one.
+inline Backlog BacklogOf(const Group& group, const Sample& sample) {
+  const int num_prompt_tokens = group.num_prompt_tokens();
+  const int num_generated = static_cast<int>(sample.generated.size());
+  return {.prompt_tokens = std::max(0, num_prompt_tokens - sample.num_computed),
+          .generated_tokens = num_generated - std::max(0, sample.num_computed - num_prompt_tokens)};
+}
+
+}  // namespace skv::scheduler

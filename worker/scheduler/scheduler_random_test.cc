@@ -1,0 +1,307 @@
+// Random operations against a plain model of the ranks and of the clients: whatever happens, each
+// plan must be one that the ranks can run, and each sequence must get its tokens.
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "common/testing/status_matchers.h"
+#include "gtest/gtest.h"
+#include "worker/scheduler/scheduler.h"
+
+namespace skv::scheduler {
+namespace {
+
+struct Client {
+  int request = 0;
+  std::vector<TokenId> tokens;  // prompt and generated
+};
+
+struct RequestModel {
+  std::vector<TokenId> prompt;
+  std::vector<SequenceId> samples;
+  int max_tokens = 0;
+  int priority = 0;
+};
+
+class Simulation {
+ public:
+  Simulation(const SchedulerOptions& options, int seed)
+      : options_(options), scheduler_(options), random_(seed) {}
+
+  void Run(int num_steps) {
+    for (int i = 0; i < num_steps && !testing::Test::HasFailure(); ++i) {
+      const int num_new = Draw(0, 9) < 4 ? Draw(1, 3) : 0;
+      for (int k = 0; k < num_new; ++k) AddRequest();
+      if (Draw(0, 9) == 0) WithRandomClient([&](SequenceId id) { Cancel(id); });
+      if (Draw(0, 19) == 0) WithRandomClient([&](SequenceId id) { scheduler_.Preempt(id); });
+      Step();
+    }
+    // Each step with work moves at least one token, so that the rest is bounded.
+    for (int i = 0; i < 20000 && scheduler_.HasWork() && !testing::Test::HasFailure(); ++i) Step();
+    EXPECT_FALSE(scheduler_.HasWork());
+    EXPECT_TRUE(held_.empty());
+    EXPECT_TRUE(live_.empty());
+    const SchedulerStats stats = scheduler_.stats();
+    EXPECT_EQ(stats.kv_tokens_reserved, 0);
+    EXPECT_EQ(stats.num_running + stats.num_waiting + stats.num_running_sequences, 0);
+    EXPECT_EQ(stats.queued_tokens + stats.running_tokens, 0);
+  }
+
+  int64_t num_mixed_steps() const { return num_mixed_steps_; }
+  int64_t num_preemptions() const { return scheduler_.stats().num_preemptions; }
+  int64_t num_forks() const { return num_forks_; }
+  int num_finished() const { return num_finished_; }
+
+ private:
+  int Draw(int min, int max) { return std::uniform_int_distribution<int>(min, max)(random_); }
+
+  template <typename Action>
+  void WithRandomClient(Action action) {
+    if (live_.empty()) return;
+    auto it = live_.lower_bound(static_cast<SequenceId>(Draw(0, static_cast<int>(next_id_))));
+    action(it == live_.end() ? *live_.begin() : *it);
+  }
+
+  void AddRequest() {
+    RequestModel model{.max_tokens = Draw(1, 30), .priority = Draw(0, 2)};
+    model.prompt.resize(Draw(1, 60));
+    for (TokenId& token : model.prompt) token = Draw(0, 999);
+    Request request{
+        .prompt_ids = model.prompt, .max_tokens = model.max_tokens, .priority = model.priority};
+    const int num_samples = Draw(0, 3) == 0 ? Draw(2, 4) : 1;
+    if (num_samples == 1) request.resume_ids.resize(Draw(0, model.max_tokens - 1), 77);
+    for (int i = 0; i < num_samples; ++i) model.samples.push_back(next_id_++);
+    request.sample_ids = model.samples;
+    if (!scheduler_.Add(request).ok()) return;
+    for (const SequenceId id : model.samples) {
+      Client& client = clients_[id];
+      client = {.request = static_cast<int>(requests_.size()), .tokens = model.prompt};
+      client.tokens.insert(client.tokens.end(), request.resume_ids.begin(),
+                           request.resume_ids.end());
+      live_.insert(id);
+    }
+    requests_.push_back(std::move(model));
+  }
+
+  void Cancel(SequenceId id) {
+    scheduler_.Cancel(id);
+    live_.erase(id);
+  }
+
+  void Step() {
+    const PlannedStep step = scheduler_.Plan();
+    ASSERT_OK_AND_ASSIGN(const StepPlan decoded, Decode(Encode(step.plan)));
+    ASSERT_EQ(decoded, step.plan);
+    ApplyMemory(step.plan);
+    CheckOrder(step.plan);
+    const std::set<SequenceId> due = DueDecodes();
+    ApplyChunks(step.plan);
+    CheckDecodesRan(due, step.plan);
+    CheckCapacity();
+    AnswerDraws(step);
+  }
+
+  void ApplyMemory(const StepPlan& plan) {
+    for (const SequenceId id : plan.released) {
+      ASSERT_EQ(held_.erase(id), 1u) << "released " << id << ", which holds nothing";
+    }
+    for (const Admission& admission : plan.admitted) {
+      const RequestModel& request = CheckedRequest(admission.id);
+      ASSERT_TRUE(held_.emplace(admission.id, 0).second) << "admitted twice";
+      ASSERT_EQ(admission.num_prompt_tokens, static_cast<int>(request.prompt.size()));
+      ASSERT_EQ(admission.max_tokens_total, admission.num_prompt_tokens + request.max_tokens);
+    }
+    for (const Fork& fork : plan.forked) {
+      const RequestModel& request = CheckedRequest(fork.child);
+      ASSERT_EQ(fork.num_shared_tokens, static_cast<int>(request.prompt.size()));
+      ASSERT_EQ(fork.max_tokens_total, fork.num_shared_tokens + request.max_tokens);
+      ASSERT_EQ(clients_[fork.parent].request, clients_[fork.child].request);
+      ASSERT_GE(held_.at(fork.parent), fork.num_shared_tokens);
+      ASSERT_TRUE(held_.emplace(fork.child, fork.num_shared_tokens).second) << "forked twice";
+      ++num_forks_;
+    }
+  }
+
+  // Planning a sequence that has ended is the fault that this catches.
+  const RequestModel& CheckedRequest(SequenceId id) {
+    EXPECT_TRUE(live_.contains(id)) << id << " has ended or never was";
+    return requests_[clients_[id].request];
+  }
+
+  // A request is admitted before all that rank behind it, and only lower priorities are evicted.
+  void CheckOrder(const StepPlan& plan) {
+    std::set<std::pair<int, int>> waiting;  // (-priority, arrival)
+    for (const SequenceId id : live_) {
+      const int request = clients_[id].request;
+      const auto& samples = requests_[request].samples;
+      if (std::none_of(samples.begin(), samples.end(),
+                       [&](SequenceId sample) { return held_.contains(sample); })) {
+        waiting.emplace(-requests_[request].priority, request);
+      }
+    }
+    for (const Admission& admission : plan.admitted) {
+      const int request = clients_[admission.id].request;
+      if (waiting.empty()) break;
+      ASSERT_LT(std::make_pair(-requests_[request].priority, request), *waiting.begin());
+    }
+  }
+
+  std::set<SequenceId> DueDecodes() const {
+    std::set<SequenceId> due;
+    for (const auto& [id, num_held] : held_) {
+      const Client& client = clients_.at(id);
+      const int num_prompt_tokens = requests_[client.request].prompt.size();
+      if (live_.contains(id) && num_held >= num_prompt_tokens &&
+          num_held + 1 == static_cast<int>(client.tokens.size())) {
+        due.insert(id);
+      }
+    }
+    return due;
+  }
+
+  void ApplyChunks(const StepPlan& plan) {
+    ASSERT_LE(static_cast<int>(plan.tokens.size()), options_.max_num_batched_tokens);
+    std::map<SequenceId, int> tokens_of;
+    size_t next_token = 0;
+    for (const Chunk& chunk : plan.chunks) {
+      const int num_prompt_tokens = CheckedRequest(chunk.id).prompt.size();
+      ASSERT_EQ(chunk.first_position, held_.at(chunk.id));
+      const bool is_prompt = chunk.position_class == PositionClass::kPrompt;
+      if (is_prompt) {
+        ASSERT_LE(chunk.first_position + chunk.num_tokens, num_prompt_tokens);
+      } else {
+        ASSERT_GE(chunk.first_position, num_prompt_tokens);
+      }
+      for (int i = 0; i < chunk.num_tokens; ++i) {
+        ASSERT_EQ(plan.tokens.at(next_token++),
+                  clients_[chunk.id].tokens.at(chunk.first_position + i));
+      }
+      held_[chunk.id] += chunk.num_tokens;
+      tokens_of[chunk.id] += chunk.num_tokens;
+      ASSERT_LE(tokens_of[chunk.id], options_.max_chunk_tokens);
+    }
+    ASSERT_EQ(next_token, plan.tokens.size());
+    const auto is_decode = [](const Chunk& c) {
+      return c.num_tokens == 1 && c.position_class == PositionClass::kGenerated;
+    };
+    const auto num_decodes = std::count_if(plan.chunks.begin(), plan.chunks.end(), is_decode);
+    num_mixed_steps_ += num_decodes > 0 && num_decodes < static_cast<int>(plan.chunks.size());
+  }
+
+  void CheckDecodesRan(std::set<SequenceId> due, const StepPlan& plan) {
+    for (const Chunk& chunk : plan.chunks) due.erase(chunk.id);
+    ASSERT_TRUE(due.empty()) << "sequence " << *due.begin() << " had to wait for its decode";
+  }
+
+  // What the ranks really hold, in whole pages, each whole page of a prompt counted once.
+  void CheckCapacity() {
+    const int64_t page = options_.page_tokens;
+    int64_t kv_tokens = 0;
+    std::map<int, int64_t> shared_pages;
+    for (const auto& [id, num_held] : held_) {
+      const int request = clients_[id].request;
+      const int64_t num_prompt_pages = requests_[request].prompt.size() / page;
+      const int64_t pages = (num_held + page - 1) / page;
+      int64_t& shared = shared_pages[request];
+      shared = std::max(shared, std::min(pages, num_prompt_pages));
+      kv_tokens += std::max<int64_t>(0, pages - num_prompt_pages) * page;
+    }
+    for (const auto& [request, pages] : shared_pages) kv_tokens += pages * page;
+    ASSERT_LE(kv_tokens, scheduler_.stats().kv_tokens_reserved);
+    ASSERT_LE(scheduler_.stats().kv_tokens_reserved, options_.capacity_tokens);
+    ASSERT_LE(static_cast<int>(held_.size()), options_.max_num_seqs);
+  }
+
+  void AnswerDraws(const PlannedStep& step) {
+    std::set<int> wanted;
+    for (const ::skv::scheduler::Draw& draw : step.draws) {
+      const Chunk& chunk = step.plan.chunks.at(draw.chunk_idx);
+      Client& client = clients_[draw.id];
+      wanted.insert(draw.chunk_idx);
+      ASSERT_EQ(draw.position, static_cast<int>(client.tokens.size()));
+      ASSERT_EQ(chunk.first_position + chunk.num_tokens, draw.position);
+      ASSERT_EQ(clients_[chunk.id].request, client.request);
+      if (Draw(0, 49) == 0) {
+        Cancel(draw.id);
+        ASSERT_FALSE(scheduler_.OnToken(draw.id, 1, true));
+        continue;
+      }
+      client.tokens.push_back(Draw(0, 999));
+      const bool finished = Draw(0, 19) == 0;
+      const RequestModel& request = requests_[client.request];
+      const bool ended = client.tokens.size() == request.prompt.size() + request.max_tokens;
+      ASSERT_EQ(scheduler_.OnToken(draw.id, client.tokens.back(), finished), finished || ended);
+      if (!finished && !ended) continue;
+      live_.erase(draw.id);
+      ++num_finished_;
+    }
+    for (size_t i = 0; i < step.plan.chunks.size(); ++i) {
+      ASSERT_EQ(step.plan.chunks[i].sample, wanted.contains(static_cast<int>(i)));
+    }
+  }
+
+  const SchedulerOptions options_;
+  Scheduler scheduler_;
+  std::mt19937 random_;
+  std::vector<RequestModel> requests_;
+  std::map<SequenceId, Client> clients_;
+  std::set<SequenceId> live_;
+  std::map<SequenceId, int> held_;  // KV tokens of each sequence on the ranks
+  SequenceId next_id_ = 1;
+  int64_t num_mixed_steps_ = 0;
+  int64_t num_forks_ = 0;
+  int num_finished_ = 0;
+};
+
+TEST(SchedulerRandomTest, EveryPlanCanBeRunAndEverySequenceEnds) {
+  const SchedulerOptions kOptions[] = {
+      {.capacity_tokens = 200,
+       .max_num_seqs = 6,
+       .max_num_batched_tokens = 32,
+       .max_chunk_tokens = 32,
+       .max_queue = 20},
+      {.capacity_tokens = 500,
+       .page_tokens = 16,
+       .max_num_seqs = 8,
+       .max_num_batched_tokens = 8,
+       .max_chunk_tokens = 3,
+       .max_queue = 50},
+      {.capacity_tokens = 100000,
+       .max_num_seqs = 12,
+       .max_num_batched_tokens = 64,
+       .max_chunk_tokens = 16,
+       .max_queue = 10},
+      {.capacity_tokens = 150,
+       .max_num_seqs = 4,
+       .max_num_batched_tokens = 512,
+       .max_chunk_tokens = 512,
+       .max_queue = 5},
+  };
+  int64_t num_preemptions = 0, num_mixed_steps = 0, num_forks = 0, num_finished = 0;
+  for (const SchedulerOptions& options : kOptions) {
+    ASSERT_OK(options.Validate());
+    for (int seed = 0; seed < 25; ++seed) {
+      SCOPED_TRACE(testing::Message()
+                   << "capacity " << options.capacity_tokens << " seed " << seed);
+      Simulation simulation(options, seed);
+      simulation.Run(200);
+      if (HasFailure()) return;
+      num_preemptions += simulation.num_preemptions();
+      num_mixed_steps += simulation.num_mixed_steps();
+      num_forks += simulation.num_forks();
+      num_finished += simulation.num_finished();
+    }
+  }
+  // The test has met what it is about.
+  EXPECT_GT(num_preemptions, 500);
+  EXPECT_GT(num_mixed_steps, 1000);
+  EXPECT_GT(num_forks, 500);
+  EXPECT_GT(num_finished, 2000);
+}
+
+}  // namespace
+}  // namespace skv::scheduler

@@ -1,0 +1,194 @@
+#include "worker/scheduler/step_plan.h"
+
+#include <limits>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+
+// Layout: 4 bytes of magic, then varints (7 bits a byte, low first, the last byte below 128):
+//   step_idx, shutdown, and five lists, each its length and then its entries field by field.
+// Tokens are not delta-coded: an id of a 49k vocabulary takes 3 bytes at most as it is.
+
+namespace skv::scheduler {
+namespace {
+
+constexpr std::string_view kMagic = "SKP1";
+constexpr uint64_t kMaxInt = std::numeric_limits<int>::max();
+
+void PutVarint(uint64_t value, std::string* out) {
+  while (value >= 0x80) {
+    out->push_back(static_cast<char>(value | 0x80));
+    value >>= 7;
+  }
+  out->push_back(static_cast<char>(value));
+}
+
+void PutInt(int value, std::string* out) { PutVarint(static_cast<uint32_t>(value), out); }
+
+class Reader {
+ public:
+  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
+
+  absl::Status Error(std::string_view what) const {
+    return absl::DataLossError(absl::StrCat("step plan: ", Sv(what), " at byte ", offset_, " of ",
+                                            bytes_.size(),
+                                            "; the ranks have lost step, restart the group"));
+  }
+
+  absl::Status ReadMagic() {
+    if (bytes_.substr(0, kMagic.size()) != kMagic) return Error("magic SKP1 missing");
+    offset_ = kMagic.size();
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadVarint(uint64_t max, std::string_view what, uint64_t* value) {
+    uint64_t result = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+      if (offset_ == bytes_.size()) return Error(absl::StrCat(Sv(what), " cut off"));
+      const uint64_t byte = static_cast<unsigned char>(bytes_[offset_++]);
+      const uint64_t bits = byte & 0x7f;
+      if (shift == 63 && bits > 1) break;
+      result |= bits << shift;
+      if (byte >= 0x80) continue;
+      if (byte == 0 && shift > 0) return Error(absl::StrCat(Sv(what), " has a needless byte"));
+      if (result > max) {
+        return Error(absl::StrCat(Sv(what), " is ", result, ", expected at most ", max));
+      }
+      *value = result;
+      return absl::OkStatus();
+    }
+    return Error(absl::StrCat(Sv(what), " is over 64 bits"));
+  }
+
+  absl::Status ReadInt(uint64_t min, uint64_t max, std::string_view what, int* value) {
+    uint64_t wide = 0;
+    SKV_RETURN_IF_ERROR(ReadVarint(max, what, &wide));
+    if (wide < min)
+      return Error(absl::StrCat(Sv(what), " is ", wide, ", expected ", min, " or more"));
+    *value = static_cast<int>(wide);
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadId(std::string_view what, SequenceId* id) {
+    return ReadVarint(std::numeric_limits<uint64_t>::max(), what, id);
+  }
+
+  absl::Status ReadBool(std::string_view what, bool* value) {
+    uint64_t wide = 0;
+    SKV_RETURN_IF_ERROR(ReadVarint(1, what, &wide));
+    *value = wide == 1;
+    return absl::OkStatus();
+  }
+
+  // Every entry takes at least `bytes_each` bytes, so a length that lies cannot make us allocate.
+  template <typename T, typename ReadEntry>
+  absl::Status ReadList(size_t bytes_each, std::string_view what, std::vector<T>* list,
+                        ReadEntry read_entry) {
+    uint64_t size = 0;
+    SKV_RETURN_IF_ERROR(ReadVarint((bytes_.size() - offset_) / bytes_each, what, &size));
+    list->resize(size);
+    for (T& entry : *list) SKV_RETURN_IF_ERROR(read_entry(&entry));
+    return absl::OkStatus();
+  }
+
+  bool at_end() const { return offset_ == bytes_.size(); }
+
+ private:
+  const std::string_view bytes_;
+  size_t offset_ = 0;
+};
+
+absl::Status ReadAdmission(Reader* in, Admission* admission) {
+  SKV_RETURN_IF_ERROR(in->ReadId("admitted id", &admission->id));
+  SKV_RETURN_IF_ERROR(in->ReadInt(1, kMaxInt, "num_prompt_tokens", &admission->num_prompt_tokens));
+  return in->ReadInt(admission->num_prompt_tokens, kMaxInt, "max_tokens_total",
+                     &admission->max_tokens_total);
+}
+
+absl::Status ReadFork(Reader* in, Fork* fork) {
+  SKV_RETURN_IF_ERROR(in->ReadId("child id", &fork->child));
+  SKV_RETURN_IF_ERROR(in->ReadId("parent id", &fork->parent));
+  if (fork->child == fork->parent) return in->Error("a sequence forks from itself");
+  SKV_RETURN_IF_ERROR(in->ReadInt(1, kMaxInt, "num_shared_tokens", &fork->num_shared_tokens));
+  return in->ReadInt(fork->num_shared_tokens, kMaxInt, "max_tokens_total", &fork->max_tokens_total);
+}
+
+absl::Status ReadChunk(Reader* in, Chunk* chunk) {
+  SKV_RETURN_IF_ERROR(in->ReadId("chunk id", &chunk->id));
+  SKV_RETURN_IF_ERROR(in->ReadInt(0, kMaxInt, "first_position", &chunk->first_position));
+  const uint64_t room = kMaxInt - chunk->first_position;
+  SKV_RETURN_IF_ERROR(in->ReadInt(1, room, "num_tokens", &chunk->num_tokens));
+  bool generated = false;
+  SKV_RETURN_IF_ERROR(in->ReadBool("position_class", &generated));
+  chunk->position_class = generated ? PositionClass::kGenerated : PositionClass::kPrompt;
+  return in->ReadBool("sample", &chunk->sample);
+}
+
+absl::Status CheckTokenCount(const StepPlan& plan, const Reader& in) {
+  uint64_t expected = 0;
+  for (const Chunk& chunk : plan.chunks) expected += chunk.num_tokens;
+  if (plan.tokens.size() == expected) return absl::OkStatus();
+  return in.Error(absl::StrCat("has ", plan.tokens.size(), " tokens, its chunks name ", expected));
+}
+
+}  // namespace
+
+std::string Encode(const StepPlan& plan) {
+  std::string out(kMagic);
+  PutVarint(plan.step_idx, &out);
+  PutInt(plan.shutdown, &out);
+  PutVarint(plan.released.size(), &out);
+  for (const SequenceId id : plan.released) PutVarint(id, &out);
+  PutVarint(plan.admitted.size(), &out);
+  for (const Admission& admission : plan.admitted) {
+    PutVarint(admission.id, &out);
+    PutInt(admission.num_prompt_tokens, &out);
+    PutInt(admission.max_tokens_total, &out);
+  }
+  PutVarint(plan.forked.size(), &out);
+  for (const Fork& fork : plan.forked) {
+    PutVarint(fork.child, &out);
+    PutVarint(fork.parent, &out);
+    PutInt(fork.num_shared_tokens, &out);
+    PutInt(fork.max_tokens_total, &out);
+  }
+  PutVarint(plan.chunks.size(), &out);
+  for (const Chunk& chunk : plan.chunks) {
+    PutVarint(chunk.id, &out);
+    PutInt(chunk.first_position, &out);
+    PutInt(chunk.num_tokens, &out);
+    PutInt(chunk.position_class == PositionClass::kGenerated, &out);
+    PutInt(chunk.sample, &out);
+  }
+  PutVarint(plan.tokens.size(), &out);
+  for (const TokenId token : plan.tokens) PutInt(token, &out);
+  return out;
+}
+
+absl::StatusOr<StepPlan> Decode(std::string_view bytes) {
+  Reader in(bytes);
+  StepPlan plan;
+  SKV_RETURN_IF_ERROR(in.ReadMagic());
+  uint64_t step_idx = 0;
+  SKV_RETURN_IF_ERROR(in.ReadVarint(std::numeric_limits<int64_t>::max(), "step_idx", &step_idx));
+  plan.step_idx = static_cast<int64_t>(step_idx);
+  SKV_RETURN_IF_ERROR(in.ReadBool("shutdown", &plan.shutdown));
+  SKV_RETURN_IF_ERROR(in.ReadList(1, "length of released", &plan.released,
+                                  [&](SequenceId* id) { return in.ReadId("released id", id); }));
+  SKV_RETURN_IF_ERROR(in.ReadList(3, "length of admitted", &plan.admitted,
+                                  [&](Admission* entry) { return ReadAdmission(&in, entry); }));
+  SKV_RETURN_IF_ERROR(in.ReadList(4, "length of forked", &plan.forked,
+                                  [&](Fork* entry) { return ReadFork(&in, entry); }));
+  SKV_RETURN_IF_ERROR(in.ReadList(5, "length of chunks", &plan.chunks,
+                                  [&](Chunk* entry) { return ReadChunk(&in, entry); }));
+  SKV_RETURN_IF_ERROR(in.ReadList(1, "length of tokens", &plan.tokens, [&](TokenId* token) {
+    return in.ReadInt(0, kMaxInt, "token", token);
+  }));
+  SKV_RETURN_IF_ERROR(CheckTokenCount(plan, in));
+  if (!in.at_end()) return in.Error("bytes left over");
+  return plan;
+}
+
+}  // namespace skv::scheduler
