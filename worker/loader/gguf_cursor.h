@@ -1,5 +1,6 @@
 #pragma once
-// Reads little-endian values from the front of a byte span; each read is checked against what is left.
+// Reads little-endian values from the front of a byte span; each read is checked against what is
+// left.
 
 #include <cstddef>
 #include <cstdint>
@@ -14,8 +15,8 @@
 
 namespace skv::loader {
 
-// Not thread-safe. `bytes` and `file_name` outlive the cursor. Every error is DataLoss and names the
-// file, the byte position and `what`, the thing being read.
+// Not thread-safe. `bytes` and `file_name` outlive the cursor. Every error is DataLoss and names
+// the file, the byte position and `what`, the thing being read.
 class GgufCursor {
  public:
   GgufCursor(std::span<const std::byte> bytes, const std::string& file_name)

@@ -79,10 +79,7 @@ absl::StatusOr<std::unique_ptr<GgufFile>> GgufFile::Parse(std::span<const std::b
 
 GgufFile::GgufFile(std::span<const std::byte> bytes, std::string name, bool is_mapped,
                    GgufContents contents)
-    : bytes_(bytes),
-      name_(std::move(name)),
-      is_mapped_(is_mapped),
-      contents_(std::move(contents)) {
+    : bytes_(bytes), name_(std::move(name)), is_mapped_(is_mapped), contents_(std::move(contents)) {
   for (size_t i = 0; i < contents_.tensors.size(); ++i) {
     tensor_idx_.emplace(contents_.tensors[i].name, i);
   }

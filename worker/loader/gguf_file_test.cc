@@ -51,8 +51,9 @@ TEST(GgufFileTest, ReadsBytesInMemoryAsItReadsAFile) {
 }
 
 TEST(GgufFileTest, SaysWhyAPathCannotBeOpened) {
-  EXPECT_THAT(GgufFile::Open("/no/such/model.gguf"),
-              StatusIs(absl::StatusCode::kNotFound, HasSubstr("/no/such/model.gguf: No such file")));
+  EXPECT_THAT(
+      GgufFile::Open("/no/such/model.gguf"),
+      StatusIs(absl::StatusCode::kNotFound, HasSubstr("/no/such/model.gguf: No such file")));
   EXPECT_THAT(GgufFile::Open(testing::TempDir()),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("is not a regular file")));
 }

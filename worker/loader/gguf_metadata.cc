@@ -29,14 +29,22 @@ bool IsInteger(GgufType type) {
 // nullopt: a uint64 beyond int64. REQUIRES: IsInteger(type).
 std::optional<int64_t> DecodeInteger(GgufType type, const std::byte* src) {
   switch (type) {
-    case GgufType::kUint8: return Decode<uint8_t>(src);
-    case GgufType::kInt8: return Decode<int8_t>(src);
-    case GgufType::kUint16: return Decode<uint16_t>(src);
-    case GgufType::kInt16: return Decode<int16_t>(src);
-    case GgufType::kUint32: return Decode<uint32_t>(src);
-    case GgufType::kInt32: return Decode<int32_t>(src);
-    case GgufType::kInt64: return Decode<int64_t>(src);
-    default: break;
+    case GgufType::kUint8:
+      return Decode<uint8_t>(src);
+    case GgufType::kInt8:
+      return Decode<int8_t>(src);
+    case GgufType::kUint16:
+      return Decode<uint16_t>(src);
+    case GgufType::kInt16:
+      return Decode<int16_t>(src);
+    case GgufType::kUint32:
+      return Decode<uint32_t>(src);
+    case GgufType::kInt32:
+      return Decode<int32_t>(src);
+    case GgufType::kInt64:
+      return Decode<int64_t>(src);
+    default:
+      break;
   }
   const uint64_t value = Decode<uint64_t>(src);
   if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return std::nullopt;
@@ -53,9 +61,9 @@ absl::StatusOr<T> Or(bool has_key, absl::StatusOr<T> value, T default_value) {
 }  // namespace
 
 const char* GgufTypeName(GgufType type) {
-  static constexpr const char* kNames[] = {"uint8",   "int8", "uint16", "int16", "uint32",
-                                           "int32",   "float32", "bool", "string", "array",
-                                           "uint64",  "int64", "float64"};
+  static constexpr const char* kNames[] = {"uint8",  "int8",    "uint16", "int16",  "uint32",
+                                           "int32",  "float32", "bool",   "string", "array",
+                                           "uint64", "int64",   "float64"};
   const auto idx = static_cast<uint32_t>(type);
   return idx < std::size(kNames) ? kNames[idx] : "unknown";
 }
@@ -64,17 +72,22 @@ size_t GgufTypeBytes(GgufType type) {
   switch (type) {
     case GgufType::kUint8:
     case GgufType::kInt8:
-    case GgufType::kBool: return 1;
+    case GgufType::kBool:
+      return 1;
     case GgufType::kUint16:
-    case GgufType::kInt16: return 2;
+    case GgufType::kInt16:
+      return 2;
     case GgufType::kUint32:
     case GgufType::kInt32:
-    case GgufType::kFloat32: return 4;
+    case GgufType::kFloat32:
+      return 4;
     case GgufType::kUint64:
     case GgufType::kInt64:
-    case GgufType::kFloat64: return 8;
+    case GgufType::kFloat64:
+      return 8;
     case GgufType::kString:
-    case GgufType::kArray: return 0;
+    case GgufType::kArray:
+      return 0;
   }
   return 0;
 }

@@ -1,7 +1,7 @@
 #pragma once
-// The key-value part of a GGUF file. Values stay encoded in the file's bytes, which must outlive this
-// object and every view it returns; ParseGguf (gguf_file.h) has checked every length and bool before
-// a value gets here.
+// The key-value part of a GGUF file. Values stay encoded in the file's bytes, which must outlive
+// this object and every view it returns; ParseGguf (gguf_file.h) has checked every length and bool
+// before a value gets here.
 
 #include <cstddef>
 #include <cstdint>
@@ -17,8 +17,19 @@ namespace skv::loader {
 
 // GGUF's numbering.
 enum class GgufType : uint32_t {
-  kUint8 = 0, kInt8 = 1, kUint16 = 2, kInt16 = 3, kUint32 = 4, kInt32 = 5, kFloat32 = 6,
-  kBool = 7, kString = 8, kArray = 9, kUint64 = 10, kInt64 = 11, kFloat64 = 12,
+  kUint8 = 0,
+  kInt8 = 1,
+  kUint16 = 2,
+  kInt16 = 3,
+  kUint32 = 4,
+  kInt32 = 5,
+  kFloat32 = 6,
+  kBool = 7,
+  kString = 8,
+  kArray = 9,
+  kUint64 = 10,
+  kInt64 = 11,
+  kFloat64 = 12,
 };
 
 // "uint32"; "unknown" for anything else than the above.
@@ -27,15 +38,15 @@ const char* GgufTypeName(GgufType type);
 size_t GgufTypeBytes(GgufType type);
 
 struct GgufValue {
-  GgufType type;                     // of the elements, where this is an array; never kArray
+  GgufType type;  // of the elements, where this is an array; never kArray
   bool is_array;
   uint64_t count;                    // 1 for a scalar
   std::span<const std::byte> bytes;  // `count` encoded elements; a string has its length in front
 };
 
-// Getters answer NotFound for a missing key and DataLoss for a value of another type or out of range;
-// the ...Or form answers its default for a missing key only. Errors name the file and the key.
-// Immutable after parsing, so reading is thread-safe.
+// Getters answer NotFound for a missing key and DataLoss for a value of another type or out of
+// range; the ...Or form answers its default for a missing key only. Errors name the file and the
+// key. Immutable after parsing, so reading is thread-safe.
 class GgufMetadata {
  public:
   explicit GgufMetadata(std::string file_name) : file_name_(std::move(file_name)) {}

@@ -27,28 +27,50 @@ constexpr uint64_t kMaxElements = uint64_t{1} << 48;  // block bytes times this 
 // Types that ggml has and this project does not read, for a better message than their number.
 const char* UnsupportedTypeName(uint32_t type) {
   switch (type) {
-    case 9: return "Q8_1";
-    case 10: return "Q2_K";
-    case 11: return "Q3_K";
-    case 15: return "Q8_K";
-    case 16: return "IQ2_XXS";
-    case 17: return "IQ2_XS";
-    case 18: return "IQ3_XXS";
-    case 19: return "IQ1_S";
-    case 20: return "IQ4_NL";
-    case 21: return "IQ3_S";
-    case 22: return "IQ2_S";
-    case 23: return "IQ4_XS";
-    case 24: return "I8";
-    case 25: return "I16";
-    case 26: return "I32";
-    case 27: return "I64";
-    case 28: return "F64";
-    case 29: return "IQ1_M";
-    case 34: return "TQ1_0";
-    case 35: return "TQ2_0";
-    case 39: return "MXFP4";
-    default: return "unknown";
+    case 9:
+      return "Q8_1";
+    case 10:
+      return "Q2_K";
+    case 11:
+      return "Q3_K";
+    case 15:
+      return "Q8_K";
+    case 16:
+      return "IQ2_XXS";
+    case 17:
+      return "IQ2_XS";
+    case 18:
+      return "IQ3_XXS";
+    case 19:
+      return "IQ1_S";
+    case 20:
+      return "IQ4_NL";
+    case 21:
+      return "IQ3_S";
+    case 22:
+      return "IQ2_S";
+    case 23:
+      return "IQ4_XS";
+    case 24:
+      return "I8";
+    case 25:
+      return "I16";
+    case 26:
+      return "I32";
+    case 27:
+      return "I64";
+    case 28:
+      return "F64";
+    case 29:
+      return "IQ1_M";
+    case 34:
+      return "TQ1_0";
+    case 35:
+      return "TQ2_0";
+    case 39:
+      return "MXFP4";
+    default:
+      return "unknown";
   }
 }
 
@@ -174,8 +196,7 @@ absl::StatusOr<std::span<const std::byte>> GgufParser::ReadElements(GgufType typ
   }
   if (type == GgufType::kString) {
     for (uint64_t i = 0; i < count; ++i) {
-      SKV_RETURN_IF_ERROR(
-          cursor_.ReadString(std::numeric_limits<uint64_t>::max(), what).status());
+      SKV_RETURN_IF_ERROR(cursor_.ReadString(std::numeric_limits<uint64_t>::max(), what).status());
     }
     return bytes_.subspan(begin, cursor_.position() - begin);
   }
@@ -229,17 +250,17 @@ absl::Status GgufParser::ReadTensorInfo(uint64_t tensor_idx) {
   SKV_RETURN_IF_ERROR(ReadDims(&tensor, &num_elements));
   SKV_ASSIGN_OR_RETURN(const uint32_t type, cursor_.Read<uint32_t>(tensor.name));
   if (!kernels::IsKnownQuantType(type)) {
-    return absl::UnimplementedError(
-        absl::StrCat(file_name_, ": tensor ", Printable(tensor.name), ": type ",
-                     UnsupportedTypeName(type), " (", type, "), expected one of ",
-                     SupportedTypeNames(), "; use a file quantised to one of these"));
+    return absl::UnimplementedError(absl::StrCat(file_name_, ": tensor ", Printable(tensor.name),
+                                                 ": type ", UnsupportedTypeName(type), " (", type,
+                                                 "), expected one of ", SupportedTypeNames(),
+                                                 "; use a file quantised to one of these"));
   }
   tensor.type = static_cast<kernels::QuantType>(type);
   const int block_elements = kernels::BlockElements(tensor.type);
   if (tensor.dims[0] % block_elements != 0) {
-    return TensorError(tensor.name, absl::StrCat("rows of ", tensor.dims[0],
-                                                 " values, expected a multiple of ", block_elements,
-                                                 " for ", kernels::QuantTypeName(tensor.type)));
+    return TensorError(tensor.name,
+                       absl::StrCat("rows of ", tensor.dims[0], " values, expected a multiple of ",
+                                    block_elements, " for ", kernels::QuantTypeName(tensor.type)));
   }
   SKV_ASSIGN_OR_RETURN(const uint64_t offset, cursor_.Read<uint64_t>(tensor.name));
   if (offset % alignment_ != 0) {
@@ -271,17 +292,15 @@ absl::Status GgufParser::LocateTensors() {
 absl::Status GgufParser::CheckNoOverlap() const {
   std::vector<size_t> order(tensors_.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::sort(order.begin(), order.end(), [this](size_t a, size_t b) {
-    return ranges_[a] < ranges_[b];
-  });
+  std::sort(order.begin(), order.end(),
+            [this](size_t a, size_t b) { return ranges_[a] < ranges_[b]; });
   for (size_t i = 1; i < order.size(); ++i) {
     const auto& [previous_offset, previous_bytes] = ranges_[order[i - 1]];
     if (previous_offset + previous_bytes > ranges_[order[i]].first) {
-      return TensorError(
-          tensors_[order[i]].name,
-          absl::StrCat("offset ", ranges_[order[i]].first, " lies inside tensor ",
-                       Printable(tensors_[order[i - 1]].name), ", which ends at ",
-                       previous_offset + previous_bytes));
+      return TensorError(tensors_[order[i]].name,
+                         absl::StrCat("offset ", ranges_[order[i]].first, " lies inside tensor ",
+                                      Printable(tensors_[order[i - 1]].name), ", which ends at ",
+                                      previous_offset + previous_bytes));
     }
   }
   return absl::OkStatus();
@@ -292,8 +311,7 @@ absl::Status GgufParser::CheckNoOverlap() const {
 absl::StatusOr<GgufContents> ParseGguf(std::span<const std::byte> bytes,
                                        const std::string& file_name) {
   if (bytes.empty()) {
-    return absl::DataLossError(
-        absl::StrCat(file_name, ": is empty, expected a GGUF model file"));
+    return absl::DataLossError(absl::StrCat(file_name, ": is empty, expected a GGUF model file"));
   }
   return GgufParser(bytes, file_name).Parse();
 }

@@ -20,18 +20,26 @@ struct BlockScales {
   float minimum_factor;  // minimum / scale that centres the values on 0
 };
 
-// Uniform quants of b bits have the deviation 2^b / sqrt(12); K-quants multiply in their group scales
-// (6 bits: mean 31.5, mean square 1333; int8 in Q6_K: deviation 74).
+// Uniform quants of b bits have the deviation 2^b / sqrt(12); K-quants multiply in their group
+// scales (6 bits: mean 31.5, mean square 1333; int8 in Q6_K: deviation 74).
 BlockScales ScalesOf(QuantType type) {
   switch (type) {
-    case QuantType::kQ4_0: return {0, -1, 4.6f, 0};
-    case QuantType::kQ4_1: return {0, 2, 4.6f, -7.5f};
-    case QuantType::kQ5_0: return {0, -1, 9.2f, 0};
-    case QuantType::kQ5_1: return {0, 2, 9.2f, -15.5f};
-    case QuantType::kQ8_0: return {0, -1, 74, 0};
-    case QuantType::kQ4_K: return {0, 2, 258, 7.5f};
-    case QuantType::kQ5_K: return {0, 2, 526, 15.5f};
-    default: return {208, -1, 1366, 0};  // Q6_K
+    case QuantType::kQ4_0:
+      return {0, -1, 4.6f, 0};
+    case QuantType::kQ4_1:
+      return {0, 2, 4.6f, -7.5f};
+    case QuantType::kQ5_0:
+      return {0, -1, 9.2f, 0};
+    case QuantType::kQ5_1:
+      return {0, 2, 9.2f, -15.5f};
+    case QuantType::kQ8_0:
+      return {0, -1, 74, 0};
+    case QuantType::kQ4_K:
+      return {0, 2, 258, 7.5f};
+    case QuantType::kQ5_K:
+      return {0, 2, 526, 15.5f};
+    default:
+      return {208, -1, 1366, 0};  // Q6_K
   }
 }
 
@@ -44,8 +52,8 @@ std::string RandomFloats(QuantType type, int64_t num_elements, float spread, Spl
       out.append(reinterpret_cast<const char*>(&value), sizeof(value));
       continue;
     }
-    const uint16_t narrow = type == QuantType::kF16 ? kernels::FloatToHalf(value)
-                                                    : kernels::FloatToBfloat16(value);
+    const uint16_t narrow =
+        type == QuantType::kF16 ? kernels::FloatToHalf(value) : kernels::FloatToBfloat16(value);
     out.append(reinterpret_cast<const char*>(&narrow), sizeof(narrow));
   }
   return out;

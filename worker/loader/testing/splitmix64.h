@@ -1,6 +1,6 @@
 #pragma once
-// Steele, Lea, Flood: "Fast splittable pseudorandom number generators" (OOPSLA 2014). The same numbers
-// on every machine and library, which the standard distributions do not promise.
+// Steele, Lea, Flood: "Fast splittable pseudorandom number generators" (OOPSLA 2014). The same
+// numbers on every machine and library, which the standard distributions do not promise.
 
 #include <cstdint>
 

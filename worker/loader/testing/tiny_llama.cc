@@ -45,7 +45,7 @@ std::vector<std::string> ByteTokens() {
 void AddTokenizer(GgufWriter* writer) {
   // "Ġ" stands for the space and "Ċ" for the line feed.
   static constexpr std::pair<const char*, const char*> kMerges[] = {
-      {"Ġ", "t"}, {"Ġt", "h"}, {"Ġth", "e"}, {"h", "e"},  {"i", "n"},  {"in", "g"},
+      {"Ġ", "t"}, {"Ġt", "h"}, {"Ġth", "e"}, {"h", "e"}, {"i", "n"}, {"in", "g"},
       {"Ġ", "a"}, {"Ġa", "n"}, {"Ġan", "d"}, {"l", "l"}, {"o", "r"}, {"Ċ", "Ċ"}};
   std::vector<std::string> tokens = ByteTokens();
   std::vector<std::string> merges;

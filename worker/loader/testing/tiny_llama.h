@@ -1,9 +1,9 @@
 #pragma once
-// A small random Llama as a GGUF file, for every test that wants a model without downloading one. It
-// is a complete model: metadata, tokenizer, chat template and tensors under their usual names.
+// A small random Llama as a GGUF file, for every test that wants a model without downloading one.
+// It is a complete model: metadata, tokenizer, chat template and tensors under their usual names.
 //
-// The vocabulary: 256 byte tokens in GPT-2's character mapping (the id of a byte token is the byte's
-// index in the mapping's usual order), 12 merged pieces such as "Ġthe", then the specials
+// The vocabulary: 256 byte tokens in GPT-2's character mapping (the id of a byte token is the
+// byte's index in the mapping's usual order), 12 merged pieces such as "Ġthe", then the specials
 // <|endoftext|>, <|im_start|>, <|im_end|> and unused ones up to kTinyVocabSize.
 
 #include <cstdint>
@@ -36,11 +36,11 @@ struct TinyLlamaOptions {
   bool has_tokenizer = true;
   kernels::QuantType embedding_type = kernels::QuantType::kQ8_0;  // token_embd and output
   kernels::QuantType weight_type = kernels::QuantType::kQ4_1;     // all other matrices
-  uint64_t seed = 1;  // same options, same bytes
+  uint64_t seed = 1;                                              // same options, same bytes
 };
 
-// The file's bytes. REQUIRES: hidden, ffn and num_heads * head_dim are multiples of the block elements
-// of the types that have rows of that length.
+// The file's bytes. REQUIRES: hidden, ffn and num_heads * head_dim are multiples of the block
+// elements of the types that have rows of that length.
 std::string TinyLlamaGguf(const TinyLlamaOptions& options = {});
 
 // The same in a temporary file, removed with this object. Aborts when it cannot be written.
