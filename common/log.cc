@@ -72,7 +72,8 @@ LogRecord::~LogRecord() {
 bool PassesEverySeconds(std::atomic<int64_t>* state, int seconds) {
   const int64_t now = std::chrono::duration_cast<std::chrono::seconds>(
                           std::chrono::steady_clock::now().time_since_epoch())
-                          .count() + 1;
+                          .count() +
+                      1;
   int64_t last = state->load();
   return (last == 0 || now - last >= seconds) && state->compare_exchange_strong(last, now);
 }

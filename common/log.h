@@ -1,6 +1,7 @@
 #pragma once
 // One line a record on standard error: "I 12:00:00.123 worker[0] message". Thread-safe.
-//   SKV_LOG(INFO) << "step " << idx;       SKV_LOG_EVERY_SECONDS(WARNING, 10) << "store unreachable";
+//   SKV_LOG(INFO) << "step " << idx;       SKV_LOG_EVERY_SECONDS(WARNING, 10) << "store
+//   unreachable";
 // SKV_CHECK guards our own invariants only, never input from network, file, flag or peer.
 
 #include <atomic>
@@ -39,14 +40,15 @@ bool PassesEverySeconds(std::atomic<int64_t>* state, int seconds);
   } else                                           \
     ::skv::LogRecord(::skv::LogLevel::level, __FILE__, __LINE__).stream()
 
-#define SKV_LOG_EVERY_SECONDS(level, seconds)                                                 \
-  if (static ::std::atomic<int64_t> skv_log_state{0};                                         \
-      !::skv::ShouldLog(::skv::LogLevel::level) ||                                            \
-      !::skv::PassesEverySeconds(&skv_log_state, seconds)) {                                  \
-  } else                                                                                      \
+#define SKV_LOG_EVERY_SECONDS(level, seconds)                \
+  if (static ::std::atomic<int64_t> skv_log_state{0};        \
+      !::skv::ShouldLog(::skv::LogLevel::level) ||           \
+      !::skv::PassesEverySeconds(&skv_log_state, seconds)) { \
+  } else                                                     \
     ::skv::LogRecord(::skv::LogLevel::level, __FILE__, __LINE__).stream()
 
-#define SKV_CHECK(condition) \
-  if (condition) {           \
-  } else                     \
-    ::skv::LogRecord(::skv::LogLevel::FATAL, __FILE__, __LINE__).stream() << "check failed: " #condition " "
+#define SKV_CHECK(condition)                                              \
+  if (condition) {                                                        \
+  } else                                                                  \
+    ::skv::LogRecord(::skv::LogLevel::FATAL, __FILE__, __LINE__).stream() \
+        << "check failed: " #condition " "

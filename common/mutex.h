@@ -1,6 +1,6 @@
 #pragma once
-// std::mutex with clang thread-safety annotations. absl::Mutex is avoided because TSan reports false
-// races on the distribution's build of it.
+// std::mutex with clang thread-safety annotations. absl::Mutex is avoided because TSan reports
+// false races on the distribution's build of it.
 
 #include <chrono>
 #include <condition_variable>

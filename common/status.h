@@ -1,6 +1,6 @@
 #pragma once
-// Status macros and helpers. Errors travel as absl::Status across module boundaries; each layer adds
-// its context once with Annotate, and what is returned is not also logged.
+// Status macros and helpers. Errors travel as absl::Status across module boundaries; each layer
+// adds its context once with Annotate, and what is returned is not also logged.
 
 #include <string>
 #include <string_view>
@@ -24,8 +24,8 @@ absl::Status Annotate(const absl::Status& status, std::string_view context);
 #define SKV_STATUS_CONCAT(a, b) SKV_STATUS_CONCAT_INNER(a, b)
 
 // Returns from the enclosing function when `expr` is not OK.
-#define SKV_RETURN_IF_ERROR(expr)                       \
-  do {                                                  \
+#define SKV_RETURN_IF_ERROR(expr)                                              \
+  do {                                                                         \
     if (absl::Status skv_status = (expr); !skv_status.ok()) return skv_status; \
   } while (false)
 

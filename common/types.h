@@ -5,7 +5,7 @@
 
 namespace skv {
 
-using TokenId = int32_t;     // an id of the model's vocabulary
-using SequenceId = uint64_t; // one stream of generated tokens, unique within a worker's life
+using TokenId = int32_t;      // an id of the model's vocabulary
+using SequenceId = uint64_t;  // one stream of generated tokens, unique within a worker's life
 
 }  // namespace skv

@@ -1,5 +1,6 @@
 #pragma once
-// EXPECT_OK(status), ASSERT_OK_AND_ASSIGN(lhs, status_or), EXPECT_THAT(status, StatusIs(code, matcher)).
+// EXPECT_OK(status), ASSERT_OK_AND_ASSIGN(lhs, status_or), EXPECT_THAT(status, StatusIs(code,
+// matcher)).
 
 #include <string>
 
@@ -19,7 +20,8 @@ MATCHER_P2(StatusIs, code, message_matcher, "") {
   const absl::Status status = ToStatus(arg);
   *result_listener << status.ToString();
   return status.code() == code &&
-         testing::ExplainMatchResult(message_matcher, std::string(status.message()), result_listener);
+         testing::ExplainMatchResult(message_matcher, std::string(status.message()),
+                                     result_listener);
 }
 
 }  // namespace skv
