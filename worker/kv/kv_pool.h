@@ -1,0 +1,98 @@
+#pragma once
+// The memory of one rank's KV containers: one anonymous mapping, committed when first written and
+// given back to the kernel when a container is freed, so that resident memory follows KV in use.
+// Two kinds of container live in it (docs/architecture.md):
+//   Block     sealed prompt tokens, immutable, shared by the sequences that hold it
+//   SlotPage  kSlotsPerPage private slots for generated tokens
+// Memory is taken in units of kSlotsPerPage tokens, so that all ranks of a group, whose tokens
+// differ in bytes, make the same choices. Owned by the engine and used by its thread only; gauges
+// may be read from any thread.
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "worker/kv/extent_allocator.h"
+#include "worker/kv/kv_layout.h"
+
+namespace skv::kv {
+
+inline constexpr int kMaxBlockTokens = 128;
+inline constexpr int kSlotsPerPage = 16;
+
+class KvPool;
+
+// Room for `capacity` tokens in the pool; frees it when destroyed. The pool outlives it.
+class Container {
+ public:
+  Container(KvPool* pool, size_t offset, int capacity);
+  ~Container();
+  Container(const Container&) = delete;
+  Container& operator=(const Container&) = delete;
+
+  int capacity() const { return capacity_; }
+  std::byte* KeyRow(int layer, int kv_head, int row);
+  std::byte* ValueRow(int layer, int kv_head, int row);
+
+ protected:
+  KvPool* const pool_;
+
+ private:
+  const size_t offset_;
+  const int capacity_;
+};
+
+// Created (its writer fills it) -> sealed (immutable, may be shared).
+class Block : public Container {
+ public:
+  Block(KvPool* pool, size_t offset, int num_tokens);
+  ~Block();
+  void Seal() { sealed_ = true; }
+  bool sealed() const { return sealed_; }
+
+ private:
+  bool sealed_ = false;
+};
+
+class SlotPage : public Container {
+ public:
+  SlotPage(KvPool* pool, size_t offset);
+  ~SlotPage();
+};
+
+class KvPool {
+ public:
+  // ResourceExhausted when the mapping is refused.
+  static absl::StatusOr<std::unique_ptr<KvPool>> Create(KvLayout layout, int64_t capacity_tokens);
+  ~KvPool();
+
+  // ResourceExhausted when the pool has no room.
+  absl::StatusOr<std::shared_ptr<Block>> CreateBlock(int num_tokens);
+  absl::StatusOr<std::unique_ptr<SlotPage>> CreateSlotPage();
+
+  const KvLayout& layout() const { return layout_; }
+  int64_t capacity_tokens() const { return num_units_ * kSlotsPerPage; }
+  size_t used_bytes() const { return used_bytes_.load(std::memory_order_relaxed); }
+  int64_t num_blocks() const { return num_blocks_.load(std::memory_order_relaxed); }
+  int64_t num_slot_pages() const { return num_slot_pages_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class Container;
+  friend class Block;
+  friend class SlotPage;
+  KvPool(KvLayout layout, size_t num_units, std::byte* base);
+  absl::StatusOr<size_t> Allocate(int num_tokens);
+  void Free(size_t offset, int num_tokens);
+
+  const KvLayout layout_;
+  const size_t unit_bytes_;
+  const size_t num_units_;
+  std::byte* const base_;
+  ExtentAllocator extents_;  // in units
+  std::atomic<size_t> used_bytes_{0};
+  std::atomic<int64_t> num_blocks_{0};
+  std::atomic<int64_t> num_slot_pages_{0};
+};
+
+}  // namespace skv::kv
