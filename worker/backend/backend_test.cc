@@ -1,0 +1,121 @@
+// The CPU backend against the reference backend, and against itself with another number of threads.
+
+#include "worker/backend/backend.h"
+
+#include <cmath>
+#include <random>
+
+#include "common/testing/status_matchers.h"
+#include "kernels/attention.h"
+
+namespace skv::backend {
+namespace {
+
+using kernels::QuantType;
+
+std::vector<float> RandomFloats(size_t count, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
+double RelativeError(const std::vector<float>& got, const std::vector<float>& want) {
+  double error = 0, norm = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    error += std::pow(got[i] - want[i], 2);
+    norm += std::pow(want[i], 2);
+  }
+  return std::sqrt(error / norm);
+}
+
+MatrixSlice FloatSlice(const std::vector<float>& values, int num_outputs, int num_inputs) {
+  return {QuantType::kF32, reinterpret_cast<const std::byte*>(values.data()),
+          num_inputs * int64_t{sizeof(float)}, num_outputs, num_inputs};
+}
+
+std::vector<float> Multiply(Backend* backend, const std::vector<float>& a,
+                            const std::vector<float>& b, std::vector<float> x, int num_rows) {
+  const MatrixSlice slices[] = {FloatSlice(a, 40, 64), FloatSlice(b, 24, 64)};
+  auto matrix = backend->LoadMatrix(slices);
+  EXPECT_OK(matrix);
+  std::vector<float> y(num_rows * 64);
+  backend->MatMul(**matrix, {x.data(), 64, num_rows}, {y.data(), 64, num_rows});
+  return y;
+}
+
+TEST(BackendTest, StackedProductsAgreeWithTheReferenceOnAnyNumberOfThreads) {
+  const auto a = RandomFloats(40 * 64, 1);
+  const auto b = RandomFloats(24 * 64, 2);
+  for (const int num_rows : {1, 3, 40, 300}) {
+    SCOPED_TRACE(num_rows);
+    const auto x = RandomFloats(num_rows * 64, 3);
+    const auto want = Multiply(CreateRefBackend(1).get(), a, b, x, num_rows);
+    const auto one = Multiply(CreateCpuBackend(1).get(), a, b, x, num_rows);
+    EXPECT_LT(RelativeError(one, want), 1e-5);
+    EXPECT_EQ(Multiply(CreateCpuBackend(2).get(), a, b, x, num_rows), one);
+  }
+}
+
+TEST(BackendTest, EmbeddingRowsOutsideOfTheShardAreZero) {
+  const auto table = RandomFloats(16 * 64, 4);
+  const TokenId tokens[] = {100, 107, 116, 99};
+  for (const auto& backend : {CreateRefBackend(1), CreateCpuBackend(2)}) {
+    SCOPED_TRACE(backend->name());
+    const MatrixSlice slice = FloatSlice(table, 16, 64);
+    ASSERT_OK_AND_ASSIGN(const auto matrix, backend->LoadMatrix({&slice, 1}));
+    std::vector<float> x(4 * 64, -1.0f);
+    backend->Embed(*matrix, 100, tokens, {x.data(), 64, 4});
+    EXPECT_TRUE(std::equal(x.begin(), x.begin() + 64, table.begin()));
+    EXPECT_TRUE(std::equal(x.begin() + 64, x.begin() + 128, table.begin() + 7 * 64));
+    EXPECT_EQ(std::vector<float>(x.begin() + 128, x.end()), std::vector<float>(128, 0.0f));
+  }
+}
+
+// One sequence of `num_rows` queries over `context` earlier entries, with its keys stored by the
+// backend.
+std::vector<float> AttendOnce(Backend* backend, int context, int num_rows) {
+  const AttentionShape shape{.num_kv_heads = 2, .group_size = 3, .head_dim = 64};
+  const int total = context + num_rows;
+  auto kv = RandomFloats(2 * total * 128, 5);
+  auto q = RandomFloats(num_rows * 384, 6);
+  const size_t row_bytes = 64 * backend->kv_element_bytes();
+  std::vector<std::byte> cache(2 * 2 * total * row_bytes);
+  const auto place = [&](int which, int head, int position) {
+    return cache.data() + ((which * 2 + head) * size_t(total) + position) * row_bytes;
+  };
+  std::vector<KvTarget> targets;
+  for (int t = 0; t < total; ++t) {
+    for (int h = 0; h < 2; ++h) targets.push_back({place(0, h, t), place(1, h, t)});
+  }
+  backend->StoreKv(shape, {kv.data(), 128, total}, {kv.data() + total * 128, 128, total}, targets);
+  std::vector<KvRun> runs;
+  std::vector<AttentionTask> tasks;
+  for (int h = 0; h < 2; ++h) runs.push_back({place(0, h, 0), place(1, h, 0), total});
+  for (int h = 0; h < 2; ++h) tasks.push_back({h, 0, num_rows, context + 1, &runs[h], 1});
+  std::vector<float> out(num_rows * 384);
+  backend->Attend(shape, tasks, {q.data(), 384, num_rows}, {out.data(), 384, num_rows});
+  return out;
+}
+
+TEST(BackendTest, AttentionAgreesWithTheReferenceOnAnyNumberOfThreads) {
+  const struct {
+    int context, num_rows;
+  } kCases[] = {{0, 1}, {0, 40}, {130, 3}, {2500, 1}, {300, 65}};
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(testing::Message() << c.context << "+" << c.num_rows);
+    const auto want = AttendOnce(CreateRefBackend(2).get(), c.context, c.num_rows);
+    const auto one = AttendOnce(CreateCpuBackend(1).get(), c.context, c.num_rows);
+    EXPECT_LT(RelativeError(one, want), 8e-3);  // bf16 keys, values, queries and weights
+    EXPECT_EQ(AttendOnce(CreateCpuBackend(2).get(), c.context, c.num_rows), one);
+  }
+}
+
+TEST(BackendTest, AnUnknownBackendIsNamed) {
+  EXPECT_THAT(CreateBackend("gpu", 1), StatusIs(absl::StatusCode::kInvalidArgument,
+                                                testing::HasSubstr("\"gpu\" is unknown")));
+}
+
+}  // namespace
+}  // namespace skv::backend

@@ -1,0 +1,338 @@
+// The CPU backend: operations cut into tasks for a thread pool. How work is cut never shows in the
+// bits: the kernels give each output element one fixed arithmetic (docs/arithmetic.md).
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+#include "common/thread_pool.h"
+#include "kernels/arithmetic.h"
+#include "kernels/attention.h"
+#include "kernels/elementwise.h"
+#include "kernels/matmul.h"
+#include "worker/backend/aligned_buffer.h"
+#include "worker/backend/backend.h"
+
+namespace skv::backend {
+namespace {
+
+using kernels::kPanelOutputs;
+
+// Rows of one product task: their packed activations stay in a core's L2 while a strip of weights
+// passes.
+constexpr int kMatMulRowTile = 256;
+// Rows of one element-wise task.
+constexpr int kRowTile = 16;
+// Queries of one prefill attention task, and entry groups of one decode task.
+constexpr int kQueryTile = 32;
+constexpr int kGroupsPerTask = 8;
+
+int CeilDiv(int a, int b) { return (a + b - 1) / b; }
+
+class CpuMatrix : public Matrix {
+ public:
+  struct Part {
+    kernels::PackedMatrix packed;
+    AlignedBytes bytes;
+    int first_output;
+  };
+
+  int num_outputs() const override { return num_outputs_; }
+  int num_inputs() const override { return parts_.front().packed.num_inputs; }
+  size_t size_bytes() const override {
+    size_t total = 0;
+    for (const Part& part : parts_) total += part.bytes.size();
+    return total;
+  }
+
+  std::vector<Part> parts_;
+  int num_outputs_ = 0;
+};
+
+class CpuBackend : public Backend {
+ public:
+  explicit CpuBackend(int num_threads) : pool_(num_threads), scratch_(pool_.num_threads()) {}
+
+  std::string name() const override { return "cpu"; }
+  std::string numerics_id() const override {
+    return absl::StrCat("cpu-r", kernels::kArithmeticRevision, "-bf16");
+  }
+  int kv_element_bytes() const override { return sizeof(kernels::Bf16); }
+
+  absl::StatusOr<std::unique_ptr<Matrix>> LoadMatrix(std::span<const MatrixSlice> slices) override;
+  absl::StatusOr<std::unique_ptr<Buffer>> Allocate(size_t num_floats) override {
+    return AllocateFloats(num_floats);
+  }
+  absl::StatusOr<std::unique_ptr<Buffer>> Upload(std::span<const float> values) override {
+    return UploadFloats(values);
+  }
+
+  void Embed(const Matrix& table, TokenId first_token, std::span<const TokenId> tokens,
+             Rows x) override;
+  void MatMul(const Matrix& w, Rows x, Rows y) override;
+  void RmsNorm(Rows x, const Buffer& weight, int width, float eps, Rows y) override;
+  void Rope(Rows x, int num_heads, int head_dim, const Buffer& cos_sin,
+            std::span<const int32_t> positions) override;
+  void SiluMul(Rows gate, Rows up, int width) override;
+  void Add(Rows x, Rows y, int width) override;
+  void StoreKv(const AttentionShape& shape, Rows k, Rows v,
+               std::span<const KvTarget> targets) override;
+  void Attend(const AttentionShape& shape, std::span<const AttentionTask> tasks, Rows q,
+              Rows out) override;
+  absl::Status Synchronize() override { return absl::OkStatus(); }
+
+ private:
+  // One piece of an attention task: a tile of queries, or a range of groups of one query.
+  struct AttentionPiece {
+    const AttentionTask* task;
+    int query_begin, query_end;
+    int decode;  // index into decodes_, -1: prefill tile
+    int group_begin, group_end;
+  };
+  struct DecodeState {
+    const AttentionTask* task;
+    int query;
+    int num_groups;
+    size_t state_offset;  // floats into states_
+  };
+
+  // Calls body(row_begin, row_end) over all rows, on all threads where it pays.
+  void ForRowTiles(int num_rows, absl::FunctionRef<void(int, int)> body);
+  const std::byte* Pack(kernels::QuantType type, Rows x, int num_inputs);
+  void MultiplyPart(const CpuMatrix::Part& part, const std::byte* activations, Rows y);
+  void PlanAttention(const AttentionShape& shape, std::span<const AttentionTask> tasks);
+  void RunPiece(const kernels::AttentionShape& shape, int group_width, const AttentionPiece& piece,
+                Rows q, Rows out, std::byte* scratch);
+
+  ThreadPool pool_;
+  AlignedBytes packed_activations_;
+  std::vector<AlignedBytes> scratch_;  // one a thread
+  std::vector<AttentionPiece> pieces_;
+  std::vector<DecodeState> decodes_;
+  std::vector<std::atomic<int>> pieces_left_;  // one a decode
+  AlignedBytes states_;
+};
+
+absl::StatusOr<std::unique_ptr<Matrix>> CpuBackend::LoadMatrix(
+    std::span<const MatrixSlice> slices) {
+  auto matrix = std::make_unique<CpuMatrix>();
+  for (const MatrixSlice& slice : slices) {
+    const size_t bytes =
+        kernels::PackedMatrixBytes(slice.type, slice.num_outputs, slice.num_inputs);
+    SKV_ASSIGN_OR_RETURN(AlignedBytes packed, AlignedBytes::Allocate(bytes));
+    std::byte* const dst = packed.data();
+    const int panels = CeilDiv(slice.num_outputs, kPanelOutputs);
+    pool_.ParallelFor(panels, [&](int panel, int) {
+      const int begin = panel * kPanelOutputs;
+      const int end = std::min(begin + kPanelOutputs, slice.num_outputs);
+      kernels::PackMatrix(slice.type, slice.data + begin * slice.row_stride_bytes,
+                          slice.row_stride_bytes, slice.num_outputs, slice.num_inputs, begin, end,
+                          dst);
+    });
+    matrix->parts_.push_back({{slice.type, slice.num_outputs, slice.num_inputs, dst},
+                              std::move(packed),
+                              matrix->num_outputs_});
+    matrix->num_outputs_ += slice.num_outputs;
+  }
+  return matrix;
+}
+
+void CpuBackend::ForRowTiles(int num_rows, absl::FunctionRef<void(int, int)> body) {
+  if (num_rows <= kRowTile) return body(0, num_rows);
+  pool_.ParallelFor(CeilDiv(num_rows, kRowTile), [&](int tile, int) {
+    body(tile * kRowTile, std::min((tile + 1) * kRowTile, num_rows));
+  });
+}
+
+void CpuBackend::Embed(const Matrix& table, TokenId first_token, std::span<const TokenId> tokens,
+                       Rows x) {
+  const auto& part = static_cast<const CpuMatrix&>(table).parts_.front();
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    const int64_t row = int64_t{tokens[t]} - first_token;
+    float* const dst = x.data + t * x.stride;
+    if (row < 0 || row >= part.packed.num_outputs) {
+      std::fill_n(dst, part.packed.num_inputs, 0.0f);
+    } else {
+      kernels::UnpackRow(part.packed, static_cast<int>(row), dst);
+    }
+  }
+}
+
+const std::byte* CpuBackend::Pack(kernels::QuantType type, Rows x, int num_inputs) {
+  packed_activations_.Grow(kernels::PackedActivationBytes(type, x.num_rows, num_inputs));
+  std::byte* const dst = packed_activations_.data();
+  ForRowTiles(x.num_rows, [&](int begin, int end) {
+    kernels::PackActivations(type, x.data, x.stride, x.num_rows, num_inputs, begin, end, dst);
+  });
+  return dst;
+}
+
+void CpuBackend::MatMul(const Matrix& w, Rows x, Rows y) {
+  const auto& matrix = static_cast<const CpuMatrix&>(w);
+  const std::byte* activations = nullptr;
+  for (size_t i = 0; i < matrix.parts_.size(); ++i) {
+    const CpuMatrix::Part& part = matrix.parts_[i];
+    if (i == 0 || part.packed.type != matrix.parts_[i - 1].packed.type) {
+      activations = Pack(part.packed.type, x, part.packed.num_inputs);
+    }
+    MultiplyPart(part, activations, {y.data + part.first_output, y.stride, x.num_rows});
+  }
+}
+
+void CpuBackend::MultiplyPart(const CpuMatrix::Part& part, const std::byte* activations, Rows y) {
+  const int num_outputs = part.packed.num_outputs;
+  const int panels = CeilDiv(num_outputs, kPanelOutputs);
+  const int row_tiles = CeilDiv(y.num_rows, kMatMulRowTile);
+  const int threads = pool_.num_threads();
+  // A few tasks a thread even out what the machine does to one of them.
+  const int strips = threads == 1 ? 1 : std::min(panels, std::max(1, 6 * threads / row_tiles));
+  const int panels_per_strip = CeilDiv(panels, strips);
+  pool_.ParallelFor(row_tiles * strips, [&](int task, int) {
+    const int row_begin = task / strips * kMatMulRowTile;
+    const int row_end = std::min(row_begin + kMatMulRowTile, y.num_rows);
+    const int begin = task % strips * panels_per_strip * kPanelOutputs;
+    const int end = std::min(begin + panels_per_strip * kPanelOutputs, num_outputs);
+    if (begin >= end) return;
+    kernels::MatMul(part.packed, activations, y.num_rows, row_begin, row_end, begin, end, y.data,
+                    y.stride);
+  });
+}
+
+void CpuBackend::RmsNorm(Rows x, const Buffer& weight, int width, float eps, Rows y) {
+  const float* const w = const_cast<Buffer&>(weight).data();
+  ForRowTiles(x.num_rows, [&](int begin, int end) {
+    kernels::RmsNorm(x.data + begin * x.stride, x.stride, w, end - begin, width, eps,
+                     y.data + begin * y.stride, y.stride);
+  });
+}
+
+void CpuBackend::Rope(Rows x, int num_heads, int head_dim, const Buffer& cos_sin,
+                      std::span<const int32_t> positions) {
+  const float* const table = const_cast<Buffer&>(cos_sin).data();
+  ForRowTiles(x.num_rows, [&](int begin, int end) {
+    kernels::Rope(x.data + begin * x.stride, x.stride, end - begin, num_heads, head_dim, table,
+                  positions.data() + begin);
+  });
+}
+
+void CpuBackend::SiluMul(Rows gate, Rows up, int width) {
+  ForRowTiles(gate.num_rows, [&](int begin, int end) {
+    kernels::SiluMul(gate.data + begin * gate.stride, gate.stride, up.data + begin * up.stride,
+                     up.stride, end - begin, width);
+  });
+}
+
+void CpuBackend::Add(Rows x, Rows y, int width) {
+  ForRowTiles(x.num_rows, [&](int begin, int end) {
+    kernels::AddRows(x.data + begin * x.stride, x.stride, y.data + begin * y.stride, y.stride,
+                     end - begin, width);
+  });
+}
+
+void CpuBackend::StoreKv(const AttentionShape& shape, Rows k, Rows v,
+                         std::span<const KvTarget> targets) {
+  const int d = shape.head_dim;
+  ForRowTiles(k.num_rows, [&](int begin, int end) {
+    for (int t = begin; t < end; ++t) {
+      for (int h = 0; h < shape.num_kv_heads; ++h) {
+        const KvTarget& target = targets[t * shape.num_kv_heads + h];
+        kernels::ConvertToBf16(k.data + t * k.stride + h * d, d,
+                               reinterpret_cast<kernels::Bf16*>(target.k));
+        kernels::ConvertToBf16(v.data + t * v.stride + h * d, d,
+                               reinterpret_cast<kernels::Bf16*>(target.v));
+      }
+    }
+  });
+}
+
+void CpuBackend::PlanAttention(const AttentionShape& shape, std::span<const AttentionTask> tasks) {
+  const kernels::AttentionShape kernel_shape{shape.head_dim, shape.group_size, 0};
+  pieces_.clear();
+  decodes_.clear();
+  size_t state_floats = 0;
+  for (const AttentionTask& task : tasks) {
+    if (task.num_queries >= kQueryTile / 4) {
+      for (int q = 0; q < task.num_queries; q += kQueryTile) {
+        pieces_.push_back({&task, q, std::min(q + kQueryTile, task.num_queries), -1, 0, 0});
+      }
+      continue;
+    }
+    for (int q = 0; q < task.num_queries; ++q) {
+      const int groups = CeilDiv(task.first_visible + q, kernels::kAttentionGroup);
+      const int decode = static_cast<int>(decodes_.size());
+      decodes_.push_back({&task, q, groups, state_floats});
+      state_floats += static_cast<size_t>(groups) * kernels::AttentionStateFloats(kernel_shape);
+      for (int g = 0; g < groups; g += kGroupsPerTask) {
+        pieces_.push_back({&task, q, q + 1, decode, g, std::min(g + kGroupsPerTask, groups)});
+      }
+    }
+  }
+  // Long tiles first: the last task to end is then a short one.
+  std::stable_sort(pieces_.begin(), pieces_.end(), [](const auto& a, const auto& b) {
+    const auto work = [](const AttentionPiece& p) {
+      return p.decode >= 0 ? p.group_end - p.group_begin
+                           : (p.task->first_visible + p.query_end) * (p.query_end - p.query_begin);
+    };
+    return work(a) > work(b);
+  });
+  states_.Grow(state_floats * sizeof(float));
+  if (pieces_left_.size() < decodes_.size()) {
+    pieces_left_ = std::vector<std::atomic<int>>(2 * decodes_.size());
+  }
+  for (size_t i = 0; i < decodes_.size(); ++i) {
+    pieces_left_[i] = CeilDiv(decodes_[i].num_groups, kGroupsPerTask);
+  }
+}
+
+void CpuBackend::RunPiece(const kernels::AttentionShape& shape, int group_width,
+                          const AttentionPiece& piece, Rows q, Rows out, std::byte* scratch) {
+  const AttentionTask& task = *piece.task;
+  static_assert(sizeof(KvRun) == sizeof(kernels::KvRun));
+  const auto* const runs = reinterpret_cast<const kernels::KvRun*>(task.runs);
+  const int64_t row = task.query_row + piece.query_begin;
+  const int64_t column = static_cast<int64_t>(task.kv_head) * group_width;
+  const float* const queries = q.data + row * q.stride + column;
+  float* const result = out.data + row * out.stride + column;
+  if (piece.decode < 0) {
+    kernels::AttendPrefill(shape, runs, task.num_runs, queries, q.stride,
+                           piece.query_end - piece.query_begin,
+                           task.first_visible + piece.query_begin, result, out.stride, scratch);
+    return;
+  }
+  const DecodeState& decode = decodes_[piece.decode];
+  const int state_floats = kernels::AttentionStateFloats(shape);
+  float* const states = reinterpret_cast<float*>(states_.data()) + decode.state_offset;
+  kernels::AttendGroups(shape, runs, task.num_runs, queries, task.first_visible + decode.query,
+                        piece.group_begin, piece.group_end,
+                        states + static_cast<size_t>(piece.group_begin) * state_floats, scratch);
+  // Whoever ends a query's last piece merges its states, in list order.
+  if (pieces_left_[piece.decode].fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    kernels::MergeGroups(shape, states, decode.num_groups, result);
+  }
+}
+
+void CpuBackend::Attend(const AttentionShape& shape, std::span<const AttentionTask> tasks, Rows q,
+                        Rows out) {
+  const kernels::AttentionShape kernel_shape{
+      shape.head_dim, shape.group_size,
+      static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)))};
+  PlanAttention(shape, tasks);
+  for (AlignedBytes& bytes : scratch_) bytes.Grow(kernels::AttentionScratchBytes(kernel_shape));
+  pool_.ParallelFor(static_cast<int>(pieces_.size()), [&](int i, int thread) {
+    RunPiece(kernel_shape, shape.group_size * shape.head_dim, pieces_[i], q, out,
+             scratch_[thread].data());
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> CreateCpuBackend(int num_threads) {
+  return std::make_unique<CpuBackend>(num_threads);
+}
+
+}  // namespace skv::backend
