@@ -1,0 +1,93 @@
+// How a batch maps to positions, KV rows and attention tasks.
+
+#include <algorithm>
+
+#include "worker/model/llama_model.h"
+
+namespace skv::model {
+
+void LlamaModel::PlanBatch(const ForwardBatch& batch) {
+  num_rows_ = static_cast<int>(batch.tokens.size());
+  positions_.clear();
+  for (const SequenceRows& rows : batch.sequences) {
+    for (int i = 0; i < rows.num_rows; ++i) positions_.push_back(rows.first_position + i);
+  }
+}
+
+backend::AttentionShape LlamaModel::AttentionShape() const {
+  return {.num_kv_heads = plan_.kv_heads.size(),
+          .group_size = config_.num_heads / config_.num_kv_heads,
+          .head_dim = config_.head_dim};
+}
+
+void LlamaModel::FindTargets(const ForwardBatch& batch, int layer) {
+  targets_.clear();
+  for (const SequenceRows& rows : batch.sequences) {
+    for (int i = 0; i < rows.num_rows; ++i) {
+      for (int head = 0; head < plan_.kv_heads.size(); ++head) {
+        const kv::RowPointers row = rows.cache->Row(layer, head, rows.first_position + i);
+        targets_.push_back({row.k, row.v});
+      }
+    }
+  }
+}
+
+void LlamaModel::AppendTasks(const ForwardBatch& batch, int layer) {
+  tasks_.clear();
+  runs_.clear();
+  task_run_begin_.clear();
+  int row = 0;
+  for (const SequenceRows& rows : batch.sequences) {
+    rows.policy->OnAppend(layer, rows.first_position + rows.num_rows);
+    for (int head = 0; head < plan_.kv_heads.size(); ++head) {
+      if (!rows.generated || rows.policy->attends_all()) {
+        AppendExactTask(rows, layer, head, row);
+      } else {
+        AppendSelectedTasks(rows, layer, head, row);
+      }
+    }
+    if (rows.prompt_ends) rows.policy->OnPromptEnd(layer);
+    row += rows.num_rows;
+  }
+  // Only now is runs_ in its final place.
+  for (size_t i = 0; i < tasks_.size(); ++i) tasks_[i].runs = runs_.data() + task_run_begin_[i];
+}
+
+void LlamaModel::AppendExactTask(const SequenceRows& rows, int layer, int head, int first_row) {
+  task_run_begin_.push_back(runs_.size());
+  AppendRuns(*rows.cache, layer, head, {0, rows.first_position + rows.num_rows});
+  tasks_.push_back({.kv_head = head,
+                    .query_row = first_row,
+                    .num_queries = rows.num_rows,
+                    .first_visible = rows.first_position + 1,
+                    .runs = nullptr,
+                    .num_runs = static_cast<int>(runs_.size() - task_run_begin_.back())});
+}
+
+void LlamaModel::AppendSelectedTasks(const SequenceRows& rows, int layer, int head, int first_row) {
+  for (int i = 0; i < rows.num_rows; ++i) {
+    selected_.clear();
+    rows.policy->Select(layer, head, rows.first_position + i + 1, &selected_);
+    task_run_begin_.push_back(runs_.size());
+    int num_visible = 0;
+    for (const policy::PositionRange& range : selected_) {
+      AppendRuns(*rows.cache, layer, head, range);
+      num_visible += range.end - range.begin;
+    }
+    tasks_.push_back({.kv_head = head,
+                      .query_row = first_row + i,
+                      .num_queries = 1,
+                      .first_visible = num_visible,
+                      .runs = nullptr,
+                      .num_runs = static_cast<int>(runs_.size() - task_run_begin_.back())});
+  }
+}
+
+void LlamaModel::AppendRuns(const kv::SequenceCache& cache, int layer, int head,
+                            policy::PositionRange range) {
+  row_runs_.clear();
+  cache.AppendRuns(layer, head, range.begin, range.end, &row_runs_);
+  for (const kv::RowRun& run : row_runs_) runs_.push_back({run.k, run.v, run.num_rows});
+}
+
+}  // namespace skv::model
