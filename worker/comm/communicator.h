@@ -1,8 +1,8 @@
 #pragma once
 // Collectives of one rank group. Sums run in rank order ((r0 + r1) + r2), so that their bits do not
-// depend on timing. Every call is made by all ranks in the same order, from one thread per rank, and ends
-// by the communicator's deadline: a peer that does not arrive in time gives Aborted and breaks the
-// communicator for good (every later call fails at once with the first error).
+// depend on timing. Every call is made by all ranks in the same order, from one thread per rank,
+// and ends by the communicator's deadline: a peer that does not arrive in time gives Aborted and
+// breaks the communicator for good (every later call fails at once with the first error).
 
 #include <cstddef>
 #include <memory>
@@ -22,8 +22,8 @@ class Communicator {
   // In place: data[i] = sum over ranks, in rank order, on every rank.
   virtual absl::Status AllReduceSum(float* data, size_t count) = 0;
 
-  // Rank 0's `message` reaches every rank's `message`. Waits at most `timeout_ms` for it (idle followers
-  // wait here between steps).
+  // Rank 0's `message` reaches every rank's `message`. Waits at most `timeout_ms` for it (idle
+  // followers wait here between steps).
   virtual absl::Status Broadcast(std::string* message, int timeout_ms) = 0;
 
   // Rank 0's `out` gets the shards one after another in rank order; counts[r] floats from rank r
