@@ -27,3 +27,8 @@ if(SKV_SANITIZE)
   add_compile_options(-fsanitize=${SKV_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
   add_link_options(-fsanitize=${SKV_SANITIZE})
 endif()
+
+if(SKV_FUZZ)
+  # Coverage feedback from the libraries under test, not only from the target itself.
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
