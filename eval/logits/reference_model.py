@@ -31,6 +31,7 @@ def config_of(reader):
         return default if value is None else value.contents()
     heads = field("attention.head_count")
     return transformers.LlamaConfig(
+        head_dim=field("attention.key_length", field("embedding_length") // heads),
         vocab_size=len(reader.get_field("tokenizer.ggml.tokens").data),
         hidden_size=field("embedding_length"), intermediate_size=field("feed_forward_length"),
         num_hidden_layers=field("block_count"), num_attention_heads=heads,
