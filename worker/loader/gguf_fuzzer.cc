@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <span>
 
+#include "common/status.h"
+#include "text/utf8.h"
 #include "worker/loader/gguf_file.h"
 #include "worker/loader/llama_config.h"
 #include "worker/loader/llama_weights.h"
@@ -17,6 +19,12 @@ namespace {
 
 void Require(bool condition) {
   if (!condition) std::abort();
+}
+
+// A message travels in protobuf strings, so it has to be UTF-8 whatever the file holds.
+bool IsOkOrExplained(const absl::Status& status) {
+  return status.ok() ||
+         (!status.message().empty() && text::ValidateUtf8(StdSv(status.message()), "message").ok());
 }
 
 void ReadEveryKey(const GgufMetadata& metadata) {
@@ -45,8 +53,10 @@ void ReadEveryTensor(const GgufFile& file, std::span<const std::byte> bytes) {
 
 void ReadModel(const GgufFile& file) {
   const absl::StatusOr<LlamaConfig> config = ReadLlamaConfig(file);
+  Require(IsOkOrExplained(config.status()));
   if (!config.ok()) return;
   const absl::StatusOr<LlamaTensors> tensors = FindLlamaTensors(file, *config);
+  Require(IsOkOrExplained(tensors.status()));
   if (!tensors.ok()) return;
   std::vector<float> divisors;
   if (tensors->rope_freqs) divisors = ReadFloats(*tensors->rope_freqs);
@@ -74,13 +84,12 @@ void ReadModel(const GgufFile& file) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::span<const std::byte> bytes(reinterpret_cast<const std::byte*>(data), size);
   const auto file = skv::loader::GgufFile::Parse(bytes, "fuzz.gguf");
-  if (!file.ok()) {
-    skv::loader::Require(!file.status().message().empty());
-    return 0;
-  }
+  skv::loader::Require(skv::loader::IsOkOrExplained(file.status()));
+  if (!file.ok()) return 0;
   skv::loader::ReadEveryKey((*file)->metadata());
   skv::loader::ReadEveryTensor(**file, bytes);
   skv::loader::ReadModel(**file);
-  (void)skv::loader::ReadTokenizerSpec(**file);
+  const auto spec = skv::loader::ReadTokenizerSpec(**file);
+  skv::loader::Require(skv::loader::IsOkOrExplained(spec.status()));
   return 0;
 }

@@ -94,7 +94,7 @@ size_t GgufTypeBytes(GgufType type) {
 
 std::string Printable(std::string_view text) {
   constexpr size_t kMaxBytes = 80;
-  const std::string escaped = absl::Utf8SafeCHexEscape(Sv(text.substr(0, kMaxBytes)));
+  const std::string escaped = absl::CHexEscape(Sv(text.substr(0, kMaxBytes)));
   return text.size() <= kMaxBytes ? escaped : absl::StrCat(escaped, "...");
 }
 

@@ -79,7 +79,7 @@ class GgufMetadata {
   std::map<std::string_view, GgufValue> values_;
 };
 
-// `text` for an error message: escaped, and cut to 80 bytes.
+// `text` for an error message: cut to 80 bytes, and escaped to printable ASCII.
 std::string Printable(std::string_view text);
 
 }  // namespace skv::loader
