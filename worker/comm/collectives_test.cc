@@ -28,6 +28,7 @@ void CheckAllReduce(Communicator& group, uint32_t seed, size_t count) {
   }
   std::vector<float> data = RandomFloats(seed, group.rank(), count);
   ASSERT_OK(group.AllReduceSum(data.data(), count));
+  if (count == 0) return;
   ASSERT_EQ(std::memcmp(data.data(), expected.data(), count * sizeof(float)), 0)
       << "rank " << group.rank() << ": other bits for " << count << " floats, seed " << seed;
 }
@@ -79,7 +80,7 @@ TEST(ShmCommunicatorTest, AgreesWithTheModelForRanksAsThreads) {
   for (const int world_size : {1, 2, 3, 5}) {
     SCOPED_TRACE(world_size);
     const RendezvousFolder folder;
-    RunThreads(folder, world_size, [](Communicator& group) { RunRandomCalls(group, 11, 150); });
+    RunThreads(folder, world_size, [](Communicator& group) { RunRandomCalls(group, 11, 80); });
   }
 }
 
