@@ -42,7 +42,7 @@ size_t CutScratch(const AttentionShape& shape, std::byte* base, AttentionScratch
   const size_t head_dim = shape.head_dim;
   const size_t rows = QueriesPerTile(shape) * shape.group_size + kVectorPad;
   ScratchCutter cutter(base);
-  cutter.Cut(&s->group, 1);
+  cutter.Cut(&s->groups, 2);
   cutter.Cut(&s->keys, head_dim / 2 * kAttentionGroup);
   cutter.Cut(&s->values, kAttentionGroup / 2 * head_dim);
   cutter.Cut(&s->q, rows * head_dim / 2);
@@ -110,8 +110,8 @@ void AttendTile(const AttentionPath& path, const AttentionShape& shape, const Kv
   path.pack_queries(shape, q, q_stride, num_queries, s.q);
   ListCursor cursor(runs, num_runs, head_dim);
   for (int begin = 0; begin < num_visible; begin += kAttentionGroup) {
-    cursor.Fill(std::min(kAttentionGroup, num_visible - begin), s.group);
-    path.pack_group(shape, *s.group, s.keys, s.values);
+    cursor.Fill(std::min(kAttentionGroup, num_visible - begin), s.groups);
+    path.pack_group(shape, *s.groups, s.keys, s.values);
     for (int row = 0; row < num_rows; ++row) {
       s.visible[row] = std::min(first_visible + row / group_size - begin, kAttentionGroup);
     }
@@ -173,12 +173,15 @@ void AttendGroups(const AttentionPath& path, const AttentionShape& shape, const 
   path.pack_queries(shape, q, 0, 1, s.q);
   ListCursor cursor(runs, num_runs, shape.head_dim);
   cursor.Skip(int64_t{group_begin} * kAttentionGroup);
+  const auto count = [&](int g) {
+    return std::min(kAttentionGroup, num_visible - g * kAttentionGroup);
+  };
+  cursor.Fill(count(group_begin), &s.groups[group_begin % 2]);
   for (int g = group_begin; g < group_end; ++g) {
-    const int count = std::min(kAttentionGroup, num_visible - g * kAttentionGroup);
-    cursor.Fill(count, s.group);
-    path.pack_group(shape, *s.group, s.keys, s.values);
-    std::fill_n(s.visible, shape.group_size, count);
-    path.attend_group(shape, s, 0, shape.group_size, /*first=*/true);
+    GroupRows* next = g + 1 < group_end ? &s.groups[(g + 1) % 2] : nullptr;
+    if (next != nullptr) cursor.Fill(count(g + 1), next);
+    std::fill_n(s.visible, shape.group_size, count(g));
+    path.attend_one(shape, s, s.groups[g % 2], next);
     for (int h = 0; h < shape.group_size; ++h) {
       float* state = states + int64_t{h} * (shape.head_dim + kStateHeader);
       state[0] = s.max[h];

@@ -43,6 +43,9 @@ inline F32x16 Merge(F32x16 state, F32x16 keep, F32x16 group, F32x16 add) {
   return Fma(group, add, Mul(state, keep));
 }
 
+// Asks for the line at p: into L2, since L1 is full of tiles.
+inline void Prefetch(const Bf16* p) { __builtin_prefetch(p, 0, 2); }
+
 void PackQueries(const AttentionShape& shape, const float* q, int64_t q_stride, int num_queries,
                  uint32_t* packed) {
   const F32x16 factor = Set1(shape.scale * kLog2E);
@@ -57,29 +60,38 @@ void PackQueries(const AttentionShape& shape, const float* q, int64_t q_stride, 
   }
 }
 
-void PackGroup(const AttentionShape& shape, const GroupRows& rows, uint32_t* keys,
-               uint32_t* values) {
-  const int head_dim = shape.head_dim;
+void PackKeys(const AttentionShape& shape, const GroupRows& rows, uint32_t* keys) {
   for (int key = 0; key < kAttentionGroup; key += kLanes) {
-    for (int c = 0; c < head_dim; c += 2 * kLanes) {
+    for (int c = 0; c < shape.head_dim; c += 2 * kLanes) {
       TransposeRows(rows.k + key, c, keys + c / 2 * kAttentionGroup + key, kAttentionGroup);
-    }
-  }
-  for (int pair = 0; pair < kPairs; ++pair) {
-    for (int c = 0; c < head_dim; c += 2 * kLanes) {
-      InterleaveRows(rows.v[2 * pair] + c, rows.v[2 * pair + 1] + c, values + pair * head_dim + c);
     }
   }
 }
 
-// scores[i][16 kV keys] of kR query rows.
-template <int kR, int kV>
-inline void Scores(const uint32_t* q, int num_pairs, const uint32_t* keys, float* scores) {
+void PackGroup(const AttentionShape& shape, const GroupRows& rows, uint32_t* keys,
+               uint32_t* values) {
+  PackKeys(shape, rows, keys);
+  for (int pair = 0; pair < kPairs; ++pair) {
+    for (int c = 0; c < shape.head_dim; c += 2 * kLanes) {
+      Pairs16 first, second;
+      InterleaveRows(rows.v[2 * pair] + c, rows.v[2 * pair + 1] + c, &first, &second);
+      uint32_t* const dst = values + pair * shape.head_dim + c;
+      StorePairs(dst, first);
+      StorePairs(dst + kLanes, second);
+    }
+  }
+}
+
+// scores[i][16 kV keys] of kR query rows; calls each_pair(pair) before each pair of channels.
+template <int kR, int kV, class EachPair>
+inline void Scores(const uint32_t* q, int num_pairs, const uint32_t* keys, float* scores,
+                   const EachPair& each_pair) {
   F32x16 acc[kR][kV];
   for (int i = 0; i < kR; ++i) {
     for (int j = 0; j < kV; ++j) acc[i][j] = Zero();
   }
   for (int pair = 0; pair < num_pairs; ++pair) {
+    each_pair(pair);
     Pairs16 key[kV];
     for (int j = 0; j < kV; ++j) key[j] = LoadPairs(keys + pair * kAttentionGroup + j * kLanes);
     for (int i = 0; i < kR; ++i) {
@@ -118,18 +130,43 @@ inline void Softmax(const float* scores, int visible, uint32_t* probabilities, f
   *sum = ReduceAdd(total);
 }
 
-// acc[i] = o[16 kV channels] of kR rows: first over the pairs that all rows see (later rows see no
+// Where the products over values find channels [c, c + 16 kV) of a pair of keys.
+struct PackedValues {
+  template <int kV>
+  void Load(int pair, int c, Pairs16 (&value)[kV]) const {
+    for (int j = 0; j < kV; ++j) value[j] = LoadPairs(values + pair * head_dim + c + j * kLanes);
+  }
+  const uint32_t* values;
+  int head_dim;
+};
+struct RowValues {
+  template <int kV>
+  void Load(int pair, int c, Pairs16 (&value)[kV]) const {
+    for (int j = 0; j < kV; j += 2) {
+      const int channel = c + j * kLanes;
+      InterleaveRows(rows[2 * pair] + channel, rows[2 * pair + 1] + channel, &value[j],
+                     &value[j + 1]);
+      if (next == nullptr) continue;
+      Prefetch(next[2 * pair] + channel);
+      Prefetch(next[2 * pair + 1] + channel);
+    }
+  }
+  const Bf16* const* rows;
+  const Bf16* const* next;  // rows to ask for meanwhile, or null
+};
+
+// acc[i] = o[c, c + 16 kV) of kR rows: first over the pairs that all rows see (later rows see no
 // less), then over each row's own.
-template <int kR, int kV>
-inline void Outputs(const uint32_t* probabilities, const int* visible, const uint32_t* values,
-                    int head_dim, F32x16 (&acc)[kR][kV]) {
+template <int kR, int kV, class Values>
+inline void Outputs(const uint32_t* probabilities, const int* visible, const Values& values, int c,
+                    F32x16 (&acc)[kR][kV]) {
   for (int i = 0; i < kR; ++i) {
     for (int j = 0; j < kV; ++j) acc[i][j] = Zero();
   }
+  Pairs16 value[kV];
   const int common = visible[0] / 2;
   for (int pair = 0; pair < common; ++pair) {
-    Pairs16 value[kV];
-    for (int j = 0; j < kV; ++j) value[j] = LoadPairs(values + pair * head_dim + j * kLanes);
+    values.Load(pair, c, value);
     for (int i = 0; i < kR; ++i) {
       const Pairs16 p = SetPairs(probabilities[i * kPairs + pair]);
       for (int j = 0; j < kV; ++j) acc[i][j] = DotPairs(acc[i][j], p, value[j]);
@@ -141,37 +178,42 @@ inline void Outputs(const uint32_t* probabilities, const int* visible, const uin
       // Of half a pair the hidden value may be anything, NaN included.
       const Pairs16 keep = SetPairs(2 * pair + 1 == visible[i] ? 0x0000ffffu : 0xffffffffu);
       const Pairs16 p = SetPairs(probabilities[i * kPairs + pair]);
-      for (int j = 0; j < kV; ++j) {
-        const Pairs16 value = And(LoadPairs(values + pair * head_dim + j * kLanes), keep);
-        acc[i][j] = DotPairs(acc[i][j], p, value);
-      }
+      values.Load(pair, c, value);
+      for (int j = 0; j < kV; ++j) acc[i][j] = DotPairs(acc[i][j], p, And(value[j], keep));
     }
   }
 }
 
 template <int kR>
-void ScoreRows(const AttentionShape& shape, const AttentionScratch& s, int row) {
-  const int num_pairs = shape.head_dim / 2;
-  const int num_keys = s.visible[row + kR - 1];
-  // Few rows need more vectors in flight to cover the latency of DotPairs.
-  constexpr int kV = kR == 1 ? 2 * kTileVecs : kTileVecs;
-  for (int key = 0; key < num_keys; key += kV * kLanes) {
-    Scores<kR, kV>(s.q + row * num_pairs, num_pairs, s.keys + key, s.scores + key);
-  }
+inline void SoftmaxRows(const AttentionScratch& s, int row) {
   for (int i = 0; i < kR; ++i) {
     Softmax(s.scores + i * kAttentionGroup, s.visible[row + i],
             s.probabilities + (row + i) * kPairs, s.group_max + row + i, s.group_sum + row + i);
   }
 }
 
-template <int kR, int kV>
-inline void OutputChannels(const AttentionShape& shape, const AttentionScratch& s, int row, int c,
-                           bool first) {
-  const int head_dim = shape.head_dim;
+// Few rows need more vectors in flight to cover the latency of DotPairs.
+template <int kR>
+constexpr int kScoreVecs = kR == 1 ? 2 * kTileVecs : kTileVecs;
+
+template <int kR>
+void ScoreRows(const AttentionShape& shape, const AttentionScratch& s, int row) {
+  constexpr int kV = kScoreVecs<kR>;
+  const int num_pairs = shape.head_dim / 2;
+  const int num_keys = s.visible[row + kR - 1];
+  for (int key = 0; key < num_keys; key += kV * kLanes) {
+    Scores<kR, kV>(s.q + row * num_pairs, num_pairs, s.keys + key, s.scores + key, [](int) {});
+  }
+  SoftmaxRows<kR>(s, row);
+}
+
+template <int kR, int kV, class Values>
+inline void OutputChannels(const AttentionShape& shape, const AttentionScratch& s,
+                           const Values& values, int row, int c, bool first) {
   F32x16 acc[kR][kV];
-  Outputs<kR, kV>(s.probabilities + row * kPairs, s.visible + row, s.values + c, head_dim, acc);
+  Outputs<kR, kV>(s.probabilities + row * kPairs, s.visible + row, values, c, acc);
   for (int i = 0; i < kR; ++i) {
-    float* o = s.o + (row + i) * head_dim + c;
+    float* o = s.o + (row + i) * shape.head_dim + c;
     if (first) {
       for (int j = 0; j < kV; ++j) Store(o + j * kLanes, acc[i][j]);
       continue;
@@ -184,14 +226,19 @@ inline void OutputChannels(const AttentionShape& shape, const AttentionScratch& 
   }
 }
 
-template <int kR>
-void OutputRows(const AttentionShape& shape, const AttentionScratch& s, int row, bool first) {
+template <int kR, class Values>
+inline void OutputRows(const AttentionShape& shape, const AttentionScratch& s, const Values& values,
+                       int row, bool first) {
   constexpr int kWide = kTileVecs * kLanes;
   int c = 0;
   for (; c + kWide <= shape.head_dim; c += kWide) {
-    OutputChannels<kR, kTileVecs>(shape, s, row, c, first);
+    OutputChannels<kR, kTileVecs>(shape, s, values, row, c, first);
   }
-  for (; c < shape.head_dim; c += 2 * kLanes) OutputChannels<kR, 2>(shape, s, row, c, first);
+  if constexpr (kTileVecs > 2) {
+    for (; c < shape.head_dim; c += 2 * kLanes) {
+      OutputChannels<kR, 2>(shape, s, values, row, c, first);
+    }
+  }
 }
 
 // Calls tile.operator()<rows>(row) for register tiles that cover [begin, end).
@@ -225,11 +272,59 @@ void MergeScalars(const AttentionScratch& s, int begin, int end, bool first) {
 
 void AttendGroup(const AttentionShape& shape, const AttentionScratch& s, int row_begin, int row_end,
                  bool first) {
+  const PackedValues values = {s.values, shape.head_dim};
   ForRowTiles<kTileRows>(row_begin, row_end,
                          [&]<int kR>(int row) { ScoreRows<kR>(shape, s, row); });
   MergeScalars(s, row_begin, row_end, first);
   ForRowTiles<kTileRows>(row_begin, row_end,
-                         [&]<int kR>(int row) { OutputRows<kR>(shape, s, row, first); });
+                         [&]<int kR>(int row) { OutputRows<kR>(shape, s, values, row, first); });
+}
+
+// Decode reads memory as fast as it comes only while lines are always under way, and a core has few
+// miss buffers: so the next group's lines are asked for a few at a time all along the work on this
+// one. Keys: half while packing, half while scoring; values: while reading this group's.
+void PackKeysAhead(const AttentionShape& shape, const GroupRows& rows, const GroupRows& next,
+                   uint32_t* keys) {
+  for (int key = 0; key < kAttentionGroup; key += kLanes) {
+    for (int c = 0; c < shape.head_dim; c += 2 * kLanes) {
+      for (int i = 0; i < kLanes / 2; ++i) Prefetch(next.k[key / 2 + i] + c);
+      TransposeRows(rows.k + key, c, keys + c / 2 * kAttentionGroup + key, kAttentionGroup);
+    }
+  }
+}
+
+template <int kR>
+void ScoreRowsAhead(const AttentionShape& shape, const AttentionScratch& s, int row,
+                    const GroupRows& next) {
+  constexpr int kV = kScoreVecs<kR>;
+  constexpr int kNextRows = kV * kLanes / 2;  // of the next group, for each tile of keys
+  const int num_pairs = shape.head_dim / 2;
+  for (int key = 0; key < kAttentionGroup; key += kV * kLanes) {
+    const Bf16* const* rows = next.k + kPairs + key / 2;
+    Scores<kR, kV>(s.q + row * num_pairs, num_pairs, s.keys + key, s.scores + key, [&](int pair) {
+      for (int line = pair * (kV / 2); line < (pair + 1) * (kV / 2); ++line) {
+        Prefetch(rows[line % kNextRows] + line / kNextRows * (2 * kLanes));
+      }
+    });
+  }
+  SoftmaxRows<kR>(s, row);
+}
+
+void AttendOne(const AttentionShape& shape, const AttentionScratch& s, const GroupRows& rows,
+               const GroupRows* next) {
+  const int num_rows = shape.group_size;
+  if (next == nullptr) {
+    PackKeys(shape, rows, s.keys);
+    ForRowTiles<kTileRows>(0, num_rows, [&]<int kR>(int row) { ScoreRows<kR>(shape, s, row); });
+  } else {
+    PackKeysAhead(shape, rows, *next, s.keys);
+    ForRowTiles<kTileRows>(0, num_rows,
+                           [&]<int kR>(int row) { ScoreRowsAhead<kR>(shape, s, row, *next); });
+  }
+  MergeScalars(s, 0, num_rows, /*first=*/true);
+  const RowValues values = {rows.v, next == nullptr ? nullptr : next->v};
+  ForRowTiles<kTileRows>(
+      0, num_rows, [&]<int kR>(int row) { OutputRows<kR>(shape, s, values, row, /*first=*/true); });
 }
 
 void Normalise(const float* o, float sum, int head_dim, float* out) {
@@ -268,7 +363,7 @@ void RoundRow(const float* src, int64_t count, Bf16* dst) {
   }
 }
 
-constexpr AttentionPath kAttentionPath = {PackQueries, PackGroup, AttendGroup,
+constexpr AttentionPath kAttentionPath = {PackQueries, PackGroup, AttendGroup, AttendOne,
                                           Normalise,   MergeHead, RoundRow};
 
 }  // namespace

@@ -29,7 +29,7 @@ struct GroupRows {
 
 // A thread's scratch, cut into 64-byte aligned arrays. `rows` are queries of one head each.
 struct AttentionScratch {
-  GroupRows* group;
+  GroupRows* groups;        // [2]: the current one and the next
   uint32_t* keys;           // [head_dim / 2][128]: pairs of channels
   uint32_t* values;         // [64][head_dim]: pairs of keys
   uint32_t* q;              // [rows][head_dim / 2]
@@ -58,6 +58,10 @@ struct AttentionPath {
   // `first` overwrites the merged state, else the group is merged into it.
   void (*attend_group)(const AttentionShape& shape, const AttentionScratch& scratch, int row_begin,
                        int row_end, bool first);
+  // One query (rows [0, group_size), which all see the same) against the group of `rows`,
+  // overwriting the state, while the rows of `next` (may be null) are asked for from memory.
+  void (*attend_one)(const AttentionShape& shape, const AttentionScratch& scratch,
+                     const GroupRows& rows, const GroupRows* next);
   // out[head_dim] = o / sum.
   void (*normalise)(const float* o, float sum, int head_dim, float* out);
   // out[head_dim] of one head from its states, `stride` floats apart.

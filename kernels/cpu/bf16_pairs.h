@@ -142,9 +142,31 @@ inline Pairs16 RoundToPairs(F32x16 first, F32x16 second) {
 
 #endif
 
-// dst[c] = (even[c], odd[c]) for 32 channels.
-inline void InterleaveRows(const Bf16* even, const Bf16* odd, uint32_t* dst) {
-  for (int c = 0; c < 2 * kLanes; ++c) dst[c] = even[c] | uint32_t{odd[c]} << 16;
+// 32 channels of two rows as pairs (even[c], odd[c]): channels 0..15, then 16..31.
+inline void InterleaveRows(const Bf16* even, const Bf16* odd, Pairs16* first, Pairs16* second) {
+#if defined(__AVX512F__)
+  const __m512i step = _mm512_set1_epi32(0x00200000);  // the odd row's element c is number 32 + c
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i low = _mm512_add_epi32(step, _mm512_mullo_epi32(lane, _mm512_set1_epi32(0x10001)));
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(0x100010));
+  const __m512i a = _mm512_loadu_si512(even), b = _mm512_loadu_si512(odd);
+  *first = {_mm512_permutex2var_epi16(a, low, b)};
+  *second = {_mm512_permutex2var_epi16(a, high, b)};
+#elif defined(__AVX2__) && defined(__FMA__)
+  Pairs16* const out[] = {first, second};
+  for (int i = 0; i < 2; ++i) {
+    const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(even + i * kLanes));
+    const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(odd + i * kLanes));
+    const __m256i low = _mm256_unpacklo_epi16(a, b), high = _mm256_unpackhi_epi16(a, b);
+    *out[i] = {_mm256_permute2x128_si256(low, high, 0x20),
+               _mm256_permute2x128_si256(low, high, 0x31)};
+  }
+#else
+  for (int c = 0; c < kLanes; ++c) {
+    first->v[c] = even[c] | uint32_t{odd[c]} << 16;
+    second->v[c] = even[kLanes + c] | uint32_t{odd[kLanes + c]} << 16;
+  }
+#endif
 }
 
 #if defined(__AVX512F__)
