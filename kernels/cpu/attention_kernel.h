@@ -352,6 +352,10 @@ void MergeHead(const float* state, int64_t stride, int num_groups, int head_dim,
   Normalise(out, sums[0], head_dim, out);
 }
 
+void DotPairsOnce(const float* acc, const uint32_t* a, const uint32_t* b, float* out) {
+  Store(out, DotPairs(Load(acc), LoadPairs(a), LoadPairs(b)));
+}
+
 void RoundRow(const float* src, int64_t count, Bf16* dst) {
   for (int64_t i = 0; i < count; i += 2 * kLanes) {
     float floats[2 * kLanes] = {};
@@ -363,8 +367,8 @@ void RoundRow(const float* src, int64_t count, Bf16* dst) {
   }
 }
 
-constexpr AttentionPath kAttentionPath = {PackQueries, PackGroup, AttendGroup, AttendOne,
-                                          Normalise,   MergeHead, RoundRow};
+constexpr AttentionPath kAttentionPath = {PackQueries, PackGroup, AttendGroup,  AttendOne,
+                                          Normalise,   MergeHead, DotPairsOnce, RoundRow};
 
 }  // namespace
 }  // namespace skv::kernels

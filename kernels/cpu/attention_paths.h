@@ -66,6 +66,8 @@ struct AttentionPath {
   void (*normalise)(const float* o, float sum, int head_dim, float* out);
   // out[head_dim] of one head from its states, `stride` floats apart.
   void (*merge_head)(const float* state, int64_t stride, int num_groups, int head_dim, float* out);
+  // out[16] = acc[16] + a . b over 16 pairs: the step that everything above is made of.
+  void (*dot_pairs)(const float* acc, const uint32_t* a, const uint32_t* b, float* out);
   // dst[count] = src rounded to bf16.
   void (*round_row)(const float* src, int64_t count, Bf16* dst);
 };

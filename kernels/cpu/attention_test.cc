@@ -13,6 +13,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/cpu/attention_paths.h"
+#include "kernels/denormals.h"
 #include "kernels/ref/attention_ref.h"
 
 namespace skv::kernels {
@@ -372,6 +373,51 @@ TEST(AttentionTest, Bf16RoundingIsTheSameOnEveryPath) {
     std::vector<Bf16> dst(src.size());
     ConvertToBf16(AttentionPathOf(isa), src.data(), src.size(), dst.data());
     EXPECT_EQ(dst, expected) << IsaName(isa);
+  }
+}
+
+// Random bf16 pairs and accumulators whose exponents lie in [low, high).
+struct DotCase {
+  uint32_t a[16], b[16];
+  float acc[16];
+
+  DotCase(std::mt19937_64& random, int low, int high) {
+    const auto exponent = [&] { return low + static_cast<uint32_t>(random() % (high - low)); };
+    const auto bf16 = [&] { return (random() & 0x807f) | exponent() << 7; };
+    for (int i = 0; i < 16; ++i) {
+      a[i] = static_cast<uint32_t>(bf16() | bf16() << 16);
+      b[i] = static_cast<uint32_t>(bf16() | bf16() << 16);
+      const uint32_t bits = (random() & 0x807fffff) | exponent() << 23;
+      std::memcpy(&acc[i], &bits, sizeof(bits));
+    }
+  }
+};
+
+float Half(uint32_t pair, bool odd) { return FromBf16(static_cast<Bf16>(odd ? pair >> 16 : pair)); }
+
+TEST(AttentionTest, DotOfPairsRoundsTwiceOddElementFirstAndFlushesDenormals) {
+  const FlushDenormals flush;
+  std::mt19937_64 random(3);
+  // Like magnitudes; any; products that underflow; sums that underflow.
+  for (const auto& [low, high] : {std::pair{120, 136}, {0, 255}, {0, 80}, {55, 75}}) {
+    for (int i = 0; i < 16'000; ++i) {
+      const DotCase c(random, low, high);
+      float expected[16];
+      for (int lane = 0; lane < 16; ++lane) {
+        const float odd = std::fma(Half(c.a[lane], true), Half(c.b[lane], true), c.acc[lane]);
+        expected[lane] = std::fma(Half(c.a[lane], false), Half(c.b[lane], false), odd);
+      }
+      for (const Isa isa : Isas()) {
+        float out[16];
+        AttentionPathOf(isa).dot_pairs(c.acc, c.a, c.b, out);
+        for (int lane = 0; lane < 16; ++lane) {
+          if (std::isnan(expected[lane]) && std::isnan(out[lane])) continue;
+          ASSERT_EQ(std::memcmp(&out[lane], &expected[lane], sizeof(float)), 0)
+              << IsaName(isa) << ": " << out[lane] << " != " << expected[lane] << " of "
+              << c.acc[lane] << std::hex << ", 0x" << c.a[lane] << ", 0x" << c.b[lane];
+        }
+      }
+    }
   }
 }
 
