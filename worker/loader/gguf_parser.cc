@@ -107,7 +107,7 @@ class GgufParser {
                                                           std::string_view what);
   absl::Status ReadAlignment();
   absl::Status ReadTensorInfo(uint64_t tensor_idx);
-  absl::Status ReadDims(TensorView* tensor, uint64_t* num_elements);
+  absl::Status ReadDims(std::string_view what, TensorView* tensor, uint64_t* num_elements);
   absl::Status LocateTensors();
   absl::Status CheckNoOverlap() const;
   absl::Status TensorError(std::string_view name, std::string_view problem) const {
@@ -219,15 +219,16 @@ absl::Status GgufParser::ReadAlignment() {
   return absl::OkStatus();
 }
 
-absl::Status GgufParser::ReadDims(TensorView* tensor, uint64_t* num_elements) {
-  SKV_ASSIGN_OR_RETURN(const uint32_t num_dims, cursor_.Read<uint32_t>(tensor->name));
+absl::Status GgufParser::ReadDims(std::string_view what, TensorView* tensor,
+                                  uint64_t* num_elements) {
+  SKV_ASSIGN_OR_RETURN(const uint32_t num_dims, cursor_.Read<uint32_t>(what));
   if (num_dims < 1 || num_dims > tensor->dims.size()) {
     return TensorError(tensor->name, absl::StrCat(num_dims, " dimensions, expected 1 to 4"));
   }
   tensor->num_dims = static_cast<int>(num_dims);
   *num_elements = 1;
   for (uint32_t i = 0; i < num_dims; ++i) {
-    SKV_ASSIGN_OR_RETURN(const uint64_t dim, cursor_.Read<uint64_t>(tensor->name));
+    SKV_ASSIGN_OR_RETURN(const uint64_t dim, cursor_.Read<uint64_t>(what));
     if (dim == 0 || dim > kMaxElements / *num_elements) {
       return TensorError(tensor->name,
                          absl::StrCat("dimension ", i, " is ", dim, ", which makes ",
@@ -246,9 +247,10 @@ absl::Status GgufParser::ReadTensorInfo(uint64_t tensor_idx) {
       cursor_.ReadString(kMaxTensorNameBytes, absl::StrCat("name of tensor ", tensor_idx)));
   if (tensor.name.empty()) return cursor_.Error(absl::StrCat("tensor ", tensor_idx, ": no name"));
   if (!names_.insert(tensor.name).second) return TensorError(tensor.name, "is there twice");
+  const std::string what = absl::StrCat("tensor ", Printable(tensor.name));
   uint64_t num_elements = 0;
-  SKV_RETURN_IF_ERROR(ReadDims(&tensor, &num_elements));
-  SKV_ASSIGN_OR_RETURN(const uint32_t type, cursor_.Read<uint32_t>(tensor.name));
+  SKV_RETURN_IF_ERROR(ReadDims(what, &tensor, &num_elements));
+  SKV_ASSIGN_OR_RETURN(const uint32_t type, cursor_.Read<uint32_t>(what));
   if (!kernels::IsKnownQuantType(type)) {
     return absl::UnimplementedError(absl::StrCat(file_name_, ": tensor ", Printable(tensor.name),
                                                  ": type ", UnsupportedTypeName(type), " (", type,
@@ -262,7 +264,7 @@ absl::Status GgufParser::ReadTensorInfo(uint64_t tensor_idx) {
                        absl::StrCat("rows of ", tensor.dims[0], " values, expected a multiple of ",
                                     block_elements, " for ", kernels::QuantTypeName(tensor.type)));
   }
-  SKV_ASSIGN_OR_RETURN(const uint64_t offset, cursor_.Read<uint64_t>(tensor.name));
+  SKV_ASSIGN_OR_RETURN(const uint64_t offset, cursor_.Read<uint64_t>(what));
   if (offset % alignment_ != 0) {
     return TensorError(tensor.name, absl::StrCat("offset ", offset, ", expected a multiple of ",
                                                  alignment_, " (general.alignment)"));
