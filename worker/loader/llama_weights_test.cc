@@ -50,6 +50,22 @@ TEST(LlamaWeightsTest, TakesTheHeadAndTheRopeDivisorsWhereTheFileHasThem) {
             (std::vector<float>{1.0f, 1.375f, 1.75f, 2.125f, 2.5f, 2.875f, 3.25f, 3.625f}));
 }
 
+TEST(LlamaWeightsTest, TypesMayDifferWithinALayer) {
+  TinyLlamaOptions options;
+  options.hidden = options.ffn = 256;
+  options.weight_type = QuantType::kQ4_K;
+  options.value_type = QuantType::kQ6_K;
+  options.head_dim = 64;
+  const std::string bytes = TinyLlamaGguf(options);
+  const auto file = Parse(bytes);
+  ASSERT_OK_AND_ASSIGN(const LlamaConfig config, ReadLlamaConfig(*file));
+  ASSERT_OK_AND_ASSIGN(const LlamaTensors tensors, FindLlamaTensors(*file, config));
+  EXPECT_EQ(tensors.layers[0].attn_q.type, QuantType::kQ4_K);
+  EXPECT_EQ(tensors.layers[0].attn_v.type, QuantType::kQ6_K);
+  EXPECT_EQ(tensors.layers[0].ffn_up.type, QuantType::kQ4_K);
+  EXPECT_EQ(tensors.layers[0].ffn_down.type, QuantType::kQ6_K);
+}
+
 // A tensor of F32 zeros, or of another type's zero blocks.
 struct Tensor {
   std::vector<uint64_t> dims;

@@ -133,16 +133,17 @@ void AddLayer(const TinyLlamaOptions& options, int layer_idx, TensorWriter* tens
   const int query_width = options.num_heads * options.head_dim;
   const int kv_width = options.num_kv_heads * options.head_dim;
   const QuantType type = options.weight_type;
+  const QuantType value_type = options.value_type.value_or(type);
   tensors->AddNorm(prefix + "attn_norm.weight", options.hidden);
   // Larger than the other gains, so that attention is far from uniform.
   tensors->AddMatrix(prefix + "attn_q.weight", type, options.hidden, query_width, 2.0f);
   tensors->AddMatrix(prefix + "attn_k.weight", type, options.hidden, kv_width, 2.0f);
-  tensors->AddMatrix(prefix + "attn_v.weight", type, options.hidden, kv_width);
+  tensors->AddMatrix(prefix + "attn_v.weight", value_type, options.hidden, kv_width);
   tensors->AddMatrix(prefix + "attn_output.weight", type, query_width, options.hidden);
   tensors->AddNorm(prefix + "ffn_norm.weight", options.hidden);
   tensors->AddMatrix(prefix + "ffn_gate.weight", type, options.hidden, options.ffn);
   tensors->AddMatrix(prefix + "ffn_up.weight", type, options.hidden, options.ffn);
-  tensors->AddMatrix(prefix + "ffn_down.weight", type, options.ffn, options.hidden);
+  tensors->AddMatrix(prefix + "ffn_down.weight", value_type, options.ffn, options.hidden);
 }
 
 }  // namespace

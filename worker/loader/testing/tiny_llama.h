@@ -7,6 +7,7 @@
 // <|endoftext|>, <|im_start|>, <|im_end|> and unused ones up to kTinyVocabSize.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "common/types.h"
@@ -36,7 +37,9 @@ struct TinyLlamaOptions {
   bool has_tokenizer = true;
   kernels::QuantType embedding_type = kernels::QuantType::kQ8_0;  // token_embd and output
   kernels::QuantType weight_type = kernels::QuantType::kQ4_1;     // all other matrices
-  uint64_t seed = 1;                                              // same options, same bytes
+  // attn_v and ffn_down, which real K-quant files store in finer types; weight_type where empty.
+  std::optional<kernels::QuantType> value_type;
+  uint64_t seed = 1;  // same options, same bytes
 };
 
 // The file's bytes. REQUIRES: hidden, ffn and num_heads * head_dim are multiples of the block
