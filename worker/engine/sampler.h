@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/types.h"
+#include "worker/engine/logit_scan.h"
 #include "worker/engine/sampling_params.h"
 
 namespace skv::engine {
@@ -67,7 +68,7 @@ struct SampledToken {
   std::vector<TokenLogprob> top;  // params.top_logprobs of them, most likely first
 };
 
-// Owns scratch memory of a few vocabularies. Not thread-safe: one for each thread that draws.
+// Owns scratch memory of the vocabulary's size. Not thread-safe: one for each thread that draws.
 class Sampler {
  public:
   explicit Sampler(int vocab_size);
@@ -82,18 +83,33 @@ class Sampler {
   struct Candidate {
     TokenId token;
     float logit;
-    double weight;  // exp((logit - largest) / temperature)
+    float weight;  // exp((logit - largest) / temperature)
+    bool RanksBefore(const Candidate& other) const {
+      return logit != other.logit ? logit > other.logit : token < other.token;
+    }
   };
 
-  absl::Span<const float> ApplyBiasAndPenalties(absl::Span<const float> logits,
-                                                const SamplingState& state);
-  TokenId Draw(absl::Span<const float> logits, float largest, const SamplingState& state,
-               int64_t position);
+  absl::Status ApplyBiasAndPenalties(absl::Span<const float> logits, const SamplingState& state);
+  TokenId DrawFromAll(absl::Span<const float> logits, const LogitSummary& summary,
+                      const SamplingParams& params, int64_t position);
+  TokenId DrawFromFiltered(absl::Span<const float> logits, const LogitSummary& summary,
+                           const SamplingParams& params, int64_t position);
+  double CandidateMass() const;
+  float LogitOfRank(int rank);
+  void Collect(absl::Span<const float> logits, float min_logit);
+  void KeepUpTo(const Candidate& last);
+  void KeepTopK(int top_k);
+  void KeepNucleus(double mass);
+  void AddLogprobs(absl::Span<const float> logits, float largest, int num_top,
+                   SampledToken* result);
 
   const int vocab_size_;
   std::vector<float> adjusted_;
-  std::vector<float> weights_;
-  std::vector<Candidate> candidates_;
+  std::vector<float> block_maxima_;
+  std::vector<float> ranked_maxima_;
+  std::vector<double> block_sums_;
+  std::vector<Candidate> candidates_;  // in order of token
+  std::vector<Candidate> ranked_;
 };
 
 }  // namespace skv::engine
