@@ -87,6 +87,8 @@ class Backend {
   // Backend, arithmetic revision and KV type (docs/arithmetic.md): equal ids give equal bits.
   virtual std::string numerics_id() const = 0;
   virtual int kv_element_bytes() const = 0;
+  // Unimplemented when the backend's kernels cannot attend such heads; says what they can.
+  virtual absl::Status CheckShape(const AttentionShape& shape) const = 0;
 
   // Stacks `slices` by outputs; all have the same num_inputs.
   virtual absl::StatusOr<std::unique_ptr<Matrix>> LoadMatrix(

@@ -63,6 +63,15 @@ class CpuBackend : public Backend {
     return absl::StrCat("cpu-r", kernels::kArithmeticRevision, "-bf16");
   }
   int kv_element_bytes() const override { return sizeof(kernels::Bf16); }
+  absl::Status CheckShape(const AttentionShape& shape) const override {
+    if (shape.head_dim % 32 == 0 && shape.head_dim <= 256 && shape.group_size <= 16) {
+      return absl::OkStatus();
+    }
+    return absl::UnimplementedError(absl::StrCat(
+        "attention heads of ", shape.head_dim, " elements, ", shape.group_size,
+        " query heads a KV head; the cpu backend has multiples of 32 up to 256, and up to 16 query "
+        "heads; --backend=ref has all"));
+  }
 
   absl::StatusOr<std::unique_ptr<Matrix>> LoadMatrix(std::span<const MatrixSlice> slices) override;
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(size_t num_floats) override {

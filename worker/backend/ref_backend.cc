@@ -46,6 +46,7 @@ class RefBackend : public Backend {
   std::string name() const override { return "ref"; }
   std::string numerics_id() const override { return "ref-f32"; }
   int kv_element_bytes() const override { return sizeof(float); }
+  absl::Status CheckShape(const AttentionShape&) const override { return absl::OkStatus(); }
 
   absl::StatusOr<std::unique_ptr<Matrix>> LoadMatrix(std::span<const MatrixSlice> slices) override {
     int num_outputs = 0;

@@ -52,7 +52,7 @@ absl::StatusOr<std::unique_ptr<KvPool>> KvPool::Create(KvLayout layout, int64_t 
   if (base == MAP_FAILED) {
     return absl::ResourceExhaustedError(
         absl::StrCat("KV pool of ", size_bytes, " bytes for ", capacity_tokens,
-                     " tokens: mmap: ", strerror(errno), "; lower --kv-cache-tokens"));
+                     " tokens: mmap: ", strerror(errno), "; lower --kv-cache-memory-bytes"));
   }
   // One (layer, head) of a long context touches a page per container; huge pages spare the TLB.
   madvise(base, size_bytes, MADV_HUGEPAGE);

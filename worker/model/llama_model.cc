@@ -31,6 +31,7 @@ absl::StatusOr<std::unique_ptr<LlamaModel>> LlamaModel::Load(const loader::Llama
                                                              comm::Communicator* communicator) {
   auto model =
       std::unique_ptr<LlamaModel>(new LlamaModel(config, plan, options, backend, communicator));
+  SKV_RETURN_IF_ERROR(backend->CheckShape(model->AttentionShape()));
   SKV_RETURN_IF_ERROR(model->LoadWeights(tensors));
   SKV_RETURN_IF_ERROR(model->AllocateActivations());
   return model;
