@@ -1,0 +1,206 @@
+#include "worker/engine/engine.h"
+
+#include <random>
+
+#include "common/testing/status_matchers.h"
+#include "worker/engine/testing/local_engine.h"
+#include "worker/loader/testing/tiny_llama.h"
+
+namespace skv::engine {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr int64_t kTokenBytes = 2 * 2 * 2 * 32 * 2;  // K and V, layers, KV heads, head_dim, bf16
+
+class EngineTest : public testing::Test {
+ protected:
+  EngineTest() : model_({.head_dim = 32, .context_length = 1024}) {}
+
+  std::unique_ptr<LocalEngine> Open(int chunk = 64, int threads = 1, int64_t kv_tokens = 20000) {
+    auto local = LocalEngine::Open({.rank = {.model_path = model_.path(),
+                                             .num_threads = threads,
+                                             .kv_cache_memory_bytes = kv_tokens * kTokenBytes,
+                                             .max_num_batched_tokens = chunk}});
+    EXPECT_OK(local);
+    return std::move(local).value();
+  }
+
+  static GenerationRequest MakeRequest(int seed, int prompt_length, int max_tokens) {
+    std::mt19937 random(seed);
+    GenerationRequest request;
+    for (int i = 0; i < prompt_length; ++i) request.prompt_ids.push_back(random() % 256);
+    request.params.temperature = 0;
+    request.params.ignore_eos = true;
+    request.seeds = {static_cast<uint64_t>(seed)};
+    request.max_tokens = max_tokens;
+    return request;
+  }
+
+  static std::shared_ptr<CollectingSink> Submit(LocalEngine* local, GenerationRequest request) {
+    auto sink = std::make_shared<CollectingSink>(static_cast<int>(request.seeds.size()));
+    EXPECT_OK(local->engine().Submit(std::move(request), sink));
+    return sink;
+  }
+
+  // The tokens and logit bits of a request that has the engine to itself.
+  struct Solo {
+    std::vector<TokenId> tokens;
+    std::map<int, uint64_t> hashes;
+  };
+  Solo RunAlone(const GenerationRequest& request, int chunk = 64, int threads = 1) {
+    const auto local = Open(chunk, threads);
+    const auto sink = Submit(local.get(), request);
+    EXPECT_TRUE(sink->WaitForFinish());
+    return {sink->tokens(), local->recorder().logit_hashes(1)};
+  }
+
+  loader::TinyLlamaFile model_;
+};
+
+TEST_F(EngineTest, ARequestGetsItsTokensAndAnHonestFinish) {
+  const auto local = Open();
+  const auto sink = Submit(local.get(), MakeRequest(1, 100, 12));
+  ASSERT_TRUE(sink->WaitForFinish());
+  const FinishEvent finish = sink->finish();
+  EXPECT_EQ(finish.reason, FinishReason::kLength);
+  EXPECT_EQ(finish.num_prompt_tokens, 100);
+  EXPECT_EQ(finish.num_generated_tokens, 12);
+  EXPECT_EQ(sink->tokens().size(), 12u);
+  EXPECT_GT(finish.timings.time_to_first_token_seconds, 0);
+}
+
+TEST_F(EngineTest, BitsDoNotDependOnChunksThreadsOrNeighbours) {
+  const GenerationRequest request = MakeRequest(7, 150, 20);
+  const Solo want = RunAlone(request, /*chunk=*/256);
+  ASSERT_EQ(want.hashes.size(), 20u);
+  EXPECT_EQ(RunAlone(request, /*chunk=*/64, /*threads=*/2).hashes, want.hashes);
+
+  const auto local = Open(/*chunk=*/64);
+  std::vector<std::shared_ptr<CollectingSink>> others;
+  for (int i = 0; i < 8; ++i)
+    others.push_back(Submit(local.get(), MakeRequest(20 + i, 30 * i + 5, 40)));
+  const auto sink = Submit(local.get(), request);
+  ASSERT_TRUE(sink->WaitForFinish());
+  for (const auto& other : others) ASSERT_TRUE(other->WaitForFinish());
+  EXPECT_EQ(local->recorder().logit_hashes(9), want.hashes);
+  EXPECT_EQ(sink->tokens(), want.tokens);
+  const auto steps = local->recorder().steps();
+  EXPECT_TRUE(std::any_of(steps.begin(), steps.end(), [](const StepRecord& step) {
+    return step.num_decodes > 0 && step.num_prefills > 0;
+  })) << "no mixed step";
+  EXPECT_TRUE(std::any_of(steps.begin(), steps.end(), [](const StepRecord& step) {
+    return step.num_decodes >= 8;
+  })) << "no batch of 8";
+}
+
+TEST_F(EngineTest, ResumedTokensContinueAsIfNothingHadHappened) {
+  GenerationRequest request = MakeRequest(3, 90, 24);
+  const Solo want = RunAlone(request);
+  request.resume_ids.assign(want.tokens.begin(), want.tokens.begin() + 10);
+  const Solo resumed = RunAlone(request);
+  EXPECT_EQ(resumed.tokens, std::vector<TokenId>(want.tokens.begin() + 10, want.tokens.end()));
+  for (const auto& [position, hash] : resumed.hashes) EXPECT_EQ(hash, want.hashes.at(position));
+}
+
+TEST_F(EngineTest, AnEvictedSequenceIsRebuiltWithEqualBits) {
+  const GenerationRequest request = MakeRequest(4, 130, 60);
+  const Solo want = RunAlone(request);
+  const auto local = Open();
+  const auto sink = std::make_shared<CollectingSink>();
+  ASSERT_OK_AND_ASSIGN(const RequestId id, local->engine().Submit(request, sink));
+  ASSERT_TRUE(sink->WaitForTokens(5));
+  local->engine().Preempt(id);
+  ASSERT_TRUE(sink->WaitForFinish());
+  EXPECT_EQ(sink->tokens(), want.tokens);
+  EXPECT_EQ(local->recorder().logit_hashes(1), want.hashes);
+  EXPECT_EQ(local->engine().stats().scheduler.num_preemptions, 1);
+}
+
+TEST_F(EngineTest, SamplesShareTheirPromptAndEqualSoloRuns) {
+  GenerationRequest request = MakeRequest(5, 140, 10);
+  request.params.temperature = 1.0f;
+  request.seeds = {11, 12, 13};
+  const auto local = Open();
+  const auto sink = Submit(local.get(), request);
+  ASSERT_TRUE(sink->WaitForFinish());
+  EXPECT_EQ(local->engine().stats().num_prompt_tokens, 140);
+  for (int i = 0; i < 3; ++i) {
+    GenerationRequest solo = request;
+    solo.seeds = {request.seeds[i]};
+    EXPECT_EQ(sink->tokens(i), RunAlone(solo).tokens) << "sample " << i;
+  }
+  EXPECT_NE(sink->tokens(0), sink->tokens(1));
+}
+
+TEST_F(EngineTest, ACancelledRequestGivesEverythingBackWithinAStep) {
+  const auto local = Open();
+  const auto sink = std::make_shared<CollectingSink>();
+  ASSERT_OK_AND_ASSIGN(const RequestId id, local->engine().Submit(MakeRequest(6, 50, 900), sink));
+  ASSERT_TRUE(sink->WaitForTokens(3));
+  local->engine().Cancel(id);
+  ASSERT_TRUE(sink->WaitForFinish());
+  EXPECT_EQ(sink->finish().reason, FinishReason::kCancelled);
+  const auto next = Submit(local.get(), MakeRequest(7, 10, 1));
+  ASSERT_TRUE(next->WaitForFinish());
+  const auto flush =
+      Submit(local.get(), MakeRequest(8, 10, 1));  // its step released the one before
+  ASSERT_TRUE(flush->WaitForFinish());
+  EXPECT_LE(local->rank().pool().num_blocks(), 1);
+  EXPECT_LE(local->rank().pool().num_slot_pages(), 1);
+}
+
+TEST_F(EngineTest, ADeadlineEndsARequest) {
+  const auto local = Open();
+  GenerationRequest request = MakeRequest(9, 50, 900);
+  request.deadline = RealClock().Now() + std::chrono::milliseconds(20);
+  const auto sink = Submit(local.get(), request);
+  ASSERT_TRUE(sink->WaitForFinish());
+  EXPECT_EQ(sink->finish().reason, FinishReason::kDeadline);
+}
+
+TEST_F(EngineTest, WrongRequestsAreRefusedByField) {
+  const auto local = Open();
+  const struct {
+    const char* why;
+    void (*damage)(GenerationRequest*);
+    const char* message;
+  } kCases[] = {
+      {"no prompt", [](GenerationRequest* r) { r->prompt_ids.clear(); }, "prompt_ids: empty"},
+      {"unknown id", [](GenerationRequest* r) { r->prompt_ids[3] = 1 << 20; }, "prompt_ids[3]"},
+      {"negative id", [](GenerationRequest* r) { r->resume_ids = {-1}; }, "resume_ids[0]"},
+      {"too long", [](GenerationRequest* r) { r->max_tokens = 5000; }, "--max-model-len"},
+      {"nothing to do", [](GenerationRequest* r) { r->max_tokens = 0; }, "max_tokens"},
+      {"no sample", [](GenerationRequest* r) { r->seeds.clear(); }, "n: 0"},
+      {"n = 16384", [](GenerationRequest* r) { r->seeds.resize(16384); }, "n: 16384"},
+      {"NaN", [](GenerationRequest* r) { r->params.temperature = NAN; }, "temperature"},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.why);
+    GenerationRequest request = MakeRequest(1, 10, 4);
+    c.damage(&request);
+    EXPECT_THAT(local->engine().Submit(request, std::make_shared<CollectingSink>()),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(c.message)));
+  }
+}
+
+TEST_F(EngineTest, ARequestLargerThanThePoolIsRefusedWithTheFlagToChange) {
+  const auto local = Open(64, 1, /*kv_tokens=*/256);
+  const auto sink = Submit(local.get(), MakeRequest(1, 300, 100));
+  ASSERT_TRUE(sink->WaitForFinish());
+  EXPECT_EQ(sink->finish().reason, FinishReason::kError);
+  EXPECT_THAT(std::string(sink->finish().status.message()), HasSubstr("--kv-cache-memory-bytes"));
+}
+
+TEST_F(EngineTest, ShutdownEndsEveryRequest) {
+  auto local = Open();
+  const auto sink = Submit(local.get(), MakeRequest(2, 50, 900));
+  ASSERT_TRUE(sink->WaitForTokens(1));
+  local->engine().Shutdown();
+  ASSERT_TRUE(sink->WaitForFinish());
+  EXPECT_EQ(sink->finish().reason, FinishReason::kCancelled);
+  local.reset();
+}
+
+}  // namespace
+}  // namespace skv::engine

@@ -1,0 +1,29 @@
+#pragma once
+// The engine's private record of live requests.
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "worker/engine/engine.h"
+
+namespace skv::engine {
+
+struct Engine::OpenRequest {
+  GenerationRequest request;
+  std::shared_ptr<TokenSink> sink;
+  TimePoint submitted;
+  std::vector<SequenceId> sequences;  // of its samples, in order
+  int num_live = 0;                   // samples that have not finished
+};
+
+struct Engine::Sample {
+  RequestId request;
+  OpenRequest* open;
+  int sample_idx;
+  SamplingState sampling;
+  int num_generated = 0;
+  std::optional<TimePoint> scheduled, first_token, last_token;
+};
+
+}  // namespace skv::engine

@@ -1,0 +1,105 @@
+#include "worker/engine/rank.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+#include "text/tokenizer.h"
+#include "worker/loader/fingerprint.h"
+#include "worker/loader/gguf_file.h"
+#include "worker/loader/llama_weights.h"
+#include "worker/loader/shard_plan.h"
+#include "worker/loader/tokenizer_spec_loader.h"
+
+namespace skv::engine {
+namespace {
+
+// The share of the pool that admission gives away; the rest absorbs partly filled pages.
+constexpr double kAdmittedShare = 0.9;
+
+std::string ModelName(const std::string& file_name) {
+  return file_name.substr(0, file_name.rfind(".gguf"));
+}
+
+absl::StatusOr<int> ChooseMaxModelLen(int wanted, const loader::LlamaConfig& config) {
+  if (wanted == 0) return config.context_length;
+  if (wanted < 1 || wanted > config.context_length) {
+    return absl::InvalidArgumentError(absl::StrCat("--max-model-len: ", wanted,
+                                                   ", this model has a context of 1 to ",
+                                                   config.context_length, " tokens"));
+  }
+  return wanted;
+}
+
+// One number of tokens for all ranks, though their tokens differ in bytes.
+int64_t KvTokens(int64_t wanted_bytes, const loader::LlamaConfig& config, int element_bytes,
+                 int max_model_len) {
+  const int64_t token_bytes =
+      int64_t{2} * config.num_layers * config.num_kv_heads * config.head_dim * element_bytes;
+  if (wanted_bytes > 0) return wanted_bytes / token_bytes;
+  const int64_t one_sequence = static_cast<int64_t>(max_model_len / kAdmittedShare) + 1024;
+  return std::max(kDefaultKvBytes / token_bytes, one_sequence);
+}
+
+}  // namespace
+
+absl::StatusOr<ModelDescription> DescribeModel(const std::string& model_path) {
+  SKV_ASSIGN_OR_RETURN(const auto file, loader::GgufFile::Open(model_path));
+  ModelDescription description;
+  description.name = ModelName(file->name());
+  SKV_ASSIGN_OR_RETURN(description.config, loader::ReadLlamaConfig(*file));
+  SKV_ASSIGN_OR_RETURN(description.tokenizer, loader::ReadTokenizerSpec(*file));
+  description.fingerprint = loader::ToHex(loader::WeightsFingerprint(*file, description.config));
+  SKV_ASSIGN_OR_RETURN(const auto tokenizer, text::Tokenizer::Create(description.tokenizer));
+  description.end_of_generation_ids.assign(tokenizer->end_of_generation_ids().begin(),
+                                           tokenizer->end_of_generation_ids().end());
+  return description;
+}
+
+Rank::~Rank() = default;
+
+absl::StatusOr<std::unique_ptr<Rank>> Rank::Open(const RankOptions& options,
+                                                 const ModelDescription& description,
+                                                 comm::Communicator* communicator,
+                                                 const Clock& clock) {
+  const loader::LlamaConfig& config = description.config;
+  const int threads = options.num_threads > 0 ? options.num_threads
+                                              : std::max(1u, std::thread::hardware_concurrency());
+  auto rank = std::unique_ptr<Rank>(new Rank);
+  SKV_ASSIGN_OR_RETURN(rank->max_model_len_, ChooseMaxModelLen(options.max_model_len, config));
+  SKV_ASSIGN_OR_RETURN(rank->backend_, backend::CreateBackend(options.backend, threads));
+  SKV_ASSIGN_OR_RETURN(const auto file, loader::GgufFile::Open(options.model_path));
+  SKV_ASSIGN_OR_RETURN(const auto tensors, loader::FindLlamaTensors(*file, config));
+  SKV_ASSIGN_OR_RETURN(
+      const auto plan,
+      loader::MakeShardPlan(config, tensors, communicator->world_size(), communicator->rank()));
+  const model::LlamaModel::Options model_options{.max_rows = options.max_num_batched_tokens,
+                                                 .max_positions = rank->max_model_len_};
+  SKV_ASSIGN_OR_RETURN(rank->model_, model::LlamaModel::Load(config, tensors, plan, model_options,
+                                                             rank->backend_.get(), communicator));
+  file->DropAllPages();
+  const int64_t kv_tokens = KvTokens(options.kv_cache_memory_bytes, config,
+                                     rank->backend_->kv_element_bytes(), rank->max_model_len_);
+  SKV_ASSIGN_OR_RETURN(rank->pool_, kv::KvPool::Create(rank->model_->kv_layout(), kv_tokens));
+  rank->executor_ = std::make_unique<RankExecutor>(rank->model_.get(), rank->pool_.get(), clock);
+  return rank;
+}
+
+EngineOptions Rank::MakeEngineOptions(const ModelDescription& description, int max_num_seqs,
+                                      int max_num_batched_tokens, int max_queue) const {
+  EngineOptions options;
+  options.scheduler.capacity_tokens =
+      static_cast<int64_t>(kAdmittedShare * pool_->capacity_tokens());
+  options.scheduler.page_tokens = kv::kSlotsPerPage;
+  options.scheduler.max_num_seqs = max_num_seqs;
+  options.scheduler.max_num_batched_tokens = max_num_batched_tokens;
+  options.scheduler.max_chunk_tokens = max_num_batched_tokens;
+  options.scheduler.max_queue = max_queue;
+  options.vocab_size = description.config.vocab_size;
+  options.max_model_len = max_model_len_;
+  options.end_of_generation_ids = description.end_of_generation_ids;
+  return options;
+}
+
+}  // namespace skv::engine

@@ -1,0 +1,76 @@
+#pragma once
+// One rank put together: model file, shard, backend, model, KV pool, executor. What skv-worker, the
+// in-process CLI and the tests all start from.
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "text/tokenizer_spec.h"
+#include "worker/backend/backend.h"
+#include "worker/comm/communicator.h"
+#include "worker/engine/engine.h"
+#include "worker/engine/rank_executor.h"
+#include "worker/kv/kv_pool.h"
+#include "worker/loader/llama_config.h"
+#include "worker/model/llama_model.h"
+
+namespace skv::engine {
+
+struct RankOptions {
+  std::string model_path;
+  std::string backend = "cpu";
+  int num_threads = 0;    // 0: all cores
+  int max_model_len = 0;  // 0: the model's context length
+  // KV of the whole group, all ranks together; 0: kDefaultKvBytes, or what one longest sequence
+  // needs.
+  int64_t kv_cache_memory_bytes = 0;
+  int max_num_batched_tokens = 512;
+};
+
+inline constexpr int64_t kDefaultKvBytes = int64_t{2} << 30;
+
+// What a model file says, before any rank has loaded weights.
+struct ModelDescription {
+  loader::LlamaConfig config;
+  text::TokenizerSpec tokenizer;
+  std::vector<TokenId> end_of_generation_ids;
+  std::string fingerprint;  // of the weights
+  std::string name;         // the file's name without its extension
+};
+
+// Reads and checks the file; the errors are the loader's.
+absl::StatusOr<ModelDescription> DescribeModel(const std::string& model_path);
+
+class Rank {
+ public:
+  // Loads the shard that communicator's rank and world size call for. The communicator outlives it.
+  // InvalidArgument: an option is out of range for this model, named by its flag.
+  static absl::StatusOr<std::unique_ptr<Rank>> Open(const RankOptions& options,
+                                                    const ModelDescription& description,
+                                                    comm::Communicator* communicator,
+                                                    const Clock& clock);
+  ~Rank();
+
+  RankExecutor* executor() { return executor_.get(); }
+  const RankExecutor* executor() const { return executor_.get(); }
+  const kv::KvPool& pool() const { return *pool_; }
+  const backend::Backend& backend() const { return *backend_; }
+  size_t weight_bytes() const { return model_->weight_bytes(); }
+  int max_model_len() const { return max_model_len_; }
+
+  // Options for an engine over this rank: vocabulary, lengths, capacity (0.9 of the pool) and
+  // end-of-generation tokens of `description`; scheduler limits as given.
+  EngineOptions MakeEngineOptions(const ModelDescription& description, int max_num_seqs,
+                                  int max_num_batched_tokens, int max_queue) const;
+
+ private:
+  Rank() = default;
+  int max_model_len_ = 0;
+  std::unique_ptr<backend::Backend> backend_;
+  std::unique_ptr<model::LlamaModel> model_;
+  std::unique_ptr<kv::KvPool> pool_;
+  std::unique_ptr<RankExecutor> executor_;
+};
+
+}  // namespace skv::engine

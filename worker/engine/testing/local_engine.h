@@ -1,0 +1,95 @@
+#pragma once
+// An engine over a model file in this process, with its thread, for tests and measurements:
+// requests in, tokens and the bits of every logit row out.
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "common/mutex.h"
+#include "worker/engine/engine.h"
+#include "worker/engine/rank.h"
+
+namespace skv::engine {
+
+// Collects one request's events. Thread-safe.
+class CollectingSink : public TokenSink {
+ public:
+  explicit CollectingSink(int num_samples = 1) : tokens_(num_samples), finishes_(num_samples) {}
+
+  bool OnToken(const TokenEvent& event) override;
+  void OnFinish(const FinishEvent& event) override;
+
+  // Waits (60 s at most) until every sample has finished; false on time-out.
+  bool WaitForFinish();
+  // Waits until sample 0 has `count` tokens or has finished; false on time-out.
+  bool WaitForTokens(size_t count);
+  std::vector<TokenId> tokens(int sample_idx = 0) const;
+  FinishEvent finish(int sample_idx = 0) const;
+
+ private:
+  bool AllFinished() const SKV_REQUIRES(mutex_);
+
+  mutable Mutex mutex_;
+  CondVar changed_;
+  std::vector<std::vector<TokenId>> tokens_ SKV_GUARDED_BY(mutex_);
+  std::vector<std::optional<FinishEvent>> finishes_ SKV_GUARDED_BY(mutex_);
+};
+
+// What one step did, and a hash of the bits of each logit row.
+struct StepRecord {
+  int num_decodes = 0;   // chunks of one generated token
+  int num_prefills = 0;  // other chunks
+  int num_rows = 0;
+  std::vector<SequenceId> released;
+};
+
+// Records every step. Read it when the engine has stopped, or between requests.
+class StepRecorder : public StepObserver {
+ public:
+  explicit StepRecorder(int vocab_size) : vocab_size_(vocab_size) {}
+  void OnStep(const scheduler::PlannedStep& step, const std::vector<float>& logits) override;
+
+  std::vector<StepRecord> steps() const;
+  // Hash of the logits from which each token of the sequence was drawn, by position; a position
+  // drawn twice (after an eviction) must have had equal bits: else `differences` counts it.
+  std::map<int, uint64_t> logit_hashes(SequenceId id) const;
+  int differences() const;
+
+ private:
+  const int vocab_size_;
+  mutable Mutex mutex_;
+  std::vector<StepRecord> steps_ SKV_GUARDED_BY(mutex_);
+  std::map<SequenceId, std::map<int, uint64_t>> hashes_ SKV_GUARDED_BY(mutex_);
+  int differences_ SKV_GUARDED_BY(mutex_) = 0;
+};
+
+struct LocalEngineOptions {
+  RankOptions rank;
+  int max_num_seqs = 64;
+  int max_queue = 1024;
+};
+
+class LocalEngine {
+ public:
+  static absl::StatusOr<std::unique_ptr<LocalEngine>> Open(const LocalEngineOptions& options);
+  ~LocalEngine();  // stops the engine
+
+  Engine& engine() { return *engine_; }
+  const Rank& rank() const { return *rank_; }
+  const ModelDescription& description() const { return description_; }
+  const StepRecorder& recorder() const { return *recorder_; }
+
+ private:
+  LocalEngine() = default;
+  ModelDescription description_;
+  std::unique_ptr<comm::Communicator> communicator_;
+  std::unique_ptr<Rank> rank_;
+  std::unique_ptr<StepRecorder> recorder_;
+  std::unique_ptr<Engine> engine_;
+  std::thread thread_;
+};
+
+}  // namespace skv::engine
