@@ -1,0 +1,106 @@
+#include "worker/server/conversions.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace skv::server {
+namespace {
+
+namespace pb = worker::v1;
+
+pb::FinishReason ToProto(engine::FinishReason reason) {
+  switch (reason) {
+    case engine::FinishReason::kStop:
+      return pb::STOP;
+    case engine::FinishReason::kLength:
+      return pb::LENGTH;
+    case engine::FinishReason::kCancelled:
+      return pb::CANCELLED;
+    case engine::FinishReason::kDeadline:
+      return pb::DEADLINE;
+    case engine::FinishReason::kError:
+      return pb::ERROR;
+  }
+  return pb::FINISH_REASON_UNSPECIFIED;
+}
+
+engine::SamplingParams ToSamplingParams(const pb::GenerateRequest& proto) {
+  const pb::SamplingParams& from = proto.sampling();
+  engine::SamplingParams params;
+  params.temperature = from.temperature();
+  params.top_p = from.top_p();
+  params.top_k = from.top_k();
+  params.min_p = from.min_p();
+  params.repetition_penalty = from.repetition_penalty();
+  params.presence_penalty = from.presence_penalty();
+  params.frequency_penalty = from.frequency_penalty();
+  for (const pb::LogitBias& bias : from.logit_bias()) {
+    params.logit_bias.emplace_back(bias.token_id(), bias.bias());
+  }
+  params.logprobs = from.logprobs();
+  params.top_logprobs = from.top_logprobs();
+  params.ignore_eos = proto.ignore_eos();
+  params.stop_token_ids.assign(proto.stop_token_ids().begin(), proto.stop_token_ids().end());
+  return params;
+}
+
+}  // namespace
+
+absl::StatusOr<engine::GenerationRequest> ToRequest(const pb::GenerateRequest& proto) {
+  if (!proto.has_sampling()) {
+    return absl::InvalidArgumentError("sampling: missing; the router fills in every default");
+  }
+  engine::GenerationRequest request;
+  request.prompt_ids.assign(proto.prompt_ids().begin(), proto.prompt_ids().end());
+  request.resume_ids.assign(proto.resume_ids().begin(), proto.resume_ids().end());
+  request.params = ToSamplingParams(proto);
+  request.seeds.assign(proto.seeds().begin(), proto.seeds().end());
+  request.max_tokens = proto.max_tokens();
+  request.priority = proto.priority();
+  if (!proto.kv_policy().name().empty()) request.kv_policy = proto.kv_policy().name();
+  return request;
+}
+
+pb::GenerateEvent ToProto(const engine::TokenEvent& event) {
+  pb::GenerateEvent proto;
+  proto.set_sample_index(event.sample_idx);
+  pb::Token* const token = proto.add_tokens();
+  token->set_id(event.token.token);
+  if (event.token.logprob) token->set_logprob(*event.token.logprob);
+  for (const engine::TokenLogprob& top : event.token.top) {
+    pb::TopLogprob* const out = token->add_top_logprobs();
+    out->set_id(top.token);
+    out->set_logprob(top.logprob);
+  }
+  return proto;
+}
+
+pb::GenerateEvent ToProto(const engine::FinishEvent& event) {
+  pb::GenerateEvent proto;
+  proto.set_sample_index(event.sample_idx);
+  proto.mutable_finish()->set_reason(ToProto(event.reason));
+  proto.mutable_finish()->set_message(std::string(event.status.message()));
+  proto.mutable_timings()->set_queue_ms(event.timings.queue_seconds * 1e3);
+  proto.mutable_timings()->set_prefill_ms(event.timings.prefill_seconds * 1e3);
+  proto.mutable_timings()->set_decode_ms(event.timings.decode_seconds * 1e3);
+  return proto;
+}
+
+pb::TokenizerSpec ToProto(const text::TokenizerSpec& spec) {
+  pb::TokenizerSpec proto;
+  proto.set_model(spec.model);
+  proto.set_pre(spec.pre);
+  for (const std::string& token : spec.tokens) proto.add_tokens(token);
+  proto.mutable_token_types()->Add(spec.token_types.begin(), spec.token_types.end());
+  for (const std::string& merge : spec.merges) proto.add_merges(merge);
+  proto.set_bos_id(spec.bos_id);
+  proto.set_eos_id(spec.eos_id);
+  proto.set_eot_id(spec.eot_id);
+  proto.set_unk_id(spec.unk_id);
+  proto.set_pad_id(spec.pad_id);
+  proto.set_add_bos(spec.add_bos);
+  proto.set_add_space_prefix(spec.add_space_prefix);
+  proto.set_chat_template(spec.chat_template);
+  return proto;
+}
+
+}  // namespace skv::server

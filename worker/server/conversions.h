@@ -1,0 +1,18 @@
+#pragma once
+// Between the wire's messages and the engine's plain structs. Pure; INVALID_ARGUMENT and
+// UNIMPLEMENTED name the field.
+
+#include "absl/status/statusor.h"
+#include "skv/worker/v1/worker.pb.h"
+#include "text/tokenizer_spec.h"
+#include "worker/engine/request.h"
+
+namespace skv::server {
+
+// The deadline is the caller's to set.
+absl::StatusOr<engine::GenerationRequest> ToRequest(const worker::v1::GenerateRequest& proto);
+worker::v1::GenerateEvent ToProto(const engine::TokenEvent& event);
+worker::v1::GenerateEvent ToProto(const engine::FinishEvent& event);
+worker::v1::TokenizerSpec ToProto(const text::TokenizerSpec& spec);
+
+}  // namespace skv::server

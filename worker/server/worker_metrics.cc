@@ -1,0 +1,89 @@
+#include "worker/server/worker_metrics.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace skv::server {
+namespace {
+
+constexpr const char* kReasons[] = {"stop", "length", "cancelled", "deadline", "error"};
+
+}  // namespace
+
+WorkerMetrics::WorkerMetrics(const engine::Rank* rank, int rank_idx)
+    : metrics_({{"rank", absl::StrCat(rank_idx)}}) {
+  AddProcessMetrics(&metrics_);
+  const engine::RankExecutor* const executor = rank->executor();
+  const kv::KvPool* const pool = &rank->pool();
+  metrics_.AddGauge("skv_step_age_seconds", "Seconds since this rank ended a step: its heartbeat.",
+                    {}, [executor] { return executor->step_age_seconds(); });
+  metrics_.AddCounterFrom("skv_worker_steps_total", "Steps that computed something.", {},
+                          [executor] { return double(executor->num_steps()); });
+  metrics_.AddCounterFrom("skv_worker_tokens_total", "Token positions computed.", {},
+                          [executor] { return double(executor->num_tokens()); });
+  metrics_.AddGauge("skv_worker_kv_used_bytes", "KV memory of live containers.", {},
+                    [pool] { return double(pool->used_bytes()); });
+  metrics_.AddGauge("skv_worker_kv_capacity_bytes", "KV memory of the pool.", {}, [pool] {
+    return double(pool->capacity_tokens()) * pool->layout().TokenBytes();
+  });
+  metrics_.AddGauge("skv_worker_kv_blocks", "Live sentence blocks.", {},
+                    [pool] { return double(pool->num_blocks()); });
+  metrics_.AddGauge("skv_worker_kv_slot_pages", "Live slot pages.", {},
+                    [pool] { return double(pool->num_slot_pages()); });
+  metrics_.AddGauge("skv_worker_weight_bytes", "Packed weights of this rank.", {},
+                    [rank] { return double(rank->weight_bytes()); });
+}
+
+void WorkerMetrics::AddLeader(const engine::Engine* engine, std::function<int()> num_open_streams) {
+  const auto gauge = [&](const char* name, const char* help, auto read) {
+    metrics_.AddGauge(name, help, {}, [engine, read] { return double(read(engine->stats())); });
+  };
+  const auto counter = [&](const char* name, const char* help, auto read) {
+    metrics_.AddCounterFrom(name, help, {},
+                            [engine, read] { return double(read(engine->stats())); });
+  };
+  using Stats = engine::EngineStats;
+  gauge("skv_worker_requests_running", "Requests that take part in steps.",
+        [](const Stats& s) { return s.scheduler.num_running; });
+  gauge("skv_worker_requests_waiting", "Requests that wait for KV memory or a place.",
+        [](const Stats& s) { return s.scheduler.num_waiting; });
+  gauge("skv_worker_queued_tokens", "Tokens that waiting requests still ask for.",
+        [](const Stats& s) { return s.scheduler.queued_tokens; });
+  gauge("skv_worker_kv_reserved_ratio", "Share of the KV capacity that admission has given away.",
+        [](const Stats& s) {
+          return double(s.scheduler.kv_tokens_reserved) / double(s.scheduler.kv_tokens_capacity);
+        });
+  counter("skv_worker_prompt_tokens_total", "Prompt tokens computed.",
+          [](const Stats& s) { return s.num_prompt_tokens; });
+  counter("skv_worker_generated_tokens_total", "Tokens generated.",
+          [](const Stats& s) { return s.num_generated_tokens; });
+  counter("skv_worker_preemptions_total", "Running requests that were evicted.",
+          [](const Stats& s) { return s.scheduler.num_preemptions; });
+  metrics_.AddGauge("skv_worker_open_streams", "Generate calls that have not ended.", {},
+                    [num_open_streams] { return double(num_open_streams()); });
+  time_to_first_token_ =
+      &metrics_.AddHistogram("skv_worker_time_to_first_token_seconds",
+                             "Request's arrival to its first token.", LatencyBuckets());
+  queue_time_ = &metrics_.AddHistogram("skv_worker_queue_wait_seconds",
+                                       "Request's arrival to its first step.", LatencyBuckets());
+  time_per_output_token_ =
+      &metrics_.AddHistogram("skv_worker_time_per_output_token_seconds",
+                             "Mean time between a sample's tokens.", LatencyBuckets());
+  for (int i = 0; i < 5; ++i) {
+    finished_[i] =
+        &metrics_.AddCounter("skv_worker_samples_finished_total", "Samples that ended, by reason.",
+                             {{"reason", kReasons[i]}});
+  }
+}
+
+void WorkerMetrics::Observe(const engine::FinishEvent& event) {
+  finished_[static_cast<int>(event.reason)]->Increment();
+  if (event.num_generated_tokens == 0) return;
+  queue_time_->Observe(event.timings.queue_seconds);
+  time_to_first_token_->Observe(event.timings.time_to_first_token_seconds);
+  if (event.num_generated_tokens > 1) {
+    time_per_output_token_->Observe(event.timings.decode_seconds /
+                                    (event.num_generated_tokens - 1));
+  }
+}
+
+}  // namespace skv::server

@@ -1,0 +1,192 @@
+#include "worker/server/worker_process.h"
+
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
+
+#include <random>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "common/admin_server.h"
+#include "common/log.h"
+#include "common/signals.h"
+#include "common/status.h"
+#include "worker/comm/self_communicator.h"
+#include "worker/comm/shm_communicator.h"
+#include "worker/engine/engine.h"
+#include "worker/server/conversions.h"
+#include "worker/server/worker_metrics.h"
+#include "worker/server/worker_service.h"
+
+namespace skv::server {
+namespace {
+
+constexpr int kMaxMessageBytes = 16 << 20;
+constexpr auto kPoll = std::chrono::milliseconds(20);
+// Longest wait for a peer inside a step, or for its load to end.
+constexpr auto kCallTimeout = std::chrono::seconds(30);
+
+absl::StatusOr<std::unique_ptr<comm::Communicator>> JoinGroup(
+    const WorkerOptions& options, const engine::ModelDescription& description) {
+  if (options.tensor_parallel_size == 1) return comm::CreateSelfCommunicator();
+  if (options.group_path.empty()) {
+    return absl::InvalidArgumentError(
+        "--group-path: empty; ranks of one group meet at a file such as /dev/shm/skv-group-0");
+  }
+  comm::ShmOptions shm;
+  shm.path = options.group_path;
+  shm.rank = options.rank_idx;
+  shm.world_size = options.tensor_parallel_size;
+  shm.join_timeout = std::chrono::seconds(options.join_timeout_secs);
+  shm.call_timeout = kCallTimeout;
+  shm.fingerprint = absl::StrCat(
+      "model ", description.fingerprint, ", backend ", options.rank.backend, ", max-model-len ",
+      options.rank.max_model_len, ", max-num-batched-tokens ", options.rank.max_num_batched_tokens,
+      ", kv-cache-memory-bytes ", options.rank.kv_cache_memory_bytes);
+  return comm::JoinShmGroup(shm);
+}
+
+absl::StatusOr<std::unique_ptr<AdminServer>> StartAdmin(const WorkerOptions& options,
+                                                        const WorkerMetrics& metrics,
+                                                        const engine::RankExecutor* executor,
+                                                        const std::atomic<bool>* draining) {
+  AdminServerOptions admin;
+  admin.address = options.host;
+  admin.port = options.admin_port;
+  admin.metrics = &metrics.metrics();
+  admin.is_live = [executor, limit = options.max_step_age_secs] {
+    const double age = executor->step_age_seconds();
+    if (age < limit) return absl::OkStatus();
+    return absl::UnavailableError(absl::StrCat("no step for ", age, " s (--max-step-age-secs)"));
+  };
+  admin.is_ready = [draining] {
+    return draining->load() ? absl::UnavailableError("draining") : absl::OkStatus();
+  };
+  return AdminServer::Start(admin);
+}
+
+worker::v1::ModelInfo MakeModelInfo(const WorkerOptions& options,
+                                    const engine::ModelDescription& description,
+                                    const engine::Rank& rank,
+                                    const engine::EngineOptions& engine_options) {
+  worker::v1::ModelInfo info;
+  info.set_name(options.served_model_name.empty() ? description.name : options.served_model_name);
+  info.set_fingerprint(description.fingerprint);
+  info.set_context_length(rank.max_model_len());
+  info.set_vocab_size(description.config.vocab_size);
+  *info.mutable_tokenizer() = ToProto(description.tokenizer);
+  info.set_numerics_id(
+      absl::StrCat(rank.backend().numerics_id(), "-tp", options.tensor_parallel_size));
+  info.set_world_size(options.tensor_parallel_size);
+  info.set_max_num_seqs(options.max_num_seqs);
+  info.set_kv_capacity_tokens(engine_options.scheduler.capacity_tokens);
+  return info;
+}
+
+absl::StatusOr<std::unique_ptr<grpc::Server>> StartGrpc(const WorkerOptions& options,
+                                                        WorkerService* service) {
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::ServerBuilder builder;
+  int bound_port = 0;
+  const std::string address = absl::StrCat(options.host, ":", options.port);
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &bound_port);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.RegisterService(service);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr || bound_port == 0) {
+    return absl::UnavailableError(absl::StrCat("--port: cannot listen on ", address,
+                                               "; is it in use? choose another, or 0 for any"));
+  }
+  server->GetHealthCheckService()->SetServingStatus(true);
+  SKV_LOG(INFO) << "serving gRPC on " << options.host << ":" << bound_port;
+  return server;
+}
+
+// Returns when every stream has ended or the time is over.
+void WaitForStreams(const WorkerService& service, int timeout_secs) {
+  const TimePoint end = RealClock().Now() + std::chrono::seconds(timeout_secs);
+  while (service.num_open_streams() > 0 && RealClock().Now() < end)
+    std::this_thread::sleep_for(kPoll);
+  if (service.num_open_streams() > 0) {
+    SKV_LOG(WARNING) << service.num_open_streams() << " streams did not end in " << timeout_secs
+                     << " s (--drain-timeout-secs); cancelling them";
+  }
+}
+
+absl::Status RunLeader(const WorkerOptions& options, const engine::ModelDescription& description,
+                       engine::Rank* rank, comm::Communicator* communicator,
+                       WorkerMetrics* metrics) {
+  const engine::EngineOptions engine_options = rank->MakeEngineOptions(
+      description, options.max_num_seqs, options.rank.max_num_batched_tokens, options.max_queue);
+  SKV_RETURN_IF_ERROR(engine_options.scheduler.Validate());
+  engine::Engine engine(engine_options, rank->executor(), communicator, RealClock());
+  SignalWaiter signals;
+  WorkerService service({.model_info = MakeModelInfo(options, description, *rank, engine_options),
+                         .epoch = std::random_device{}(),
+                         .on_drain = [&signals] { signals.Raise(); },
+                         .on_finish = [metrics](const auto& event) { metrics->Observe(event); }},
+                        &engine, rank->executor());
+  metrics->AddLeader(&engine, [&service] { return service.num_open_streams(); });
+  SKV_ASSIGN_OR_RETURN(const auto admin,
+                       StartAdmin(options, *metrics, rank->executor(), &service.draining()));
+  SKV_LOG(INFO) << "metrics on http://" << options.host << ":" << admin->port() << "/metrics";
+  SKV_ASSIGN_OR_RETURN(const auto server, StartGrpc(options, &service));
+
+  std::atomic<bool> engine_ended{false};
+  absl::Status engine_status;
+  std::thread engine_thread([&] {
+    engine_status = engine.Run();
+    engine_ended = true;
+    signals.Raise();
+  });
+  signals.Wait();
+  service.StartDrain();
+  server->GetHealthCheckService()->SetServingStatus(false);
+  if (!engine_ended) {
+    SKV_LOG(INFO) << "draining " << service.num_open_streams() << " streams";
+    WaitForStreams(service, options.drain_timeout_secs);
+  }
+  engine.Shutdown();
+  engine_thread.join();
+  server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(2));
+  return engine_status;
+}
+
+absl::Status RunFollowerRank(const WorkerOptions& options, engine::Rank* rank,
+                             comm::Communicator* communicator, const WorkerMetrics& metrics) {
+  // The leader drains for the group: SIGTERM to a follower changes nothing but its readiness.
+  SignalWaiter signals;
+  static const std::atomic<bool> never_draining{false};
+  SKV_ASSIGN_OR_RETURN(const auto admin,
+                       StartAdmin(options, metrics, rank->executor(), &never_draining));
+  SKV_LOG(INFO) << "metrics on http://" << options.host << ":" << admin->port() << "/metrics";
+  return engine::RunFollower(rank->executor(), communicator);
+}
+
+}  // namespace
+
+absl::Status RunWorker(const WorkerOptions& options) {
+  if (options.rank_idx < 0 || options.rank_idx >= options.tensor_parallel_size) {
+    return absl::InvalidArgumentError(absl::StrCat("--rank: ", options.rank_idx, ", expected 0 to ",
+                                                   options.tensor_parallel_size - 1,
+                                                   " (--tensor-parallel-size)"));
+  }
+  SetLogName(absl::StrCat("worker[", options.rank_idx, "]"));
+  SKV_ASSIGN_OR_RETURN(const auto description, engine::DescribeModel(options.rank.model_path));
+  SKV_ASSIGN_OR_RETURN(const auto communicator, JoinGroup(options, description));
+  SKV_ASSIGN_OR_RETURN(const auto rank, engine::Rank::Open(options.rank, description,
+                                                           communicator.get(), RealClock()));
+  // Nobody steps before all ranks have loaded.
+  float loaded = 1;
+  SKV_RETURN_IF_ERROR(communicator->AllReduceSum(&loaded, 1));
+  WorkerMetrics metrics(rank.get(), options.rank_idx);
+  const absl::Status status =
+      options.rank_idx == 0
+          ? RunLeader(options, description, rank.get(), communicator.get(), &metrics)
+          : RunFollowerRank(options, rank.get(), communicator.get(), metrics);
+  if (!status.ok()) communicator->Abort(status);
+  return status;
+}
+
+}  // namespace skv::server
