@@ -1,0 +1,160 @@
+#include <condition_variable>
+#include <deque>
+#include <random>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "common/mutex.h"
+#include "common/status.h"
+#include "text/chat_template.h"
+#include "text/detokenizer.h"
+#include "text/tokenizer.h"
+#include "tools/cli/text_source.h"
+#include "worker/comm/self_communicator.h"
+#include "worker/engine/rank.h"
+
+namespace skv::cli {
+namespace {
+
+constexpr auto kTokenTimeout = std::chrono::minutes(10);
+
+// Hands the engine's events to the thread that prints them.
+class EventQueue : public engine::TokenSink {
+ public:
+  bool OnToken(const engine::TokenEvent& event) override {
+    MutexLock lock(&mutex_);
+    tokens_.push_back(event.token.token);
+    changed_.NotifyOne();
+    return true;
+  }
+  void OnFinish(const engine::FinishEvent& event) override {
+    MutexLock lock(&mutex_);
+    finish_ = event;
+    changed_.NotifyOne();
+  }
+  // The next token; nullopt after the last. DeadlineExceeded when none comes.
+  absl::StatusOr<std::optional<TokenId>> Next() {
+    MutexLock lock(&mutex_);
+    if (!changed_.WaitUntil(&mutex_, RealClock().Now() + kTokenTimeout,
+                            [&] { return !tokens_.empty() || finish_.has_value(); })) {
+      return absl::DeadlineExceededError("no token for 10 minutes");
+    }
+    if (tokens_.empty()) return std::nullopt;
+    const TokenId token = tokens_.front();
+    tokens_.pop_front();
+    return token;
+  }
+  engine::FinishEvent finish() {
+    MutexLock lock(&mutex_);
+    return *finish_;
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<TokenId> tokens_ SKV_GUARDED_BY(mutex_);
+  std::optional<engine::FinishEvent> finish_ SKV_GUARDED_BY(mutex_);
+};
+
+const char* ReasonName(engine::FinishReason reason) {
+  switch (reason) {
+    case engine::FinishReason::kStop:
+      return "stop";
+    case engine::FinishReason::kLength:
+      return "length";
+    case engine::FinishReason::kCancelled:
+      return "cancelled";
+    case engine::FinishReason::kDeadline:
+      return "deadline";
+    case engine::FinishReason::kError:
+      return "error";
+  }
+  return "unknown";
+}
+
+class LocalSource : public TextSource {
+ public:
+  static absl::StatusOr<std::unique_ptr<TextSource>> Open(const LocalOptions& options) {
+    auto source = std::unique_ptr<LocalSource>(new LocalSource);
+    SKV_ASSIGN_OR_RETURN(const engine::ModelDescription description,
+                         engine::DescribeModel(options.model_path));
+    SKV_ASSIGN_OR_RETURN(source->tokenizer_, text::Tokenizer::Create(description.tokenizer));
+    source->communicator_ = comm::CreateSelfCommunicator();
+    const engine::RankOptions rank_options{.model_path = options.model_path,
+                                           .backend = options.backend,
+                                           .num_threads = options.num_threads};
+    SKV_ASSIGN_OR_RETURN(
+        source->rank_,
+        engine::Rank::Open(rank_options, description, source->communicator_.get(), RealClock()));
+    source->engine_ = std::make_unique<engine::Engine>(
+        source->rank_->MakeEngineOptions(description, /*max_num_seqs=*/1,
+                                         rank_options.max_num_batched_tokens, /*max_queue=*/16),
+        source->rank_->executor(), source->communicator_.get(), RealClock());
+    source->thread_ = std::thread([engine = source->engine_.get()] { (void)engine->Run(); });
+    return source;
+  }
+  ~LocalSource() override {
+    if (engine_ != nullptr) engine_->Shutdown();
+    if (thread_.joinable()) thread_.join();
+  }
+
+  absl::StatusOr<GenerateSummary> Generate(
+      const GenerateOptions& options,
+      const std::function<void(std::string_view)>& on_text) override {
+    engine::GenerationRequest request;
+    SKV_ASSIGN_OR_RETURN(request.prompt_ids, Encode(options));
+    request.params.temperature = static_cast<float>(options.temperature);
+    request.params.top_p = static_cast<float>(options.top_p);
+    request.seeds = {options.seed.value_or(std::random_device{}())};
+    request.max_tokens = options.max_tokens;
+    const auto events = std::make_shared<EventQueue>();
+    SKV_RETURN_IF_ERROR(engine_->Submit(std::move(request), events).status());
+    return Print(events.get(), on_text);
+  }
+
+ private:
+  LocalSource() = default;
+
+  absl::StatusOr<std::vector<TokenId>> Encode(const GenerateOptions& options) const {
+    if (!options.chat) return tokenizer_->Encode(options.prompt, {.add_bos = true});
+    SKV_ASSIGN_OR_RETURN(const auto chat,
+                         text::ChatTemplate::Detect(tokenizer_->spec().chat_template));
+    std::vector<text::ChatMessage> messages;
+    if (!options.system.empty()) messages.push_back({"system", options.system});
+    messages.push_back({"user", options.prompt});
+    return chat.RenderToTokens(*tokenizer_, messages, /*add_generation_prompt=*/true);
+  }
+
+  absl::StatusOr<GenerateSummary> Print(EventQueue* events,
+                                        const std::function<void(std::string_view)>& on_text) {
+    text::IncrementalDetokenizer detokenizer(tokenizer_.get(), {});
+    while (true) {
+      SKV_ASSIGN_OR_RETURN(const std::optional<TokenId> token, events->Next());
+      if (!token) break;
+      on_text(detokenizer.Push(*token));
+    }
+    on_text(detokenizer.Flush());
+    const engine::FinishEvent finish = events->finish();
+    SKV_RETURN_IF_ERROR(finish.status);
+    return GenerateSummary{.finish_reason = ReasonName(finish.reason),
+                           .prompt_tokens = finish.num_prompt_tokens,
+                           .cached_tokens = finish.num_cached_tokens,
+                           .completion_tokens = finish.num_generated_tokens,
+                           .ttft_ms = finish.timings.time_to_first_token_seconds * 1e3,
+                           .decode_ms = finish.timings.decode_seconds * 1e3};
+  }
+
+  std::unique_ptr<text::Tokenizer> tokenizer_;
+  std::unique_ptr<comm::Communicator> communicator_;
+  std::unique_ptr<engine::Rank> rank_;
+  std::unique_ptr<engine::Engine> engine_;
+  std::thread thread_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TextSource>> OpenLocalSource(const LocalOptions& options) {
+  return LocalSource::Open(options);
+}
+
+}  // namespace skv::cli

@@ -1,0 +1,90 @@
+#include <grpcpp/grpcpp.h>
+
+#include "absl/strings/str_cat.h"
+#include "skv/v1/generation.grpc.pb.h"
+#include "tools/cli/text_source.h"
+
+namespace skv::cli {
+namespace {
+
+constexpr auto kConnectTimeout = std::chrono::seconds(5);
+
+std::string ReasonName(v1::FinishReason reason) {
+  std::string name = v1::FinishReason_Name(reason);
+  for (char& c : name) c = static_cast<char>(std::tolower(c));
+  return name;
+}
+
+class RemoteSource : public TextSource {
+ public:
+  explicit RemoteSource(std::shared_ptr<grpc::Channel> channel)
+      : stub_(v1::Generation::NewStub(std::move(channel))) {}
+
+  absl::StatusOr<GenerateSummary> Generate(
+      const GenerateOptions& options,
+      const std::function<void(std::string_view)>& on_text) override {
+    const v1::GenerateRequest request = ToProto(options);
+    grpc::ClientContext context;
+    const auto reader = stub_->Generate(&context, request);
+    GenerateSummary summary;
+    v1::GenerateEvent event;
+    while (reader->Read(&event)) {
+      on_text(event.text());
+      if (event.has_finish()) summary.finish_reason = ReasonName(event.finish().reason());
+      if (event.has_usage()) {
+        summary.prompt_tokens = static_cast<int>(event.usage().prompt_tokens());
+        summary.cached_tokens = static_cast<int>(event.usage().cached_tokens());
+        summary.completion_tokens = static_cast<int>(event.usage().completion_tokens());
+      }
+      if (event.has_timings()) {
+        summary.ttft_ms = event.timings().ttft_ms();
+        summary.decode_ms = event.timings().decode_ms();
+      }
+    }
+    const grpc::Status status = reader->Finish();
+    if (!status.ok()) {
+      return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
+                          status.error_message());
+    }
+    return summary;
+  }
+
+ private:
+  static v1::GenerateRequest ToProto(const GenerateOptions& options) {
+    v1::GenerateRequest request;
+    if (options.chat) {
+      const auto add = [&](const char* role, const std::string& content) {
+        v1::ChatMessage* const message = request.mutable_chat()->add_messages();
+        message->set_role(role);
+        message->set_content(content);
+      };
+      if (!options.system.empty()) add("system", options.system);
+      add("user", options.prompt);
+    } else {
+      request.set_text(options.prompt);
+    }
+    request.set_max_tokens(options.max_tokens);
+    request.set_temperature(options.temperature);
+    request.set_top_p(options.top_p);
+    if (options.seed) request.set_seed(*options.seed);
+    return request;
+  }
+
+  const std::unique_ptr<v1::Generation::Stub> stub_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TextSource>> OpenRemoteSource(const std::string& endpoint) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  auto channel = grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(), arguments);
+  if (!channel->WaitForConnected(std::chrono::system_clock::now() + kConnectTimeout)) {
+    return absl::UnavailableError(absl::StrCat("--endpoint ", endpoint,
+                                               ": nobody answers; start a cluster with "
+                                               "`skv cluster up` or name another endpoint"));
+  }
+  return std::make_unique<RemoteSource>(std::move(channel));
+}
+
+}  // namespace skv::cli

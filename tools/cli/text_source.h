@@ -1,0 +1,53 @@
+#pragma once
+// Where `skv generate` gets its text from: a cluster behind an endpoint, or an engine in this
+// process.
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace skv::cli {
+
+struct GenerateOptions {
+  std::string prompt;
+  bool chat = true;    // the prompt is a user's message; false: text to be continued as it stands
+  std::string system;  // system message; empty: the model's own
+  int max_tokens = 256;
+  double temperature = 0.0;
+  double top_p = 1.0;
+  std::optional<uint64_t> seed;
+};
+
+struct GenerateSummary {
+  std::string finish_reason;  // "stop", "length", ...
+  int prompt_tokens = 0;
+  int cached_tokens = 0;
+  int completion_tokens = 0;
+  double ttft_ms = 0;
+  double decode_ms = 0;  // first to last token
+};
+
+class TextSource {
+ public:
+  virtual ~TextSource() = default;
+  // Calls `on_text` with each new piece of the answer, in order, from this thread.
+  virtual absl::StatusOr<GenerateSummary> Generate(
+      const GenerateOptions& options, const std::function<void(std::string_view)>& on_text) = 0;
+};
+
+struct LocalOptions {
+  std::string model_path;
+  std::string backend = "cpu";
+  int num_threads = 0;
+};
+
+// Loads the model into this process. Errors are the loader's.
+absl::StatusOr<std::unique_ptr<TextSource>> OpenLocalSource(const LocalOptions& options);
+// A router's Generation API at host:port. Unavailable when nobody answers within 5 seconds.
+absl::StatusOr<std::unique_ptr<TextSource>> OpenRemoteSource(const std::string& endpoint);
+
+}  // namespace skv::cli
