@@ -1,0 +1,136 @@
+#include "bench/engine/bench_session.h"
+
+#include <algorithm>
+#include <istream>
+#include <ostream>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+
+namespace skv::bench {
+namespace {
+
+constexpr auto kPatience = std::chrono::minutes(10);
+
+// One stream alone; the instants of its start and of its tokens.
+struct Timeline {
+  TimePoint start;
+  std::vector<TimePoint> tokens;
+};
+
+absl::StatusOr<std::vector<Timeline>> RunStreams(BenchTarget* target,
+                                                 const std::vector<std::vector<TokenId>>& prompts,
+                                                 int max_tokens) {
+  std::vector<std::shared_ptr<StreamClock>> streams;
+  const TimePoint start = RealClock().Now();
+  for (const std::vector<TokenId>& prompt : prompts) {
+    streams.push_back(std::make_shared<StreamClock>());
+    SKV_RETURN_IF_ERROR(target->Start(prompt, max_tokens, streams.back()));
+  }
+  std::vector<Timeline> timelines;
+  for (const auto& stream : streams) {
+    SKV_RETURN_IF_ERROR(stream->WaitForFinish());
+    timelines.push_back({start, stream->times()});
+    if (static_cast<int>(timelines.back().tokens.size()) != max_tokens) {
+      return absl::InternalError(absl::StrCat(
+          "a stream ended with ", timelines.back().tokens.size(), " of ", max_tokens, " tokens"));
+    }
+  }
+  return timelines;
+}
+
+absl::StatusOr<nlohmann::json> Prefill(BenchTarget* target, const nlohmann::json& request) {
+  const auto tokens = request.at("tokens").get<std::vector<TokenId>>();
+  SKV_ASSIGN_OR_RETURN(const auto timelines, RunStreams(target, {tokens}, 1));
+  return nlohmann::json{{"seconds", ToSeconds(timelines[0].tokens[0] - timelines[0].start)},
+                        {"tokens", tokens.size()}};
+}
+
+absl::StatusOr<nlohmann::json> Decode(BenchTarget* target, const nlohmann::json& request) {
+  const auto tokens = request.at("tokens").get<std::vector<TokenId>>();
+  const int n = request.at("n").get<int>();
+  SKV_ASSIGN_OR_RETURN(const auto timelines, RunStreams(target, {tokens}, n + 1));
+  return nlohmann::json{
+      {"seconds", ToSeconds(timelines[0].tokens.back() - timelines[0].tokens.front())},
+      {"tokens", n}};
+}
+
+absl::StatusOr<nlohmann::json> Streams(BenchTarget* target, const nlohmann::json& request) {
+  const auto prompts = request.at("prompts").get<std::vector<std::vector<TokenId>>>();
+  const int n = request.at("n").get<int>();
+  SKV_ASSIGN_OR_RETURN(const auto timelines, RunStreams(target, prompts, n));
+  TimePoint all_decode = timelines[0].start;
+  TimePoint first_end = timelines[0].tokens.back();
+  TimePoint end = timelines[0].start;
+  for (const Timeline& timeline : timelines) {
+    all_decode = std::max(all_decode, timeline.tokens.front());
+    first_end = std::min(first_end, timeline.tokens.back());
+    end = std::max(end, timeline.tokens.back());
+  }
+  int64_t decode_tokens = 0;
+  for (const Timeline& timeline : timelines) {
+    for (const TimePoint time : timeline.tokens) {
+      decode_tokens += time > all_decode && time <= first_end;
+    }
+  }
+  return nlohmann::json{{"seconds", ToSeconds(end - timelines[0].start)},
+                        {"tokens", n * prompts.size()},
+                        {"decode_seconds", ToSeconds(first_end - all_decode)},
+                        {"decode_tokens", decode_tokens}};
+}
+
+absl::StatusOr<nlohmann::json> Answer(BenchTarget* target, const std::string& line) {
+  const nlohmann::json request = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+  try {
+    const std::string command = request.at("cmd").get<std::string>();
+    if (command == "info") return target->Info();
+    if (command == "prefill") return Prefill(target, request);
+    if (command == "decode") return Decode(target, request);
+    if (command == "streams") return Streams(target, request);
+    return absl::InvalidArgumentError(
+        absl::StrCat("cmd: \"", command, "\", expected info, prefill, decode or streams"));
+  } catch (const nlohmann::json::exception& error) {
+    return absl::InvalidArgumentError(absl::StrCat("request: ", error.what()));
+  }
+}
+
+}  // namespace
+
+void StreamClock::AddTokens(int count) {
+  const TimePoint now = RealClock().Now();
+  MutexLock lock(&mutex_);
+  times_.insert(times_.end(), count, now);
+}
+
+void StreamClock::Finish(const absl::Status& status) {
+  MutexLock lock(&mutex_);
+  finished_ = true;
+  status_ = status;
+  changed_.NotifyAll();
+}
+
+absl::Status StreamClock::WaitForFinish() {
+  MutexLock lock(&mutex_);
+  if (!changed_.WaitUntil(&mutex_, RealClock().Now() + kPatience, [&] { return finished_; })) {
+    return absl::DeadlineExceededError("a stream did not end within 10 minutes");
+  }
+  return status_;
+}
+
+std::vector<TimePoint> StreamClock::times() const {
+  MutexLock lock(&mutex_);
+  return times_;
+}
+
+void ServeBenchProtocol(BenchTarget* target, std::istream& in, std::ostream& out) {
+  std::string line;
+  while (std::getline(in, line)) {
+    const absl::StatusOr<nlohmann::json> answer = Answer(target, line);
+    nlohmann::json reply = answer.ok() ? *answer : nlohmann::json::object();
+    reply["ok"] = answer.ok();
+    if (!answer.ok()) reply["error"] = std::string(answer.status().message());
+    out << reply.dump() << std::endl;
+  }
+}
+
+}  // namespace skv::bench

@@ -1,0 +1,47 @@
+#pragma once
+// The bench protocol (bench/peers/PROTOCOL.md) over anything that streams tokens.
+
+#include <iosfwd>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "common/types.h"
+
+namespace skv::bench {
+
+// When the tokens of one stream came. Thread-safe.
+class StreamClock {
+ public:
+  void AddTokens(int count);
+  void Finish(const absl::Status& status);
+
+  // Waits (10 minutes at most) for the end of the stream; its status.
+  absl::Status WaitForFinish();
+  // REQUIRES: finished with at least one token.
+  std::vector<TimePoint> times() const;
+
+ private:
+  mutable Mutex mutex_;
+  CondVar changed_;
+  std::vector<TimePoint> times_ SKV_GUARDED_BY(mutex_);
+  bool finished_ SKV_GUARDED_BY(mutex_) = false;
+  absl::Status status_ SKV_GUARDED_BY(mutex_);
+};
+
+class BenchTarget {
+ public:
+  virtual ~BenchTarget() = default;
+  virtual nlohmann::json Info() const = 0;
+  // Begins one greedy stream that ignores end-of-text tokens.
+  virtual absl::Status Start(const std::vector<TokenId>& prompt, int max_tokens,
+                             std::shared_ptr<StreamClock> stream) = 0;
+};
+
+// Answers requests until the end of `in`.
+void ServeBenchProtocol(BenchTarget* target, std::istream& in, std::ostream& out);
+
+}  // namespace skv::bench

@@ -1,0 +1,105 @@
+// skv-logits: teacher-forced logits of one document, for comparison with other implementations.
+//   --tokens FILE     token ids, JSON array
+//   --positions FILE  positions whose logits are wanted (after that token), ascending JSON array
+//   --out FILE        raw float32 [num_positions, vocab_size]
+
+#include <CLI/CLI.hpp>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+#include "worker/comm/self_communicator.h"
+#include "worker/kv/kv_pool.h"
+#include "worker/loader/gguf_file.h"
+#include "worker/model/llama_model.h"
+
+namespace skv::eval {
+namespace {
+
+struct Flags {
+  std::string model, tokens, positions, out;
+  std::string backend = "cpu";
+  int threads = 2;
+  int chunk = 512;
+};
+
+absl::StatusOr<std::vector<int32_t>> ReadInts(const std::string& path) {
+  std::ifstream file(path);
+  const nlohmann::json json = nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_array()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": expected a JSON array of integers"));
+  }
+  std::vector<int32_t> values;
+  for (const auto& item : json) {
+    if (!item.is_number_integer()) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": expected a JSON array of integers"));
+    }
+    values.push_back(item.get<int32_t>());
+  }
+  return values;
+}
+
+absl::Status Run(const Flags& flags) {
+  SKV_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, ReadInts(flags.tokens));
+  SKV_ASSIGN_OR_RETURN(const std::vector<int32_t> positions, ReadInts(flags.positions));
+  SKV_ASSIGN_OR_RETURN(const auto file, loader::GgufFile::Open(flags.model));
+  SKV_ASSIGN_OR_RETURN(const auto config, loader::ReadLlamaConfig(*file));
+  SKV_ASSIGN_OR_RETURN(const auto tensors, loader::FindLlamaTensors(*file, config));
+  SKV_ASSIGN_OR_RETURN(const auto plan, loader::MakeShardPlan(config, tensors, 1, 0));
+  SKV_ASSIGN_OR_RETURN(const auto backend, backend::CreateBackend(flags.backend, flags.threads));
+  const auto communicator = comm::CreateSelfCommunicator();
+  const int num_tokens = static_cast<int>(tokens.size());
+  SKV_ASSIGN_OR_RETURN(const auto model, model::LlamaModel::Load(
+                                             config, tensors, plan,
+                                             {.max_rows = flags.chunk, .max_positions = num_tokens},
+                                             backend.get(), communicator.get()));
+  SKV_ASSIGN_OR_RETURN(const auto pool, kv::KvPool::Create(model->kv_layout(), num_tokens + 128));
+  SKV_ASSIGN_OR_RETURN(const auto policy, policy::CreatePolicy("full"));
+  kv::SequenceCache cache(pool.get(), num_tokens);
+  std::ofstream out(flags.out, std::ios::binary);
+  std::vector<float> logits;
+  size_t next = 0;
+  for (int begin = 0; begin < num_tokens; begin += flags.chunk) {
+    const int count = std::min(flags.chunk, num_tokens - begin);
+    std::vector<int> rows;
+    while (next < positions.size() && positions[next] < begin + count) {
+      rows.push_back(positions[next++] - begin);
+    }
+    SKV_RETURN_IF_ERROR(cache.Reserve(count));
+    const model::SequenceRows sequence{&cache,
+                                       policy.get(),
+                                       begin,
+                                       count,
+                                       /*generated=*/false,
+                                       /*prompt_ends=*/begin + count == num_tokens};
+    SKV_RETURN_IF_ERROR(model->Forward({.tokens = {tokens.data() + begin, size_t(count)},
+                                        .sequences = {&sequence, 1},
+                                        .logit_rows = rows},
+                                       &logits));
+    cache.Commit();
+    out.write(reinterpret_cast<const char*>(logits.data()), logits.size() * sizeof(float));
+  }
+  if (!out.flush()) return absl::InternalError(absl::StrCat("--out ", flags.out, ": write failed"));
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace skv::eval
+
+int main(int argc, char** argv) {
+  skv::eval::Flags flags;
+  CLI::App app("Teacher-forced logits of one document", "skv-logits");
+  app.add_option("--model", flags.model, "GGUF file")->required();
+  app.add_option("--tokens", flags.tokens, "Token ids, a JSON array")->required();
+  app.add_option("--positions", flags.positions, "Wanted positions, a JSON array")->required();
+  app.add_option("--out", flags.out, "Raw float32 [positions, vocabulary]")->required();
+  app.add_option("--backend", flags.backend, "cpu or ref")->capture_default_str();
+  app.add_option("--threads", flags.threads, "Threads")->capture_default_str();
+  app.add_option("--chunk", flags.chunk, "Tokens a step")->check(CLI::Range(1, 8192));
+  CLI11_PARSE(app, argc, argv);
+  const absl::Status status = skv::eval::Run(flags);
+  if (!status.ok()) std::cerr << "skv-logits: " << status.ToString() << std::endl;
+  return status.ok() ? 0 : 1;
+}
