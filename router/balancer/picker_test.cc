@@ -1,0 +1,106 @@
+#include "router/balancer/picker.h"
+
+#include <map>
+
+#include "common/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace skv::router {
+namespace {
+
+using testing::HasSubstr;
+
+Candidate MakeCandidate(GroupId id, int64_t reported, int64_t own_at_report, int64_t own_now) {
+  return {id, reported, own_at_report, std::make_shared<OutstandingTokens>(own_now)};
+}
+
+std::shared_ptr<const Picker> MakePicker(std::string_view policy,
+                                         std::vector<Candidate> candidates) {
+  return FindPolicy(policy).value()(std::move(candidates));
+}
+
+TEST(PickerTest, UnknownPolicyIsRefusedByName) {
+  EXPECT_THAT(FindPolicy("fastest"),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       AllOf(HasSubstr("\"fastest\""), HasSubstr("round_robin"))));
+}
+
+TEST(PickerTest, NoCandidateLeftIsNoChoice) {
+  for (const char* policy : {"round_robin", "least_outstanding_tokens"}) {
+    SCOPED_TRACE(policy);
+    EXPECT_EQ(MakePicker(policy, {})->Pick({{}, 7}), std::nullopt);
+    const auto picker = MakePicker(policy, {MakeCandidate(3, 0, 0, 0), MakeCandidate(5, 0, 0, 0)});
+    EXPECT_EQ(picker->Pick({{5, 3}, 7}), std::nullopt);
+  }
+}
+
+TEST(PickerTest, AnExcludedGroupIsNeverPicked) {
+  for (const char* policy : {"round_robin", "least_outstanding_tokens"}) {
+    SCOPED_TRACE(policy);
+    const auto picker =
+        MakePicker(policy, {MakeCandidate(3, 0, 0, 0), MakeCandidate(5, 900, 0, 0)});
+    for (uint64_t sequence = 0; sequence < 10; ++sequence) {
+      EXPECT_EQ(picker->Pick({{3}, sequence}), 5);
+    }
+  }
+}
+
+TEST(PickerTest, RoundRobinTakesEachInTurn) {
+  const auto picker = MakePicker(
+      "round_robin",
+      {MakeCandidate(2, 99, 0, 0), MakeCandidate(4, 0, 0, 0), MakeCandidate(6, 0, 0, 0)});
+  std::vector<GroupId> picked;
+  for (uint64_t sequence = 0; sequence < 6; ++sequence) {
+    picked.push_back(*picker->Pick({{}, sequence}));
+  }
+  EXPECT_THAT(picked, testing::ElementsAre(2, 4, 6, 2, 4, 6));
+}
+
+TEST(PickerTest, LeastOutstandingWeighsReportAndOwnCount) {
+  const struct {
+    const char* why;
+    std::vector<Candidate> candidates;
+    GroupId expected;
+  } kCases[] = {
+      {"fewer reported tokens win", {MakeCandidate(1, 500, 0, 0), MakeCandidate(2, 400, 0, 0)}, 2},
+      {"tokens sent since the report count",
+       {MakeCandidate(1, 300, 0, 0), MakeCandidate(2, 200, 100, 300)},
+       1},
+      {"tokens received since the report count",
+       {MakeCandidate(1, 300, 250, 50), MakeCandidate(2, 200, 0, 0)},
+       1},
+      {"own tokens count where the report knows nothing yet",
+       {MakeCandidate(1, 0, 0, 80), MakeCandidate(2, 0, 0, 70)},
+       2},
+      {"the load of other routers counts",
+       {MakeCandidate(1, 1000, 100, 100), MakeCandidate(2, 100, 100, 150)},
+       2}};
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.why);
+    for (uint64_t sequence = 0; sequence < 2; ++sequence) {
+      EXPECT_EQ(MakePicker("least_outstanding_tokens", c.candidates)->Pick({{}, sequence}),
+                c.expected);
+    }
+  }
+}
+
+TEST(PickerTest, EqualLoadsAreSharedInTurn) {
+  const auto picker = MakePicker("least_outstanding_tokens",
+                                 {MakeCandidate(1, 0, 0, 0), MakeCandidate(2, 0, 0, 0)});
+  std::map<GroupId, int> picked;
+  for (uint64_t sequence = 0; sequence < 10; ++sequence) ++picked[*picker->Pick({{}, sequence})];
+  EXPECT_EQ(picked, (std::map<GroupId, int>{{1, 5}, {2, 5}}));
+}
+
+TEST(PickerTest, ASnapshotSeesTheLiveCount) {
+  auto outstanding = std::make_shared<OutstandingTokens>(0);
+  const auto picker =
+      MakePicker("least_outstanding_tokens", {{1, 0, 0, outstanding}, MakeCandidate(2, 10, 0, 0)});
+  EXPECT_EQ(picker->Pick({{}, 1}), 1);
+  outstanding->store(11);
+  EXPECT_EQ(picker->Pick({{}, 1}), 2);
+}
+
+}  // namespace
+}  // namespace skv::router
