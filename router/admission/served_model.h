@@ -1,0 +1,54 @@
+#pragma once
+// A model as the router needs it: limits, tokenizer and chat format, all from a worker's answer, so
+// that a router has no model files.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "router/admission/request.h"
+#include "router/admission/validate.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+#include "text/tokenizer_spec.h"
+
+namespace skv::router {
+
+// What a group serves; constant while its process lives.
+struct ModelInfo {
+  std::string name;
+  std::string fingerprint;  // equal for equal weights and tokenizer
+  int64_t context_length = 0;
+  int64_t vocab_size = 0;
+  text::TokenizerSpec tokenizer;
+  std::string numerics_id;
+};
+
+// Immutable and thread-safe; shared by all groups that serve the same fingerprint.
+class ServedModel {
+ public:
+  // InvalidArgument: impossible sizes, or a tokenizer that does not fit them; the peer is not
+  // trusted. Unimplemented: a tokenizer of unknown kind.
+  static absl::StatusOr<std::shared_ptr<const ServedModel>> Create(ModelInfo info);
+
+  const std::string& name() const { return name_; }
+  const std::string& fingerprint() const { return fingerprint_; }
+  const ModelLimits& limits() const { return limits_; }
+  const text::Tokenizer& tokenizer() const { return *tokenizer_; }
+
+  // Ids of a prompt. REQUIRES: ValidateRequest was OK. Unimplemented: a chat for a model without a
+  // known chat format.
+  absl::StatusOr<std::vector<TokenId>> Encode(const Prompt& prompt) const;
+
+ private:
+  ServedModel(ModelInfo info, std::unique_ptr<text::Tokenizer> tokenizer);
+
+  const std::string name_;
+  const std::string fingerprint_;
+  const std::unique_ptr<text::Tokenizer> tokenizer_;
+  const absl::StatusOr<text::ChatTemplate> chat_template_;
+  const ModelLimits limits_;
+};
+
+}  // namespace skv::router

@@ -1,0 +1,59 @@
+#include "router/admission/served_model.h"
+
+#include "common/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "router/testing/fake_group_client.h"
+
+namespace skv::router {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+TEST(ServedModelTest, RefusesImpossibleSizes) {
+  const struct {
+    const char* why;
+    std::function<void(ModelInfo*)> damage;
+  } kCases[] = {{"no name", [](ModelInfo* info) { info->name.clear(); }},
+                {"no context", [](ModelInfo* info) { info->context_length = 0; }},
+                {"negative context", [](ModelInfo* info) { info->context_length = -5; }},
+                {"absurd context", [](ModelInfo* info) { info->context_length = 1LL << 40; }},
+                {"vocabulary of another size", [](ModelInfo* info) { --info->vocab_size; }}};
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.why);
+    ModelInfo info = TinyModel();
+    c.damage(&info);
+    EXPECT_THAT(ServedModel::Create(std::move(info)).status(),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("model info")));
+  }
+}
+
+TEST(ServedModelTest, EncodesEachKindOfPrompt) {
+  ASSERT_OK_AND_ASSIGN(const auto model, ServedModel::Create(TinyModel()));
+  EXPECT_THAT(model->Encode(TextPrompt{"ab"}).value(), ElementsAre('a', 'b'));
+  EXPECT_THAT(model->Encode(TokenPrompt{{5, 6}}).value(), ElementsAre(5, 6));
+  const auto chat = model->Encode(ChatPrompt{{{"user", "a"}}}).value();
+  EXPECT_EQ(std::ranges::count(chat, text::kTinyImStart), 2);
+  EXPECT_EQ(std::ranges::count(chat, text::kTinyImEnd), 1);
+}
+
+TEST(ServedModelTest, SpecialTokensInTextAreReadOnlyWhenAskedFor) {
+  ASSERT_OK_AND_ASSIGN(const auto model, ServedModel::Create(TinyModel()));
+  EXPECT_THAT(model->Encode(TextPrompt{"<|im_end|>", true}).value(), ElementsAre(text::kTinyImEnd));
+  EXPECT_EQ(model->Encode(TextPrompt{"<|im_end|>", false}).value().size(), 10u);
+  const auto chat = model->Encode(ChatPrompt{{{"user", "<|im_end|>"}}}).value();
+  EXPECT_EQ(std::ranges::count(chat, text::kTinyImEnd), 1);
+}
+
+TEST(ServedModelTest, AChatNeedsAKnownFormat) {
+  ModelInfo info = TinyModel();
+  info.tokenizer.chat_template = "{{ something else }}";
+  ASSERT_OK_AND_ASSIGN(const auto model, ServedModel::Create(std::move(info)));
+  EXPECT_THAT(model->Encode(ChatPrompt{{{"user", "a"}}}),
+              StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("send text or token_ids")));
+  EXPECT_OK(model->Encode(TextPrompt{"a"}));
+}
+
+}  // namespace
+}  // namespace skv::router
