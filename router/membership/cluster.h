@@ -1,0 +1,42 @@
+#pragma once
+// An immutable picture of the cluster, swapped whole by membership at every change.
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "router/admission/served_model.h"
+#include "router/balancer/picker.h"
+#include "router/membership/group.h"
+
+namespace skv::router {
+
+struct ClusterModel {
+  std::shared_ptr<const ServedModel> served;
+  std::shared_ptr<const Picker> picker;  // over the healthy groups; may be empty
+  int num_healthy_groups = 0;
+};
+
+struct ClusterGroup {
+  std::shared_ptr<Group> group;
+  std::string numerics_id;
+  absl::Status health;  // OK: picked; else why not
+};
+
+struct Cluster {
+  std::map<std::string, ClusterModel, std::less<>> models;  // by name
+  std::map<GroupId, ClusterGroup> groups;                   // all members
+
+  // `name` empty: the only model. Unavailable: no group has told its model yet; the message says
+  // why for each. NotFound: unknown name. InvalidArgument: empty name among several models.
+  absl::StatusOr<ClusterModel> FindModel(std::string_view name) const;
+
+  // "no healthy worker group: a:1: why; b:2: why", at most 8 of them.
+  absl::Status DownStatus() const;
+
+  int num_healthy_groups() const;
+};
+
+}  // namespace skv::router

@@ -1,0 +1,112 @@
+#pragma once
+// One worker group as the router talks to it: plain structs and callbacks, so that everything above
+// is tested without gRPC. Implementations: grpc_group_client.h, testing/fake_group_client.h.
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "common/types.h"
+#include "router/admission/group_request.h"
+#include "router/admission/served_model.h"
+
+namespace skv::router {
+
+// Wall-clock end of a call, as gRPC carries it; max() is none.
+using Deadline = std::chrono::system_clock::time_point;
+
+struct LoadReport {
+  uint64_t epoch = 0;  // changes when the worker restarts
+  bool draining = false;
+  int64_t num_running = 0;
+  int64_t num_waiting = 0;
+  int64_t unfinished_tokens = 0;  // prompt and generation tokens still to be processed
+  Duration step_age{};            // of the slowest rank; 0 without work
+};
+
+struct ProbeResult {
+  bool serving = false;  // grpc.health.v1
+  LoadReport load;
+};
+
+struct TopLogprob {
+  TokenId id = 0;
+  float logprob = 0;
+};
+
+struct GeneratedToken {
+  TokenId id = 0;
+  std::optional<float> logprob;
+  std::vector<TopLogprob> top_logprobs;
+};
+
+enum class FinishReason { kStop, kLength, kCancelled, kDeadline, kError };
+
+struct GroupFinish {
+  FinishReason reason = FinishReason::kStop;
+  std::string message;  // for kError
+};
+
+struct WorkerTimings {
+  double queue_ms = 0;
+  double prefill_ms = 0;
+  double decode_ms = 0;
+};
+
+struct GroupEvent {
+  int32_t sample_idx = 0;
+  std::vector<GeneratedToken> tokens;
+  std::optional<GroupFinish> finish;
+  std::optional<int64_t> cached_tokens;
+  std::optional<WorkerTimings> timings;
+};
+
+// Calls come one at a time, on any thread; OnDone is the last.
+class GroupStreamHandler {
+ public:
+  virtual ~GroupStreamHandler() = default;
+  virtual void OnEvent(GroupEvent event) = 0;
+  virtual void OnDone(absl::Status status) = 0;
+};
+
+// A running Generate call. Thread-safe.
+class GroupStream {
+ public:
+  virtual ~GroupStream() = default;
+  // Asks for the end; OnDone still follows. May be called at any time, also after the end.
+  virtual void Cancel() = 0;
+};
+
+// Thread-safe. Callbacks run on any thread, also before the call that passed them returns. The
+// client may be destroyed while calls are under way; their callbacks still come.
+class GroupClient {
+ public:
+  virtual ~GroupClient() = default;
+
+  // Health and load together. The callback comes within `timeout`, give or take scheduling.
+  virtual void Probe(Duration timeout,
+                     std::function<void(absl::StatusOr<ProbeResult>)> callback) = 0;
+
+  virtual void FetchModelInfo(Duration timeout,
+                              std::function<void(absl::StatusOr<ModelInfo>)> callback) = 0;
+
+  // Starts the request. Unavailable (through OnDone): not connected, draining or lost.
+  virtual std::shared_ptr<GroupStream> Generate(const GroupRequest& request, Deadline deadline,
+                                                std::shared_ptr<GroupStreamHandler> handler) = 0;
+
+  // Ends single samples of a running request; fire and forget.
+  virtual void CancelSamples(std::string request_id, std::vector<int32_t> sample_idxs) = 0;
+};
+
+// `address` is host:port.
+using GroupClientFactory = std::function<std::shared_ptr<GroupClient>(const std::string& address)>;
+
+}  // namespace skv::router

@@ -1,0 +1,260 @@
+#include "router/membership/membership.h"
+
+#include <algorithm>
+#include <atomic>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "common/status.h"
+
+namespace skv::router {
+
+struct Membership::Member {
+  std::shared_ptr<Group> group;
+  std::shared_ptr<const ServedModel> served;  // null until fetched, and after a restart
+  std::string numerics_id;
+  LoadReport load;
+  int64_t outstanding_at_report = 0;
+  absl::Status health = absl::UnavailableError("not probed yet");
+  uint64_t epoch = 0;  // that of `served`
+  bool probing = false;
+  bool fetching = false;
+  // A passive failure outranks the result of a probe that was under way when it came.
+  bool discard_probe = false;
+  TimePoint next_probe{};
+};
+
+// Outlives the membership in the hands of callbacks.
+struct Membership::Inbox {
+  Mutex mutex;
+  CondVar changed;
+  bool stopped SKV_GUARDED_BY(mutex) = false;
+  std::vector<std::pair<GroupId, std::function<void(Member*)>>> messages SKV_GUARDED_BY(mutex);
+};
+
+Membership::Membership(MembershipOptions options, std::unique_ptr<WorkerSource> source,
+                       GroupClientFactory client_factory, PickerFactory picker_factory,
+                       const Clock* clock)
+    : options_(options),
+      source_(std::move(source)),
+      client_factory_(std::move(client_factory)),
+      picker_factory_(std::move(picker_factory)),
+      clock_(clock),
+      inbox_(std::make_shared<Inbox>()),
+      snapshot_(std::make_shared<Cluster>()) {}
+
+Membership::~Membership() {
+  {
+    MutexLock lock(&inbox_->mutex);
+    inbox_->stopped = true;
+    inbox_->messages.clear();
+    inbox_->changed.NotifyAll();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void Membership::Start() {
+  SKV_CHECK(!thread_.joinable());
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Membership::Run() {
+  // Stalls are seen a quarter of an interval late at most.
+  const Duration period = options_.probe_interval / 4;
+  while (true) {
+    Tick();
+    MutexLock lock(&inbox_->mutex);
+    inbox_->changed.WaitUntil(&inbox_->mutex, clock_->Now() + period,
+                              [this] { return inbox_->stopped || !inbox_->messages.empty(); });
+    if (inbox_->stopped) return;
+  }
+}
+
+std::shared_ptr<const Cluster> Membership::snapshot() const {
+  MutexLock lock(&snapshot_mutex_);
+  return snapshot_;
+}
+
+std::function<void(std::function<void(Membership::Member*)>)> Membership::Poster(GroupId group_id) {
+  return [inbox = inbox_, group_id](std::function<void(Member*)> act) {
+    MutexLock lock(&inbox->mutex);
+    if (inbox->stopped) return;
+    inbox->messages.emplace_back(group_id, std::move(act));
+    inbox->changed.NotifyAll();
+  };
+}
+
+void Membership::ReportLost(GroupId group_id, absl::Status status) {
+  Poster(group_id)([this, status = std::move(status)](Member* member) {
+    member->discard_probe = member->probing;
+    SetHealth(member, status);
+  });
+}
+
+void Membership::Tick() {
+  const TimePoint now = clock_->Now();
+  // While this process itself was away (suspended, starved), nobody's silence means anything.
+  if (now - std::exchange(last_tick_, now) > options_.stall_timeout / 2) {
+    for (const auto& [id, member] : members_) member->group->MarkHeard(now);
+  }
+  if (now >= next_refresh_) {
+    RefreshMembers();
+    next_refresh_ = now + options_.probe_interval;
+  }
+  decltype(inbox_->messages) messages;
+  {
+    MutexLock lock(&inbox_->mutex);
+    messages.swap(inbox_->messages);
+  }
+  for (const auto& [group_id, act] : messages) {
+    if (const auto it = members_.find(group_id); it != members_.end()) act(it->second.get());
+  }
+  for (const auto& [id, member] : members_) {
+    CheckStall(member.get());
+    if (!member->probing && now >= member->next_probe) StartProbe(member.get());
+  }
+  Publish();
+}
+
+void Membership::RefreshMembers() {
+  const absl::StatusOr<std::vector<std::string>> listed = source_->List();
+  if (!listed.ok()) {
+    SKV_LOG_EVERY_SECONDS(WARNING, 10) << "worker list unchanged: " << listed.status().message();
+    return;
+  }
+  std::set<std::string> missing(listed->begin(), listed->end());
+  std::erase_if(members_, [&](const auto& entry) {
+    const std::string& address = entry.second->group->address();
+    if (missing.erase(address) > 0) return false;
+    SKV_LOG(INFO) << "worker group " << address << " left the list; its streams go on";
+    return true;
+  });
+  for (const std::string& address : missing) {
+    const GroupId id = next_group_id_++;
+    auto member = std::make_unique<Member>();
+    member->group = std::make_shared<Group>(id, address, client_factory_(address), clock_->Now());
+    members_.emplace(id, std::move(member));
+  }
+}
+
+void Membership::StartProbe(Member* member) {
+  member->probing = true;
+  member->next_probe = clock_->Now() + options_.probe_interval;
+  member->group->client().Probe(options_.probe_timeout, [this, post = Poster(member->group->id())](
+                                                            absl::StatusOr<ProbeResult> result) {
+    post([this, result = std::move(result)](Member* m) { OnProbe(m, result); });
+  });
+}
+
+void Membership::StartFetch(Member* member) {
+  member->fetching = true;
+  member->group->client().FetchModelInfo(
+      options_.model_info_timeout,
+      [this, post = Poster(member->group->id())](absl::StatusOr<ModelInfo> info) {
+        // std::function copies what it holds; the vocabulary is too large for that.
+        auto shared = std::make_shared<absl::StatusOr<ModelInfo>>(std::move(info));
+        post([this, shared](Member* m) { OnModelInfo(m, std::move(*shared)); });
+      });
+}
+
+void Membership::OnProbe(Member* member, const absl::StatusOr<ProbeResult>& result) {
+  member->probing = false;
+  if (std::exchange(member->discard_probe, false)) return;
+  if (!result.ok()) {
+    // A busy machine may answer late; CheckStall takes the group out when it stays silent.
+    if (member->health.ok() && absl::IsDeadlineExceeded(result.status())) return;
+    return SetHealth(member, result.status());
+  }
+  member->group->MarkHeard(clock_->Now());
+  member->load = result->load;
+  member->outstanding_at_report = member->group->outstanding()->load();
+  if (member->served != nullptr && member->epoch != result->load.epoch) member->served = nullptr;
+  if (result->load.draining) return SetHealth(member, absl::UnavailableError("draining"));
+  if (!result->serving) {
+    return SetHealth(member, absl::UnavailableError("its health check says NOT_SERVING"));
+  }
+  if (member->served == nullptr) {
+    if (!member->fetching) StartFetch(member);
+    return;
+  }
+  if (result->load.step_age <= options_.stall_timeout) SetHealth(member, absl::OkStatus());
+}
+
+void Membership::OnModelInfo(Member* member, absl::StatusOr<ModelInfo> info) {
+  member->fetching = false;
+  absl::Status status = info.status();
+  if (status.ok()) status = AdoptModel(member, *std::move(info));
+  if (!status.ok()) {
+    SKV_LOG_EVERY_SECONDS(ERROR, 10)
+        << "worker group " << member->group->address() << " kept out: " << status.message();
+  }
+  SetHealth(member, status);
+}
+
+absl::Status Membership::AdoptModel(Member* member, ModelInfo info) {
+  std::shared_ptr<const ServedModel> served;
+  for (const auto& [id, other] : members_) {
+    if (other.get() == member || other->served == nullptr) continue;
+    if (other->served->name() != info.name) continue;
+    if (other->served->fingerprint() != info.fingerprint) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          member->group->address(), " serves model \"", info.name, "\" with fingerprint ",
+          info.fingerprint, ", but ", other->group->address(), " serves it with ",
+          other->served->fingerprint(), ": start both with the same model file"));
+    }
+    served = other->served;
+  }
+  member->numerics_id = info.numerics_id;
+  if (served == nullptr) {
+    SKV_ASSIGN_OR_RETURN(served, ServedModel::Create(std::move(info)));
+  }
+  member->served = std::move(served);
+  member->epoch = member->load.epoch;
+  SKV_LOG(INFO) << "worker group " << member->group->address() << " serves "
+                << member->served->name();
+  return absl::OkStatus();
+}
+
+void Membership::CheckStall(Member* member) {
+  const Duration silence = clock_->Now() - member->group->last_heard();
+  if (silence <= options_.stall_timeout && member->load.step_age <= options_.stall_timeout) return;
+  const absl::Status lost = absl::UnavailableError(
+      silence > options_.stall_timeout
+          ? absl::StrCat("no sign of life for ", ToSeconds(silence), " s")
+          : absl::StrCat("stuck in a step for ", ToSeconds(member->load.step_age), " s"));
+  if (member->health.ok()) SetHealth(member, lost);
+  member->group->LoseStreams(lost);
+}
+
+void Membership::SetHealth(Member* member, absl::Status health) {
+  if (health.ok() != member->health.ok()) {
+    SKV_LOG(INFO) << "worker group " << member->group->address()
+                  << (health.ok() ? " is healthy" : " is out: ") << health.message();
+  }
+  member->health = std::move(health);
+}
+
+void Membership::Publish() {
+  auto cluster = std::make_shared<Cluster>();
+  std::map<std::string, std::vector<Candidate>> candidates;
+  for (const auto& [id, member] : members_) {
+    cluster->groups[id] = {member->group, member->numerics_id, member->health};
+    if (member->served == nullptr) continue;
+    ClusterModel& model = cluster->models[member->served->name()];
+    model.served = member->served;
+    if (!member->health.ok()) continue;
+    ++model.num_healthy_groups;
+    candidates[member->served->name()].push_back({id, member->load.unfinished_tokens,
+                                                  member->outstanding_at_report,
+                                                  member->group->outstanding()});
+  }
+  for (auto& [name, model] : cluster->models) {
+    model.picker = picker_factory_(std::move(candidates[name]));
+  }
+  MutexLock lock(&snapshot_mutex_);
+  snapshot_ = std::move(cluster);
+}
+
+}  // namespace skv::router

@@ -1,0 +1,90 @@
+#pragma once
+// Knows which worker groups there are and which of them can take a request.
+//
+// Active health: every group is probed (grpc.health.v1 and load report) once an interval. Passive:
+// a relay that loses a group says so, and the group is out until its next good probe. A group that
+// gave no sign of life for the stall time-out, or whose slowest rank is stuck that long in a step,
+// is lost: its streams are told, so that no client hangs on a stopped worker.
+//
+// First contact fetches model and tokenizer. A group whose fingerprint differs from that of another
+// member with the same model name is kept out, with both named.
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "router/balancer/picker.h"
+#include "router/membership/cluster.h"
+#include "router/membership/group_client.h"
+#include "router/membership/worker_source.h"
+
+namespace skv::router {
+
+struct MembershipOptions {
+  Duration probe_interval = std::chrono::seconds(1);
+  Duration probe_timeout = std::chrono::seconds(1);
+  Duration stall_timeout = std::chrono::seconds(3);
+  Duration model_info_timeout = std::chrono::seconds(10);
+};
+
+class Membership {
+ public:
+  // `clock` outlives the membership.
+  Membership(MembershipOptions options, std::unique_ptr<WorkerSource> source,
+             GroupClientFactory client_factory, PickerFactory picker_factory, const Clock* clock);
+  ~Membership();  // stops the thread; callbacks that come later are dropped
+
+  // Runs Tick several times an interval and whenever something has come in. At most once.
+  void Start();
+
+  // Never null; empty until the first Tick. Thread-safe.
+  std::shared_ptr<const Cluster> snapshot() const;
+
+  // A relay lost this group, e.g. its connection broke. Thread-safe, does not block.
+  void ReportLost(GroupId group_id, absl::Status status);
+
+  // One round: members, results, probes, stalls, snapshot. Without Start only; from one thread.
+  void Tick();
+
+ private:
+  struct Member;
+  struct Inbox;
+
+  void RefreshMembers();
+  void StartProbe(Member* member);
+  void StartFetch(Member* member);
+  void OnProbe(Member* member, const absl::StatusOr<ProbeResult>& result);
+  void OnModelInfo(Member* member, absl::StatusOr<ModelInfo> info);
+  absl::Status AdoptModel(Member* member, ModelInfo info);
+  void CheckStall(Member* member);
+  void SetHealth(Member* member, absl::Status health);
+  void Publish();
+  void Run();
+  // `act` runs on the membership's thread with the member, unless that is gone.
+  std::function<void(std::function<void(Member*)>)> Poster(GroupId group_id);
+
+  const MembershipOptions options_;
+  const std::unique_ptr<WorkerSource> source_;
+  const GroupClientFactory client_factory_;
+  const PickerFactory picker_factory_;
+  const Clock* const clock_;
+  const std::shared_ptr<Inbox> inbox_;
+
+  // Touched by the ticking thread only.
+  std::map<GroupId, std::unique_ptr<Member>> members_;
+  GroupId next_group_id_ = 0;
+  TimePoint next_refresh_{};
+  TimePoint last_tick_{};
+
+  mutable Mutex snapshot_mutex_;
+  std::shared_ptr<const Cluster> snapshot_ SKV_GUARDED_BY(snapshot_mutex_);
+  std::thread thread_;
+};
+
+}  // namespace skv::router

@@ -1,0 +1,224 @@
+#include "router/membership/membership.h"
+
+#include "common/testing/fake_clock.h"
+#include "common/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "router/testing/fake_group_client.h"
+
+namespace skv::router {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::AllOf;
+using testing::HasSubstr;
+
+// Whose list the test changes.
+class FakeWorkerSource : public WorkerSource {
+ public:
+  explicit FakeWorkerSource(absl::StatusOr<std::vector<std::string>>* list) : list_(list) {}
+  absl::StatusOr<std::vector<std::string>> List() override { return *list_; }
+
+ private:
+  absl::StatusOr<std::vector<std::string>>* const list_;
+};
+
+class MembershipTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    clock_.Advance(seconds(100));
+    membership_ = std::make_unique<Membership>(
+        MembershipOptions{}, std::make_unique<FakeWorkerSource>(&list_), groups_.factory(),
+        FindPolicy("round_robin").value(), &clock_);
+  }
+
+  // Two ticks apply what the first one asked for, two more the model infos.
+  void Settle() {
+    for (int i = 0; i < 4; ++i) membership_->Tick();
+  }
+  void Pass(Duration time) {
+    for (Duration step; time > Duration::zero(); time -= step) {
+      step = std::min<Duration>(time, milliseconds(250));
+      clock_.Advance(step);
+      Settle();
+    }
+  }
+  int NumHealthy() { return membership_->snapshot()->num_healthy_groups(); }
+  std::shared_ptr<Group> FindGroup(const std::string& address) {
+    for (const auto& [id, entry] : membership_->snapshot()->groups) {
+      if (entry.group->address() == address) return entry.group;
+    }
+    return nullptr;
+  }
+
+  FakeClock clock_;
+  FakeGroups groups_;
+  absl::StatusOr<std::vector<std::string>> list_ = std::vector<std::string>{"a:1", "b:2"};
+  std::unique_ptr<Membership> membership_;
+};
+
+TEST_F(MembershipTest, IsDownUntilAGroupHasTold) {
+  EXPECT_THAT(membership_->snapshot()->FindModel(""),
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("0 of 0 healthy")));
+  Settle();
+  EXPECT_EQ(NumHealthy(), 2);
+  ASSERT_OK_AND_ASSIGN(const ClusterModel model, membership_->snapshot()->FindModel(""));
+  EXPECT_EQ(model.served->name(), "tiny");
+  EXPECT_EQ(model.num_healthy_groups, 2);
+}
+
+TEST_F(MembershipTest, UnknownModelIsNotFoundAndNamesWhatThereIs) {
+  Settle();
+  EXPECT_THAT(
+      membership_->snapshot()->FindModel("gpt"),
+      StatusIs(absl::StatusCode::kNotFound, AllOf(HasSubstr("\"gpt\""), HasSubstr("tiny"))));
+}
+
+TEST_F(MembershipTest, TwoModelsNeedAName) {
+  groups_["b:2"].info = TinyModel("f9", "other");
+  Settle();
+  EXPECT_EQ(NumHealthy(), 2);
+  EXPECT_OK(membership_->snapshot()->FindModel("other"));
+  EXPECT_THAT(membership_->snapshot()->FindModel(""),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("other, tiny")));
+}
+
+TEST_F(MembershipTest, AGroupThatDisagreesOnTheModelIsKeptOutUntilItAgrees) {
+  groups_["b:2"].info = TinyModel("f2");
+  Settle();
+  EXPECT_EQ(NumHealthy(), 1);
+  const auto snapshot = membership_->snapshot();
+  EXPECT_THAT(
+      snapshot->groups.at(FindGroup("b:2")->id()).health,
+      StatusIs(absl::StatusCode::kFailedPrecondition,
+               AllOf(HasSubstr("a:1"), HasSubstr("b:2"), HasSubstr("f1"), HasSubstr("f2"))));
+  groups_["b:2"].info = TinyModel("f1");
+  Pass(seconds(1));
+  EXPECT_EQ(NumHealthy(), 2);
+}
+
+TEST_F(MembershipTest, AHostileTokenizerKeepsItsGroupOut) {
+  groups_["b:2"].info->tokenizer.token_types = {1, 2};
+  groups_["b:2"].info->name = "other";
+  Settle();
+  EXPECT_EQ(NumHealthy(), 1);
+}
+
+TEST_F(MembershipTest, ARefusedProbeTakesAGroupOutAndAGoodOneBringsItBack) {
+  Settle();
+  groups_["a:1"].probe = absl::UnavailableError("connection refused");
+  Pass(seconds(1));
+  EXPECT_EQ(NumHealthy(), 1);
+  EXPECT_THAT(membership_->snapshot()->DownStatus(),
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("a:1: connection refused")));
+  groups_["a:1"].probe = ProbeResult{.serving = true, .load = {.epoch = 1}};
+  Pass(seconds(1));
+  EXPECT_EQ(NumHealthy(), 2);
+  EXPECT_EQ(groups_["a:1"].num_fetches, 1);
+}
+
+TEST_F(MembershipTest, ARestartedGroupIsAskedForItsModelAgain) {
+  Settle();
+  groups_["a:1"].probe = ProbeResult{.serving = true, .load = {.epoch = 2}};
+  Pass(seconds(1));
+  EXPECT_EQ(groups_["a:1"].num_fetches, 2);
+  EXPECT_EQ(NumHealthy(), 2);
+}
+
+TEST_F(MembershipTest, ADrainingGroupGetsNothingNewAndKeepsItsStreams) {
+  Settle();
+  int num_lost = 0;
+  FindGroup("a:1")->Watch([&](const absl::Status&) { ++num_lost; });
+  groups_["a:1"].probe = ProbeResult{.serving = false, .load = {.epoch = 1, .draining = true}};
+  for (int i = 0; i < 10; ++i) Pass(seconds(1));
+  EXPECT_EQ(NumHealthy(), 1);
+  EXPECT_EQ(num_lost, 0);
+}
+
+TEST_F(MembershipTest, ASilentGroupLosesItsStreamsAfterTheStallTimeout) {
+  Settle();
+  std::vector<std::string> lost;
+  FindGroup("a:1")->Watch([&](const absl::Status& s) { lost.emplace_back(s.message()); });
+  groups_["a:1"].silent = true;
+  Pass(milliseconds(2900));
+  EXPECT_TRUE(lost.empty());
+  Pass(milliseconds(300));
+  EXPECT_THAT(lost, testing::ElementsAre(HasSubstr("no sign of life")));
+  EXPECT_EQ(NumHealthy(), 1);
+}
+
+TEST_F(MembershipTest, EventsOfAStreamAreASignOfLife) {
+  Settle();
+  int num_lost = 0;
+  FindGroup("a:1")->Watch([&](const absl::Status&) { ++num_lost; });
+  groups_["a:1"].silent = true;
+  for (int i = 0; i < 10; ++i) {
+    FindGroup("a:1")->MarkHeard(clock_.Now());
+    Pass(seconds(1));
+  }
+  EXPECT_EQ(num_lost, 0);
+}
+
+TEST_F(MembershipTest, ALateProbeAloneDoesNotTakeAGroupOut) {
+  Settle();
+  groups_["a:1"].probe = absl::DeadlineExceededError("late");
+  Pass(seconds(1));
+  EXPECT_EQ(NumHealthy(), 2);
+  Pass(seconds(1));
+  Pass(milliseconds(1500));
+  EXPECT_EQ(NumHealthy(), 1);
+}
+
+TEST_F(MembershipTest, ARouterThatWasSuspendedBlamesNoGroup) {
+  Settle();
+  int num_lost = 0;
+  FindGroup("a:1")->Watch([&](const absl::Status&) { ++num_lost; });
+  clock_.Advance(seconds(60));
+  Settle();
+  EXPECT_EQ(num_lost, 0);
+  EXPECT_EQ(NumHealthy(), 2);
+}
+
+TEST_F(MembershipTest, AGroupStuckInAStepIsLostThoughItAnswersProbes) {
+  Settle();
+  int num_lost = 0;
+  FindGroup("a:1")->Watch([&](const absl::Status&) { ++num_lost; });
+  groups_["a:1"].probe =
+      ProbeResult{.serving = true, .load = {.epoch = 1, .step_age = milliseconds(3100)}};
+  Pass(seconds(1));
+  EXPECT_EQ(num_lost, 1);
+  EXPECT_EQ(NumHealthy(), 1);
+}
+
+TEST_F(MembershipTest, ALossThatARelaySawOutranksTheProbeUnderWay) {
+  Settle();
+  const GroupId id = FindGroup("a:1")->id();
+  clock_.Advance(seconds(1));
+  membership_->Tick();  // its probe's answer lies in the inbox
+  membership_->ReportLost(id, absl::UnavailableError("connection reset"));
+  membership_->Tick();
+  EXPECT_EQ(NumHealthy(), 1);
+  Pass(seconds(1));
+  EXPECT_EQ(NumHealthy(), 2);
+}
+
+TEST_F(MembershipTest, TheListMayGrowAndShrinkAndSurvivesAnUnreadableFile) {
+  Settle();
+  list_ = std::vector<std::string>{"b:2", "c:3"};
+  Pass(seconds(1));
+  EXPECT_EQ(FindGroup("a:1"), nullptr);
+  EXPECT_EQ(NumHealthy(), 2);
+  list_ = absl::NotFoundError("workers.txt: cannot be read");
+  Pass(seconds(1));
+  EXPECT_EQ(NumHealthy(), 2);
+}
+
+TEST_F(MembershipTest, StopsCleanlyWithAProbeUnderWay) {
+  groups_["a:1"].silent = true;
+  membership_->Start();
+  membership_.reset();
+}
+
+}  // namespace
+}  // namespace skv::router
