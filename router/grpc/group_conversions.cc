@@ -1,0 +1,131 @@
+#include "router/grpc/group_conversions.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace skv::router {
+namespace {
+
+FinishReason FromProto(worker_pb::FinishReason reason) {
+  switch (reason) {
+    case worker_pb::STOP:
+      return FinishReason::kStop;
+    case worker_pb::LENGTH:
+      return FinishReason::kLength;
+    case worker_pb::CANCELLED:
+      return FinishReason::kCancelled;
+    case worker_pb::DEADLINE:
+      return FinishReason::kDeadline;
+    default:
+      return FinishReason::kError;
+  }
+}
+
+GeneratedToken FromProto(const worker_pb::Token& token) {
+  GeneratedToken result{.id = token.id()};
+  if (token.has_logprob()) result.logprob = token.logprob();
+  result.top_logprobs.reserve(token.top_logprobs_size());
+  for (const auto& top : token.top_logprobs()) {
+    result.top_logprobs.push_back({top.id(), top.logprob()});
+  }
+  return result;
+}
+
+worker_pb::SamplingParams ToProto(const SamplingParams& params) {
+  worker_pb::SamplingParams result;
+  result.set_temperature(static_cast<float>(params.temperature));
+  result.set_top_p(static_cast<float>(params.top_p));
+  result.set_top_k(params.top_k);
+  result.set_min_p(static_cast<float>(params.min_p));
+  result.set_repetition_penalty(static_cast<float>(params.repetition_penalty));
+  result.set_presence_penalty(static_cast<float>(params.presence_penalty));
+  result.set_frequency_penalty(static_cast<float>(params.frequency_penalty));
+  for (const auto& [id, bias] : params.logit_bias) {
+    worker_pb::LogitBias* entry = result.add_logit_bias();
+    entry->set_token_id(id);
+    entry->set_bias(static_cast<float>(bias));
+  }
+  result.set_logprobs(params.logprobs);
+  result.set_top_logprobs(params.top_logprobs);
+  return result;
+}
+
+}  // namespace
+
+absl::Status ToAbslStatus(const grpc::Status& status) {
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+}
+
+grpc::Status ToGrpcStatus(const absl::Status& status) {
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+}
+
+worker_pb::GenerateRequest ToProto(const GroupRequest& request) {
+  worker_pb::GenerateRequest result;
+  result.set_request_id(request.request_id);
+  result.mutable_prompt_ids()->Add(request.prompt_ids.begin(), request.prompt_ids.end());
+  *result.mutable_sampling() = ToProto(request.sampling);
+  result.mutable_seeds()->Add(request.seeds.begin(), request.seeds.end());
+  result.set_max_tokens(request.max_tokens);
+  result.mutable_stop_token_ids()->Add(request.stop_token_ids.begin(),
+                                       request.stop_token_ids.end());
+  result.set_ignore_eos(request.ignore_eos);
+  result.set_priority(request.priority);
+  result.mutable_kv_policy()->set_name("full");
+  result.set_traceparent(request.traceparent);
+  return result;
+}
+
+GroupEvent FromProto(worker_pb::GenerateEvent&& event) {
+  GroupEvent result{.sample_idx = event.sample_index()};
+  result.tokens.reserve(event.tokens_size());
+  for (const worker_pb::Token& token : event.tokens()) result.tokens.push_back(FromProto(token));
+  if (event.has_finish()) {
+    result.finish = GroupFinish{FromProto(event.finish().reason()), event.finish().message()};
+  }
+  if (event.has_cached_tokens()) result.cached_tokens = event.cached_tokens();
+  if (event.has_timings()) {
+    const worker_pb::Timings& timings = event.timings();
+    result.timings = WorkerTimings{timings.queue_ms(), timings.prefill_ms(), timings.decode_ms()};
+  }
+  return result;
+}
+
+ModelInfo FromProto(worker_pb::ModelInfo&& info) {
+  ModelInfo result{.name = info.name(),
+                   .fingerprint = info.fingerprint(),
+                   .context_length = info.context_length(),
+                   .vocab_size = info.vocab_size()};
+  result.numerics_id = info.numerics_id();
+  worker_pb::TokenizerSpec& from = *info.mutable_tokenizer();
+  text::TokenizerSpec& spec = result.tokenizer;
+  spec.model = std::move(*from.mutable_model());
+  spec.pre = std::move(*from.mutable_pre());
+  std::ranges::move(*from.mutable_tokens(), std::back_inserter(spec.tokens));
+  spec.token_types.assign(from.token_types().begin(), from.token_types().end());
+  std::ranges::move(*from.mutable_merges(), std::back_inserter(spec.merges));
+  spec.bos_id = from.bos_id();
+  spec.eos_id = from.eos_id();
+  spec.eot_id = from.eot_id();
+  spec.unk_id = from.unk_id();
+  spec.pad_id = from.pad_id();
+  spec.add_bos = from.add_bos();
+  spec.add_space_prefix = from.add_space_prefix();
+  spec.chat_template = std::move(*from.mutable_chat_template());
+  return result;
+}
+
+LoadReport FromProto(const worker_pb::LoadReport& report) {
+  const double age = report.step_age_ms();
+  const double step_age_ms = age > 0 ? std::min(age, 1e9) : 0;  // NaN is 0
+  return {.epoch = report.epoch(),
+          .draining = report.draining(),
+          .num_running = report.num_running(),
+          .num_waiting = report.num_waiting(),
+          .unfinished_tokens = std::max<int64_t>(0, report.queued_tokens()) +
+                               std::max<int64_t>(0, report.running_tokens()),
+          .step_age = std::chrono::duration_cast<Duration>(
+              std::chrono::duration<double, std::milli>(step_age_ms))};
+}
+
+}  // namespace skv::router

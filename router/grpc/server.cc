@@ -1,0 +1,79 @@
+#include "router/grpc/server.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "grpcpp/ext/health_check_service_server_builder_option.h"
+#include "grpcpp/grpcpp.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "router/grpc/conversions.h"
+#include "router/grpc/generation_service.h"
+#include "router/task_queue.h"
+
+namespace skv::router {
+namespace {
+
+// Room above the documented limit, so that a request just over it is answered by us, with a reason.
+constexpr int kMaxTransportBytes = static_cast<int>(kMaxRequestBytes) + (4 << 20);
+constexpr int kKeepaliveMs = 30'000;
+
+class CallbackGrpcServer : public GrpcServer {
+ public:
+  CallbackGrpcServer(const GrpcServerOptions& options, Router* router, const Clock* clock)
+      : router_(router),
+        tasks_(options.num_tokenizer_threads),
+        generation_(router, &tasks_, clock, options.max_client_buffer_bytes),
+        models_(router) {}
+
+  ~CallbackGrpcServer() override {
+    if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
+  }
+
+  absl::Status Listen(const GrpcServerOptions& options) {
+    const std::string address = absl::StrCat(options.host, ":", options.port);
+    grpc::EnableDefaultHealthCheckService(true);
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port_);
+    // With the default a second router would silently share the port.
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    // A client that vanished without a word is noticed.
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+    builder.SetMaxReceiveMessageSize(kMaxTransportBytes);
+    builder.RegisterService(&generation_);
+    builder.RegisterService(&models_);
+    server_ = builder.BuildAndStart();
+    if (server_ != nullptr && port_ != 0) return absl::OkStatus();
+    return absl::UnavailableError(absl::StrCat(
+        address, ": cannot be listened on; is the port in use? Choose another with --port"));
+  }
+
+  int port() const override { return port_; }
+
+  bool Drain(Duration timeout) override {
+    server_->GetHealthCheckService()->SetServingStatus(false);
+    router_->StartDrain();
+    const bool idle = router_->WaitUntilIdle(timeout);
+    // The last events of finished requests may still be on their way.
+    server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(idle ? 5 : 0));
+    return idle;
+  }
+
+ private:
+  Router* const router_;
+  int port_ = 0;
+  TaskQueue tasks_;
+  GenerationService generation_;
+  ModelsService models_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(GrpcServerOptions options,
+                                                              Router* router, const Clock* clock) {
+  auto server = std::make_unique<CallbackGrpcServer>(options, router, clock);
+  if (absl::Status status = server->Listen(options); !status.ok()) return status;
+  return std::unique_ptr<GrpcServer>(std::move(server));
+}
+
+}  // namespace skv::router

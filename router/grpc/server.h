@@ -1,0 +1,37 @@
+#pragma once
+// The router's gRPC front door: skv.v1 and grpc.health.v1 on one port. Free of gRPC headers.
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "router/router.h"
+
+namespace skv::router {
+
+struct GrpcServerOptions {
+  std::string host = "127.0.0.1";
+  int port = 0;  // 0: any free one
+  // Events that may wait for one slow client before it is cancelled.
+  size_t max_client_buffer_bytes = size_t{1} << 20;
+  int num_tokenizer_threads = 2;
+};
+
+class GrpcServer {
+ public:
+  virtual ~GrpcServer() = default;  // ends running calls
+
+  // `router` and `clock` outlive the server. Unavailable: the address cannot be listened on, e.g.
+  // because another process has the port.
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(GrpcServerOptions options,
+                                                           Router* router, const Clock* clock);
+
+  virtual int port() const = 0;
+
+  // Health turns NOT_SERVING, then new requests are refused, then running ones may finish within
+  // `timeout`; the rest is cancelled. True when none had to be.
+  virtual bool Drain(Duration timeout) = 0;
+};
+
+}  // namespace skv::router

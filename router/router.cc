@@ -1,0 +1,74 @@
+#include "router/router.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+#include "router/admission/validate.h"
+
+namespace skv::router {
+
+Router::Router(RouterOptions options, Membership* membership, const Clock* clock,
+               std::function<uint64_t()> draw, std::function<void(const RelayStats&)> on_end)
+    : options_(options),
+      membership_(membership),
+      clock_(clock),
+      draw_(std::move(draw)),
+      on_end_(std::move(on_end)),
+      limiter_(options.max_concurrent_requests) {}
+
+absl::StatusOr<ConcurrencyLimiter::Ticket> Router::Enter() {
+  absl::StatusOr<ConcurrencyLimiter::Ticket> ticket = limiter_.Enter();
+  if (!ticket.ok()) on_end_({.code = ticket.status().code()});
+  return ticket;
+}
+
+absl::StatusOr<std::shared_ptr<Relay>> Router::Generate(Request request, Deadline deadline,
+                                                        TimePoint arrival,
+                                                        ConcurrencyLimiter::Ticket ticket,
+                                                        std::shared_ptr<ClientStream> client) {
+  auto relay =
+      CreateRelay(std::move(request), deadline, arrival, std::move(ticket), std::move(client));
+  if (!relay.ok()) {
+    on_end_({.code = relay.status().code(), .total_seconds = ToSeconds(clock_->Now() - arrival)});
+    return relay.status();
+  }
+  (*relay)->Start();
+  return relay;
+}
+
+absl::StatusOr<std::shared_ptr<Relay>> Router::CreateRelay(Request request, Deadline deadline,
+                                                           TimePoint arrival,
+                                                           ConcurrencyLimiter::Ticket ticket,
+                                                           std::shared_ptr<ClientStream> client) {
+  SKV_ASSIGN_OR_RETURN(const ClusterModel model, membership_->snapshot()->FindModel(request.model));
+  const ServedModel& served = *model.served;
+  SKV_RETURN_IF_ERROR(ValidateRequest(request, served.limits()));
+  SKV_ASSIGN_OR_RETURN(std::vector<TokenId> prompt_ids, served.Encode(request.prompt));
+  if (request.request_id.empty()) {
+    request.request_id = absl::StrCat("skv-", absl::Hex(draw_(), absl::kZeroPad16));
+  }
+  SKV_ASSIGN_OR_RETURN(GroupRequest admitted,
+                       BuildGroupRequest(request, served.limits(), std::move(prompt_ids), draw_()));
+  RelayJob job{.request = std::move(admitted),
+               .stops = std::move(request.stop),
+               .model = model.served,
+               .deadline = deadline,
+               .arrival = arrival,
+               .sequence = next_sequence_.fetch_add(1),
+               .max_retries = options_.max_retries,
+               .ticket = std::move(ticket)};
+  return Relay::Create(std::move(job), membership_, clock_, std::move(client), on_end_);
+}
+
+std::vector<ModelSummary> Router::ListModels() const {
+  std::vector<ModelSummary> models;
+  for (const auto& [name, model] : membership_->snapshot()->models) {
+    const ModelLimits& limits = model.served->limits();
+    models.push_back({name, model.served->fingerprint(), limits.context_length, limits.vocab_size,
+                      model.num_healthy_groups});
+  }
+  return models;
+}
+
+}  // namespace skv::router

@@ -1,0 +1,73 @@
+#include "router/sample_stream.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+
+namespace skv::router {
+
+absl::StatusOr<SampleStream> SampleStream::Create(const ServedModel* model,
+                                                  const std::vector<std::string>& stops) {
+  SKV_ASSIGN_OR_RETURN(text::StopMatcher matcher, text::StopMatcher::Create(stops));
+  return SampleStream(model, stops, std::move(matcher));
+}
+
+SampleStream::SampleStream(const ServedModel* model, const std::vector<std::string>& stops,
+                           text::StopMatcher matcher)
+    : model_(model),
+      stops_(stops),
+      detokenizer_(&model->tokenizer(), {}),
+      matcher_(std::move(matcher)) {}
+
+absl::Status SampleStream::Apply(const GroupEvent& event, Event* out) {
+  for (const GeneratedToken& token : event.tokens) {
+    if (finished_) return absl::OkStatus();
+    if (!model_->tokenizer().IsValid(token.id)) {
+      return absl::InternalError(absl::StrCat("worker sent token id ", token.id, ", expected 0 to ",
+                                              model_->limits().vocab_size - 1));
+    }
+    ++num_tokens_;
+    out->tokens.push_back(ToEventToken(token));
+    stopped_here_ = Show(detokenizer_.Push(token.id), out);
+  }
+  if (event.finish.has_value() && !finished_) End(event, out);
+  return absl::OkStatus();
+}
+
+bool SampleStream::Show(const std::string& text, Event* out) {
+  text::StopMatcher::Result shown = matcher_.Push(text);
+  out->text += shown.text;
+  if (!shown.matched_stop.has_value()) return false;
+  finished_ = true;
+  out->finish = Finish{.reason = FinishReason::kStop, .stop_string = stops_[*shown.matched_stop]};
+  return true;
+}
+
+void SampleStream::End(const GroupEvent& event, Event* out) {
+  // Even the last character, completed as U+FFFD, may complete a stop string.
+  if (Show(detokenizer_.Flush(), out)) return;
+  out->text += matcher_.Flush();
+  finished_ = true;
+  out->finish = Finish{.reason = event.finish->reason, .message = event.finish->message};
+  if (event.finish->reason == FinishReason::kStop && !event.tokens.empty()) {
+    out->finish->stop_token_id = event.tokens.back().id;
+  }
+}
+
+EventToken SampleStream::ToEventToken(const GeneratedToken& token) const {
+  EventToken result{.id = token.id, .piece = Piece(token.id), .logprob = token.logprob};
+  result.top_logprobs.reserve(token.top_logprobs.size());
+  for (const TopLogprob& top : token.top_logprobs) {
+    result.top_logprobs.push_back({top.id, Piece(top.id), top.logprob});
+  }
+  return result;
+}
+
+std::string SampleStream::Piece(TokenId id) const {
+  const text::Tokenizer& tokenizer = model_->tokenizer();
+  if (!tokenizer.IsValid(id) || tokenizer.IsControl(id)) return "";
+  return std::string(tokenizer.TokenBytes(id));
+}
+
+}  // namespace skv::router

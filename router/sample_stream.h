@@ -1,0 +1,53 @@
+#pragma once
+// One sample's tokens turned into text, with its stop strings.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "router/admission/served_model.h"
+#include "router/event.h"
+#include "router/membership/group_client.h"
+#include "text/detokenizer.h"
+#include "text/stop_matcher.h"
+
+namespace skv::router {
+
+// Not thread-safe.
+class SampleStream {
+ public:
+  // `model` outlives this object. InvalidArgument: stop strings that the matcher refuses.
+  static absl::StatusOr<SampleStream> Create(const ServedModel* model,
+                                             const std::vector<std::string>& stops);
+
+  // Fills text, tokens and finish of `out`. Tokens that come after the end are dropped.
+  // Internal: a token outside the vocabulary.
+  absl::Status Apply(const GroupEvent& event, Event* out);
+
+  bool finished() const { return finished_; }
+  // True when a stop string ended the sample: the group does not know yet.
+  bool stopped_here() const { return stopped_here_; }
+  int64_t num_tokens() const { return num_tokens_; }
+
+ private:
+  SampleStream(const ServedModel* model, const std::vector<std::string>& stops,
+               text::StopMatcher matcher);
+  EventToken ToEventToken(const GeneratedToken& token) const;
+  std::string Piece(TokenId id) const;
+  // Shows `text`, up to a stop string; true when there was one.
+  bool Show(const std::string& text, Event* out);
+  void End(const GroupEvent& event, Event* out);
+
+  const ServedModel* model_;
+  std::vector<std::string> stops_;
+  text::IncrementalDetokenizer detokenizer_;
+  text::StopMatcher matcher_;
+  int64_t num_tokens_ = 0;
+  bool finished_ = false;
+  bool stopped_here_ = false;
+};
+
+}  // namespace skv::router

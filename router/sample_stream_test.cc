@@ -1,0 +1,98 @@
+#include "router/sample_stream.h"
+
+#include "common/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "router/testing/fake_group_client.h"
+
+namespace skv::router {
+namespace {
+
+class SampleStreamTest : public testing::Test {
+ protected:
+  SampleStream Create(const std::vector<std::string>& stops) {
+    return SampleStream::Create(model_.get(), stops).value();
+  }
+  static GroupEvent Bytes(std::string_view text) {
+    GroupEvent event;
+    for (const char c : text) event.tokens.push_back({.id = static_cast<unsigned char>(c)});
+    return event;
+  }
+
+  const std::shared_ptr<const ServedModel> model_ = ServedModel::Create(TinyModel()).value();
+};
+
+TEST_F(SampleStreamTest, HalfACharacterWaitsForItsOtherHalf) {
+  SampleStream sample = Create({});
+  Event first, second;
+  ASSERT_OK(sample.Apply(Bytes("a\xc3"), &first));
+  EXPECT_EQ(first.text, "a");
+  EXPECT_EQ(first.tokens.size(), 2u);
+  EXPECT_EQ(first.tokens[1].piece, "\xc3");
+  ASSERT_OK(sample.Apply(Bytes("\xa9"), &second));
+  EXPECT_EQ(second.text, "\xc3\xa9");
+}
+
+TEST_F(SampleStreamTest, AnUnfinishedCharacterEndsAsReplacement) {
+  SampleStream sample = Create({});
+  GroupEvent event = Bytes("a\xc3");
+  event.finish = GroupFinish{FinishReason::kLength, ""};
+  Event out;
+  ASSERT_OK(sample.Apply(event, &out));
+  EXPECT_EQ(out.text, "a\xef\xbf\xbd");
+  EXPECT_EQ(out.finish->reason, FinishReason::kLength);
+  EXPECT_EQ(out.finish->stop_token_id, std::nullopt);
+}
+
+TEST_F(SampleStreamTest, AStopStringEndsTheSampleAcrossEventsAndIsNotShown) {
+  SampleStream sample = Create({"xyz", "END"});
+  Event first, second, third;
+  ASSERT_OK(sample.Apply(Bytes("one E"), &first));
+  EXPECT_EQ(first.text, "one ");
+  EXPECT_EQ(first.finish, std::nullopt);
+  ASSERT_OK(sample.Apply(Bytes("ND two"), &second));
+  EXPECT_EQ(second.text, "");
+  EXPECT_EQ(second.tokens.size(), 2u);
+  EXPECT_EQ(second.finish->reason, FinishReason::kStop);
+  EXPECT_EQ(second.finish->stop_string, "END");
+  EXPECT_TRUE(sample.stopped_here());
+  ASSERT_OK(sample.Apply(Bytes("more"), &third));
+  EXPECT_TRUE(third.tokens.empty());
+  EXPECT_EQ(sample.num_tokens(), 7);
+}
+
+TEST_F(SampleStreamTest, WhatOnlyLookedLikeAStopStringIsShownAtTheEnd) {
+  SampleStream sample = Create({"END"});
+  GroupEvent event = Bytes("EN");
+  event.finish = GroupFinish{FinishReason::kLength, ""};
+  Event out;
+  ASSERT_OK(sample.Apply(event, &out));
+  EXPECT_EQ(out.text, "EN");
+  EXPECT_FALSE(sample.stopped_here());
+}
+
+TEST_F(SampleStreamTest, TheEndTokenIsReportedButHasNoText) {
+  SampleStream sample = Create({});
+  GroupEvent event = Bytes("a");
+  event.tokens.push_back({.id = text::kTinyImEnd, .logprob = -0.5f, .top_logprobs = {{'b', -1.f}}});
+  event.finish = GroupFinish{FinishReason::kStop, ""};
+  Event out;
+  ASSERT_OK(sample.Apply(event, &out));
+  EXPECT_EQ(out.text, "a");
+  EXPECT_EQ(out.tokens[1].piece, "");
+  EXPECT_EQ(out.tokens[1].logprob, -0.5f);
+  EXPECT_EQ(out.tokens[1].top_logprobs[0].piece, "b");
+  EXPECT_EQ(out.finish->stop_token_id, text::kTinyImEnd);
+}
+
+TEST_F(SampleStreamTest, ATokenOutsideTheVocabularyIsTheWorkersFault) {
+  for (const TokenId id : {-1, 260, 1 << 30}) {
+    SampleStream sample = Create({});
+    Event out;
+    EXPECT_THAT(sample.Apply({.tokens = {{.id = id}}}, &out),
+                StatusIs(absl::StatusCode::kInternal, testing::HasSubstr(std::to_string(id))));
+  }
+}
+
+}  // namespace
+}  // namespace skv::router
