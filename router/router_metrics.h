@@ -1,0 +1,45 @@
+#pragma once
+// The router's metrics. Labels come from closed sets: status codes, addresses of configured groups.
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/metrics.h"
+#include "router/membership/membership.h"
+#include "router/relay.h"
+#include "router/router.h"
+
+namespace skv::router {
+
+//   skv_router_requests_total{code}             ended requests, refused ones included
+//   skv_router_ttft_seconds                     arrival to first token
+//   skv_router_request_duration_seconds         arrival to end
+//   skv_router_retries_total                    attempts on a further group
+//   skv_router_prompt_tokens_total, skv_router_generation_tokens_total
+//   skv_router_requests_in_flight
+//   skv_router_groups{state="healthy"|"out"}
+//   skv_router_outstanding_tokens{address}      of each group in the list when the router started
+class RouterMetrics {
+ public:
+  explicit RouterMetrics(Metrics* metrics);
+
+  // Thread-safe.
+  void OnEnd(const RelayStats& stats);
+
+  // Gauges read these at each scrape: both outlive the last scrape.
+  void Watch(const Router* router, const Membership* membership,
+             const std::vector<std::string>& addresses);
+
+ private:
+  Metrics* const metrics_;
+  std::map<absl::StatusCode, prometheus::Counter*> requests_by_code_;
+  prometheus::Histogram& ttft_;
+  prometheus::Histogram& duration_;
+  prometheus::Counter& retries_;
+  prometheus::Counter& prompt_tokens_;
+  prometheus::Counter& generation_tokens_;
+};
+
+}  // namespace skv::router
