@@ -104,30 +104,51 @@ inline void Scores(const uint32_t* q, int num_pairs, const uint32_t* keys, float
   }
 }
 
-// A row's scores to rounded probabilities, 0 from entry `visible` on; sets the row's max and sum.
-inline void Softmax(const float* scores, int visible, uint32_t* probabilities, float* max,
-                    float* sum) {
-  const int num_vecs = (visible + 2 * kLanes - 1) / (2 * kLanes) * 2;
-  const F32x16 hidden = Set1(-INFINITY);
-  F32x16 score[kAttentionGroup / kLanes];
+// Vectors that hold `visible` entries; even, since they are rounded in twos.
+inline int NumVecs(int visible) { return (visible + 2 * kLanes - 1) / (2 * kLanes) * 2; }
+
+// The largest score; those from entry `visible` on become -inf.
+inline float MaxScore(float* scores, int visible) {
   F32x16 top = Set1(kLowestScore);
-  for (int j = 0; j < num_vecs; ++j) {
-    score[j] = Load(scores + j * kLanes);
+  for (int j = 0; j < NumVecs(visible); ++j) {
+    F32x16 score = Load(scores + j * kLanes);
     const int count = visible - j * kLanes;
-    if (count < kLanes) score[j] = KeepFirst(score[j], count, hidden);
-    top = Max(score[j], top);
+    if (count < kLanes) {
+      score = KeepFirst(score, count, Set1(-INFINITY));
+      Store(scores + j * kLanes, score);
+    }
+    top = Max(score, top);
   }
-  *max = ReduceMax(top);
-  const F32x16 offset = Set1(*max);
+  return ReduceMax(top);
+}
+
+// Scores to rounded probabilities; returns their sums by lane.
+inline F32x16 Exponentials(const float* scores, int visible, float max, uint32_t* probabilities) {
+  const F32x16 offset = Set1(max);
   F32x16 total = Zero();
-  for (int j = 0; j < num_vecs; j += 2) {
-    const F32x16 first = Exp2(Sub(score[j], offset));
-    const F32x16 second = Exp2(Sub(score[j + 1], offset));
+  for (int j = 0; j < NumVecs(visible); j += 2) {
+    const F32x16 first = Exp2(Sub(Load(scores + j * kLanes), offset));
+    const F32x16 second = Exp2(Sub(Load(scores + (j + 1) * kLanes), offset));
     const Pairs16 pairs = RoundToPairs(first, second);
     StorePairs(probabilities + j * (kLanes / 2), pairs);
     total = DotPairs(total, pairs, SetPairs(kBf16OnePair));
   }
-  *sum = ReduceAdd(total);
+  return total;
+}
+
+// Probabilities, max and sum of kR rows; each step for all rows, so that the latencies of one row's
+// folds hide behind the others.
+template <int kR>
+inline void SoftmaxRows(const AttentionScratch& s, int row) {
+  F32x16 totals[kR];
+  for (int i = 0; i < kR; ++i) {
+    s.group_max[row + i] = MaxScore(s.scores + i * kAttentionGroup, s.visible[row + i]);
+  }
+  for (int i = 0; i < kR; ++i) {
+    totals[i] = Exponentials(s.scores + i * kAttentionGroup, s.visible[row + i],
+                             s.group_max[row + i], s.probabilities + (row + i) * kPairs);
+  }
+  for (int i = 0; i < kR; ++i) s.group_sum[row + i] = ReduceAdd(totals[i]);
 }
 
 // Where the products over values find channels [c, c + 16 kV) of a pair of keys.
@@ -181,14 +202,6 @@ inline void Outputs(const uint32_t* probabilities, const int* visible, const Val
       values.Load(pair, c, value);
       for (int j = 0; j < kV; ++j) acc[i][j] = DotPairs(acc[i][j], p, And(value[j], keep));
     }
-  }
-}
-
-template <int kR>
-inline void SoftmaxRows(const AttentionScratch& s, int row) {
-  for (int i = 0; i < kR; ++i) {
-    Softmax(s.scores + i * kAttentionGroup, s.visible[row + i],
-            s.probabilities + (row + i) * kPairs, s.group_max + row + i, s.group_sum + row + i);
   }
 }
 

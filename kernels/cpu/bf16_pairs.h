@@ -142,13 +142,18 @@ inline Pairs16 RoundToPairs(F32x16 first, F32x16 second) {
 
 #endif
 
+#if defined(__AVX512F__)
+// Element numbers of (even row, odd row) for channels 0, 1, ...: the odd row's begin at 32.
+alignas(64) constexpr uint16_t kInterleave[64] = {
+    0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,  37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42,
+    11, 43, 12, 44, 13, 45, 14, 46, 15, 47, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53,
+    22, 54, 23, 55, 24, 56, 25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63};
+#endif
+
 // 32 channels of two rows as pairs (even[c], odd[c]): channels 0..15, then 16..31.
 inline void InterleaveRows(const Bf16* even, const Bf16* odd, Pairs16* first, Pairs16* second) {
 #if defined(__AVX512F__)
-  const __m512i step = _mm512_set1_epi32(0x00200000);  // the odd row's element c is number 32 + c
-  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i low = _mm512_add_epi32(step, _mm512_mullo_epi32(lane, _mm512_set1_epi32(0x10001)));
-  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(0x100010));
+  const __m512i low = _mm512_load_si512(kInterleave), high = _mm512_load_si512(kInterleave + 32);
   const __m512i a = _mm512_loadu_si512(even), b = _mm512_loadu_si512(odd);
   *first = {_mm512_permutex2var_epi16(a, low, b)};
   *second = {_mm512_permutex2var_epi16(a, high, b)};
