@@ -1,6 +1,10 @@
 #include "worker/loader/gguf_file.h"
 
+#include <cstdint>
+#include <cstdio>
 #include <fstream>
+#include <string>
+#include <vector>
 
 #include "common/testing/status_matchers.h"
 #include "gtest/gtest.h"
@@ -34,6 +38,34 @@ TEST(GgufFileTest, KeepsItsBytesWhenPagesAreDropped) {
   file->DropPages(tensor.data);
   file->DropAllPages();
   EXPECT_EQ(std::vector<std::byte>(tensor.data.begin(), tensor.data.end()), before);
+}
+
+// Resident kB of this process's mapping of `path`, -1 when it has none.
+int64_t ResidentKb(const std::string& path) {
+  std::ifstream smaps("/proc/self/smaps");
+  std::string line;
+  while (std::getline(smaps, line) && line.find(path) == std::string::npos) {
+  }
+  int64_t resident_kb = -1;
+  while (std::getline(smaps, line)) {
+    if (std::sscanf(line.c_str(), "Rss: %ld kB", &resident_kb) == 1) break;
+  }
+  return resident_kb;
+}
+
+TEST(GgufFileTest, DroppedPagesAreNoLongerResident) {
+  TinyLlamaOptions options;
+  options.hidden = options.ffn = 512;  // about a megabyte
+  const TinyLlamaFile tiny(options);
+  ASSERT_OK_AND_ASSIGN(const auto file, GgufFile::Open(tiny.path()));
+  int sum = 0;
+  for (const TensorView& tensor : file->tensors()) {
+    for (const std::byte b : tensor.data) sum += static_cast<int>(b);
+  }
+  ASSERT_GT(sum, 0);
+  EXPECT_GE(ResidentKb(tiny.path()) * 1024, static_cast<int64_t>(file->size_bytes()) - 65536);
+  file->DropAllPages();
+  EXPECT_EQ(ResidentKb(tiny.path()), 0);
 }
 
 TEST(GgufFileTest, ReadsBytesInMemoryAsItReadsAFile) {
