@@ -1,4 +1,5 @@
-// Every byte string is either refused with a Status or gives a model that can be read to its last
+// Every byte string is either refused with a Status or gives a model that can be read to its last byte.
+// Seeds: tests/fuzz/write_gguf_corpus.cc; found_*.gguf are inputs of the fuzzer that reached new code.
 // byte.
 
 #include <cstddef>
