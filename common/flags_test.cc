@@ -101,6 +101,13 @@ TEST(FlagsTest, CommandLineWinsOverEnvironmentOverFileOverDefault) {
   EXPECT_EQ(p.temperature, 0.7);
 }
 
+TEST(FlagsTest, EmptyEnvironmentVariableIsNotGiven) {
+  const ScopedEnvironment seqs("SKV_MAX_NUM_SEQS", "");
+  Program p;
+  EXPECT_EQ(p.Parse({}), std::nullopt) << p.err.str();
+  EXPECT_EQ(p.max_num_seqs, 16);
+}
+
 TEST(FlagsTest, BadValuesNameFlagValueAndWhatIsExpected) {
   const struct {
     std::vector<std::string> args;

@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/status.h"
 
 namespace skv {
 namespace {
@@ -89,6 +90,25 @@ struct Launch {
   _exit(127);
 }
 
+// Returns once the program runs, or with the reason why it cannot.
+absl::StatusOr<pid_t> ForkAndExec(Launch* launch) {
+  int error_pipe[2];
+  if (pipe2(error_pipe, O_CLOEXEC) != 0) return absl::ErrnoToStatus(errno, "pipe2");
+  launch->error_fd = error_pipe[1];
+  const pid_t pid = fork();
+  if (pid == 0) RunChild(*launch);
+  int error = pid < 0 ? errno : 0;
+  close(error_pipe[1]);
+  if (pid > 0) {
+    while (read(error_pipe[0], &error, sizeof(error)) < 0 && errno == EINTR) {
+    }
+    if (error != 0) waitpid(pid, nullptr, 0);
+  }
+  close(error_pipe[0]);
+  if (error != 0) return absl::ErrnoToStatus(error, pid < 0 ? "fork" : "exec");
+  return pid;
+}
+
 ExitState ToExitState(int wait_status) {
   ExitState state;
   if (WIFSIGNALED(wait_status)) {
@@ -118,27 +138,13 @@ absl::StatusOr<std::unique_ptr<ScopedChild>> ScopedChild::Start(const ChildOptio
       return absl::ErrnoToStatus(errno, absl::StrCat("cannot open log file ", options.log_path));
     }
   }
-  int error_pipe[2];
-  const bool has_pipe = pipe2(error_pipe, O_CLOEXEC) == 0;
-  const pid_t pid = has_pipe ? (launch.error_fd = error_pipe[1], fork()) : -1;
-  if (pid == 0) RunChild(launch);
-  const int fork_error = errno;
+  const absl::StatusOr<pid_t> pid = ForkAndExec(&launch);
   if (launch.log_fd >= 0) close(launch.log_fd);
-  if (has_pipe) close(error_pipe[1]);
-  int exec_error = 0;
-  if (pid > 0) {
-    while (read(error_pipe[0], &exec_error, sizeof(exec_error)) < 0 && errno == EINTR) {
-    }
-  }
-  if (has_pipe) close(error_pipe[0]);
-  if (pid < 0 || exec_error != 0) {
-    if (pid > 0) waitpid(pid, nullptr, 0);
-    return absl::ErrnoToStatus(pid < 0 ? fork_error : exec_error,
-                               absl::StrCat("cannot start ", options.args[0]));
-  }
-  const int pid_fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
-  auto child = std::unique_ptr<ScopedChild>(new ScopedChild(pid, pid_fd));
-  if (pid_fd < 0) return absl::ErrnoToStatus(errno, "pidfd_open");
+  if (!pid.ok()) return Annotate(pid.status(), "cannot start " + options.args[0]);
+  const int pid_fd = static_cast<int>(syscall(SYS_pidfd_open, *pid, 0));
+  const int error = errno;
+  auto child = std::unique_ptr<ScopedChild>(new ScopedChild(*pid, pid_fd));
+  if (pid_fd < 0) return absl::ErrnoToStatus(error, "pidfd_open");
   return child;
 }
 
