@@ -1,5 +1,6 @@
-// Median time of an all-reduce of 576 floats (one hidden state) between two processes, beside the
-// round trip of one cache line between the same two, as one line of JSON:
+// skv_all_reduce_benchmark [ranks]
+// Median time of an all-reduce of 576 floats (one hidden state) between 2 processes or more, beside
+// the round trip of one cache line between the same two, as one line of JSON:
 //   {"allreduce_us":..,"allreduce_p99_us":..,"pingpong_us":..,"ratio":..,"large_us":..}
 // large_us: 256 x 576 floats, a prefill chunk.
 #include <sys/mman.h>
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -52,11 +54,11 @@ void Pong(PingPong* lines, int round) {
   lines->pong.store(round, std::memory_order_release);
 }
 
-void RunRank(int rank, const std::string& path, PingPong* lines) {
+void RunRank(int rank, int world_size, const std::string& path, PingPong* lines) {
   ShmOptions options;
   options.path = path;
   options.rank = rank;
-  options.world_size = 2;
+  options.world_size = world_size;
   auto group = JoinShmGroup(options);
   SKV_CHECK(group.ok()) << group.status();
   std::vector<float> data(256 * 576, 0.5f);
@@ -65,8 +67,11 @@ void RunRank(int rank, const std::string& path, PingPong* lines) {
     SKV_CHECK(status.ok()) << status;
   };
   const auto small = Measure(kRounds, [&](int) { all_reduce(576); });
-  const auto ping_pong =
-      Measure(kRounds, [&](int round) { rank == 0 ? Ping(lines, round) : Pong(lines, round); });
+  std::vector<double> ping_pong;
+  if (rank < 2) {
+    ping_pong =
+        Measure(kRounds, [&](int round) { rank == 0 ? Ping(lines, round) : Pong(lines, round); });
+  }
   const auto large = Measure(kLargeRounds, [&](int) { all_reduce(data.size()); });
   if (rank != 0) return;
   const double median = small[small.size() / 2];
@@ -77,24 +82,31 @@ void RunRank(int rank, const std::string& path, PingPong* lines) {
       median, small[small.size() * 99 / 100], trip, median / trip, large[large.size() / 2]);
 }
 
-int Main() {
+int Main(int world_size) {
+  SKV_CHECK(world_size >= 2 && world_size <= kMaxShmRanks) << "got " << world_size << " ranks";
   void* memory =
       mmap(nullptr, sizeof(PingPong), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   SKV_CHECK(memory != MAP_FAILED);
   auto* lines = new (memory) PingPong();
   const std::string path = "/dev/shm/skv_all_reduce_benchmark_" + std::to_string(getpid());
-  const pid_t child = fork();
-  if (child == 0) {
-    RunRank(1, path, lines);
-    _exit(0);
+  std::vector<pid_t> children;
+  for (int rank = 1; rank < world_size; ++rank) {
+    children.push_back(fork());
+    if (children.back() == 0) {
+      RunRank(rank, world_size, path, lines);
+      _exit(0);
+    }
   }
-  RunRank(0, path, lines);
-  int state = 0;
-  waitpid(child, &state, 0);
-  return state == 0 ? 0 : 1;
+  RunRank(0, world_size, path, lines);
+  bool ok = true;
+  for (const pid_t child : children) {
+    int state = 0;
+    ok &= waitpid(child, &state, 0) == child && state == 0;
+  }
+  return ok ? 0 : 1;
 }
 
 }  // namespace
 }  // namespace skv::comm
 
-int main() { return skv::comm::Main(); }
+int main(int argc, char** argv) { return skv::comm::Main(argc > 1 ? std::atoi(argv[1]) : 2); }
