@@ -28,6 +28,7 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer(
       "Examples:\n"
+      "  skv cluster up --tp 2                serve it: a router over two tensor-parallel ranks\n"
       "  skv model fetch                      get the default model into models/\n"
       "  skv generate \"Why is the sky blue?\"  answer with the default model in this process\n"
       "  skv generate --endpoint localhost:8070 --file report.txt \"Who wrote this?\"\n"
@@ -36,6 +37,7 @@ int Main(int argc, char** argv) {
   AddGenerateCommand(&app, &action);
   AddTokenizeCommand(&app, &action);
   AddModelCommand(&app, &action);
+  AddClusterCommand(&app, &action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

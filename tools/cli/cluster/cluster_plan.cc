@@ -1,0 +1,86 @@
+#include "tools/cli/cluster/cluster_plan.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace skv::cli {
+namespace {
+
+constexpr int kGroupPortOffset = 30;
+constexpr int kAdminPortOffset = 130;
+
+ProcessPlan PlanRank(const ClusterOptions& options, int threads, int group, int rank) {
+  const int admin_port =
+      options.port + kAdminPortOffset + group * options.tensor_parallel_size + rank;
+  ProcessPlan plan;
+  plan.admin_port = admin_port;
+  plan.spec.name = absl::StrCat("group ", group, " rank ", rank);
+  plan.spec.log_path = absl::StrCat(options.log_dir, "/worker-", group, "-", rank, ".log");
+  plan.spec.arguments = {absl::StrCat(options.binary_dir, "/skv-worker"),
+                         "--model",
+                         options.model_path,
+                         "--tensor-parallel-size",
+                         absl::StrCat(options.tensor_parallel_size),
+                         "--rank",
+                         absl::StrCat(rank),
+                         "--group-path",
+                         absl::StrCat("/dev/shm/skv-", getpid(), "-", group),
+                         "--threads",
+                         absl::StrCat(threads),
+                         "--host",
+                         options.host,
+                         "--port",
+                         absl::StrCat(options.port + kGroupPortOffset + group),
+                         "--admin-port",
+                         absl::StrCat(admin_port)};
+  plan.spec.arguments.insert(plan.spec.arguments.end(), options.worker_flags.begin(),
+                             options.worker_flags.end());
+  return plan;
+}
+
+ProcessPlan PlanRouter(const ClusterOptions& options) {
+  std::vector<std::string> urls;
+  for (int group = 0; group < options.num_groups; ++group) {
+    urls.push_back(absl::StrCat(options.host, ":", options.port + kGroupPortOffset + group));
+  }
+  ProcessPlan plan;
+  plan.admin_port = options.port + 1;
+  plan.spec.name = "router";
+  plan.spec.log_path = absl::StrCat(options.log_dir, "/router.log");
+  plan.spec.arguments = {absl::StrCat(options.binary_dir, "/skv-router"),
+                         "--worker-urls",
+                         absl::StrJoin(urls, ","),
+                         "--host",
+                         options.host,
+                         "--port",
+                         absl::StrCat(options.port),
+                         "--admin-port",
+                         absl::StrCat(plan.admin_port)};
+  plan.spec.arguments.insert(plan.spec.arguments.end(), options.router_flags.begin(),
+                             options.router_flags.end());
+  return plan;
+}
+
+}  // namespace
+
+ClusterPlan PlanCluster(const ClusterOptions& options, int num_cores) {
+  const int num_ranks = options.num_groups * options.tensor_parallel_size;
+  const int threads =
+      options.threads_per_rank > 0 ? options.threads_per_rank : std::max(1, num_cores / num_ranks);
+  ClusterPlan plan;
+  plan.router = PlanRouter(options);
+  plan.router_port = options.port;
+  for (int group = 0; group < options.num_groups; ++group) {
+    plan.groups.emplace_back();
+    for (int rank = 0; rank < options.tensor_parallel_size; ++rank) {
+      plan.groups.back().push_back(PlanRank(options, threads, group, rank));
+    }
+  }
+  return plan;
+}
+
+}  // namespace skv::cli

@@ -1,0 +1,39 @@
+#pragma once
+// Which processes a local cluster has, and where they listen. Pure.
+
+#include <string>
+#include <vector>
+
+#include "tools/cli/cluster/child.h"
+
+namespace skv::cli {
+
+struct ClusterOptions {
+  int num_groups = 1;
+  int tensor_parallel_size = 1;
+  int threads_per_rank = 0;  // 0: the cores shared out evenly, at least 1
+  std::string model_path;
+  std::string host = "127.0.0.1";
+  int port = 8070;  // of the router; admin of the router is port + 1
+  std::string binary_dir;
+  std::string log_dir;
+  std::vector<std::string> worker_flags;  // passed to each rank
+  std::vector<std::string> router_flags;  // passed to the router
+};
+
+struct ProcessPlan {
+  ChildSpec spec;
+  int admin_port;
+};
+
+struct ClusterPlan {
+  std::vector<std::vector<ProcessPlan>> groups;  // [group][rank]
+  ProcessPlan router;
+  int router_port;
+};
+
+// Ports: the router takes `port` and `port` + 1, group g's gRPC is `port` + 30 + g, and the admin
+// port of the i-th rank of all is `port` + 130 + i.
+ClusterPlan PlanCluster(const ClusterOptions& options, int num_cores);
+
+}  // namespace skv::cli

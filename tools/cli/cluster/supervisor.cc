@@ -1,0 +1,130 @@
+#include "tools/cli/cluster/supervisor.h"
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "common/status.h"
+
+namespace skv::cli {
+namespace {
+
+constexpr int kMaxFailures = 5;
+constexpr auto kFirstPause = std::chrono::milliseconds(300);
+
+}  // namespace
+
+Supervisor::Supervisor(ClusterPlan plan) : plan_(std::move(plan)) {
+  units_.push_back({.processes = {plan_.router}});
+  for (const auto& group : plan_.groups) units_.push_back({.processes = group});
+}
+
+Supervisor::~Supervisor() {
+  std::vector<Child*> children;
+  for (Unit& unit : units_) {
+    for (Child& child : unit.children) children.push_back(&child);
+  }
+  StopAll(children, SIGKILL, RealClock().Now());
+}
+
+absl::Status Supervisor::Start() {
+  for (Unit& unit : units_) SKV_RETURN_IF_ERROR(StartUnit(&unit));
+  return absl::OkStatus();
+}
+
+absl::Status Supervisor::StartUnit(Unit* unit) {
+  unit->children.clear();
+  for (const ProcessPlan& process : unit->processes) {
+    SKV_ASSIGN_OR_RETURN(Child child, Child::Start(process.spec));
+    unit->children.push_back(std::move(child));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Supervisor::Watch() {
+  for (Unit& unit : units_) SKV_RETURN_IF_ERROR(WatchUnit(&unit));
+  return absl::OkStatus();
+}
+
+absl::Status Supervisor::WatchUnit(Unit* unit) {
+  if (unit->children.empty()) {
+    return RealClock().Now() >= unit->restart_at ? StartUnit(unit) : absl::OkStatus();
+  }
+  for (size_t i = 0; i < unit->children.size(); ++i) {
+    const std::optional<std::string> end = unit->children[i].Poll();
+    if (!end) continue;
+    const ChildSpec& spec = unit->processes[i].spec;
+    SKV_LOG(WARNING) << spec.name << " ended with " << *end << "; see " << spec.log_path;
+    std::vector<Child*> rest;
+    for (Child& child : unit->children) rest.push_back(&child);
+    StopAll(rest, SIGKILL, RealClock().Now());
+    unit->children.clear();
+    if (++unit->failures >= kMaxFailures) {
+      return absl::UnavailableError(absl::StrCat(spec.name, " ended ", unit->failures,
+                                                 " times before it was ready, last with ", *end,
+                                                 "; its log is ", spec.log_path));
+    }
+    unit->restart_at = RealClock().Now() + kFirstPause * (1 << unit->failures);
+    break;
+  }
+  return absl::OkStatus();
+}
+
+bool Supervisor::IsReady() {
+  bool all_ready = true;
+  for (Unit& unit : units_) {
+    bool ready = !unit.children.empty();
+    for (const ProcessPlan& process : unit.processes) {
+      ready = ready && HttpOk("127.0.0.1", process.admin_port, "/readyz");
+    }
+    if (ready) unit.failures = 0;
+    all_ready = all_ready && ready;
+  }
+  return all_ready;
+}
+
+void Supervisor::Stop(TimePoint deadline) {
+  std::vector<Child*> router, workers;
+  for (Child& child : units_[0].children) router.push_back(&child);
+  for (size_t i = 1; i < units_.size(); ++i) {
+    for (Child& child : units_[i].children) workers.push_back(&child);
+  }
+  StopAll(router, SIGTERM, deadline);
+  StopAll(workers, SIGTERM, deadline);
+}
+
+std::vector<pid_t> Supervisor::pids() const {
+  std::vector<pid_t> pids;
+  for (const Unit& unit : units_) {
+    for (const Child& child : unit.children) pids.push_back(child.pid());
+  }
+  return pids;
+}
+
+bool HttpOk(const std::string& host, int port, const std::string& path) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  const timeval timeout{1, 0};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  inet_pton(AF_INET, host.c_str(), &address.sin_addr);
+  const std::string request =
+      absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: ", host, "\r\nConnection: close\r\n\r\n");
+  char reply[16] = {};
+  const bool ok =
+      connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0 &&
+      send(fd, request.data(), request.size(), MSG_NOSIGNAL) == ssize_t(request.size()) &&
+      recv(fd, reply, 12, MSG_WAITALL) == 12 && std::memcmp(reply + 9, "200", 3) == 0;
+  close(fd);
+  return ok;
+}
+
+}  // namespace skv::cli
