@@ -65,7 +65,8 @@ TEST(MetricsTest, ProcessMetricsDescribeThisProcess) {
   }
   EXPECT_THAT(text,
               Not(HasSubstr("skv_process_resident_bytes{kind=\"anonymous\",rank=\"0\"} 0\n")));
-  EXPECT_THAT(text, HasSubstr("skv_process_threads{rank=\"0\"} 1\n"));
+  // Sanitizers add a thread of their own.
+  EXPECT_THAT(text, testing::ContainsRegex("skv_process_threads\\{rank=\"0\"\\} [12]\n"));
   EXPECT_THAT(text, Not(HasSubstr("skv_process_open_fds{rank=\"0\"} 0\n")));
   EXPECT_THAT(text, HasSubstr("skv_build_info{rank=\"0\",version=\"0.1.0\"} 1\n"));
 }
