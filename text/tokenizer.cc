@@ -28,11 +28,18 @@ IdByPiece IndexPieces(const TokenizerSpec& spec) {
   return id_by_piece;
 }
 
-std::vector<TokenId> ByteIds(const IdByPiece& id_by_piece) {
+int32_t TypeOf(const TokenizerSpec& spec, size_t id) {
+  return spec.token_types.empty() ? kTokenNormal : spec.token_types[id];
+}
+
+// A character that is a control token stands for no byte: ordinary text must not become one.
+std::vector<TokenId> ByteIds(const TokenizerSpec& spec, const IdByPiece& id_by_piece) {
   std::vector<TokenId> ids(256, -1);
   for (int byte = 0; byte < 256; ++byte) {
     const auto it = id_by_piece.find(ByteToCharacter(static_cast<unsigned char>(byte)));
-    if (it != id_by_piece.end()) ids[byte] = it->second;
+    if (it == id_by_piece.end()) continue;
+    const int32_t type = TypeOf(spec, it->second);
+    if (type == kTokenNormal || type == kTokenByte) ids[byte] = it->second;
   }
   return ids;
 }
@@ -53,11 +60,7 @@ std::vector<MergeRule> MergeRules(const TokenizerSpec& spec, const IdByPiece& id
 
 BytePairMerger MakeMerger(const TokenizerSpec& spec) {
   const IdByPiece id_by_piece = IndexPieces(spec);
-  return BytePairMerger(ByteIds(id_by_piece), MergeRules(spec, id_by_piece));
-}
-
-int32_t TypeOf(const TokenizerSpec& spec, size_t id) {
-  return spec.token_types.empty() ? kTokenNormal : spec.token_types[id];
+  return BytePairMerger(ByteIds(spec, id_by_piece), MergeRules(spec, id_by_piece));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <string_view>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_format.h"
@@ -12,7 +13,7 @@
 namespace skv::text {
 namespace {
 
-using PieceSet = absl::flat_hash_set<std::string_view>;
+using TypeByPiece = absl::flat_hash_map<std::string_view, int32_t>;
 
 constexpr size_t kMaxQuotedBytes = 64;
 
@@ -21,6 +22,10 @@ std::string Quote(std::string_view piece) {
   const std::string_view head = piece.substr(0, kMaxQuotedBytes);
   return absl::StrFormat("\"%s\"%s", absl::CHexEscape(Sv(head)),
                          head.size() < piece.size() ? "..." : "");
+}
+
+bool IsOrdinary(int32_t type) {
+  return type != kTokenControl && type != kTokenUnknown && type != kTokenUnused;
 }
 
 absl::Status CheckKinds(const TokenizerSpec& spec) {
@@ -60,10 +65,16 @@ absl::Status CheckSizes(const TokenizerSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status CheckTokens(const TokenizerSpec& spec, PieceSet* pieces) {
+absl::Status CheckTokens(const TokenizerSpec& spec, TypeByPiece* pieces) {
   pieces->reserve(spec.tokens.size());
   for (size_t id = 0; id < spec.tokens.size(); ++id) {
     const std::string& piece = spec.tokens[id];
+    const int32_t type = spec.token_types.empty() ? kTokenNormal : spec.token_types[id];
+    if (type < kTokenNormal || type > kTokenByte) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("tokenizer: token %u: type %d, expected %d to %d", id, type,
+                          int{kTokenNormal}, int{kTokenByte}));
+    }
     if (piece.empty() || piece.size() > kMaxTokenPieceBytes) {
       return absl::InvalidArgumentError(
           absl::StrFormat("tokenizer: token %u: piece %s has %u bytes, expected 1 to %u", id,
@@ -73,16 +84,9 @@ absl::Status CheckTokens(const TokenizerSpec& spec, PieceSet* pieces) {
       return absl::InvalidArgumentError(
           absl::StrFormat("tokenizer: token %u: piece %s is not UTF-8", id, Quote(piece)));
     }
-    if (!pieces->insert(piece).second) {
+    if (!pieces->emplace(piece, type).second) {
       return absl::InvalidArgumentError(absl::StrFormat(
           "tokenizer: token %u: piece %s stands for another token too", id, Quote(piece)));
-    }
-  }
-  for (size_t id = 0; id < spec.token_types.size(); ++id) {
-    if (spec.token_types[id] < kTokenNormal || spec.token_types[id] > kTokenByte) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("tokenizer: token %u: type %d, expected %d to %d", id,
-                          spec.token_types[id], int{kTokenNormal}, int{kTokenByte}));
     }
   }
   return absl::OkStatus();
@@ -109,7 +113,7 @@ absl::Status CheckSpecialIds(const TokenizerSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::Status CheckMerge(std::string_view merge, size_t rank, const PieceSet& pieces) {
+absl::Status CheckMerge(std::string_view merge, size_t rank, const TypeByPiece& pieces) {
   const size_t space = merge.find(' ');
   if (space == 0 || space == std::string_view::npos || space + 1 == merge.size() ||
       merge.find(' ', space + 1) != std::string_view::npos) {
@@ -121,16 +125,23 @@ absl::Status CheckMerge(std::string_view merge, size_t rank, const PieceSet& pie
   std::string result(left);
   result.append(right);
   for (const std::string_view piece : {left, right, std::string_view(result)}) {
-    if (!pieces.contains(piece)) {
+    const auto it = pieces.find(piece);
+    if (it == pieces.end()) {
       return absl::InvalidArgumentError(
           absl::StrFormat("tokenizer: merge %u: %s needs piece %s, which is no token", rank,
                           Quote(merge), Quote(piece)));
+    }
+    if (!IsOrdinary(it->second)) {
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "tokenizer: merge %u: %s involves %s, whose type is %d, expected a normal "
+          "or user-defined token",
+          rank, Quote(merge), Quote(piece), it->second));
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckMerges(const TokenizerSpec& spec, const PieceSet& pieces) {
+absl::Status CheckMerges(const TokenizerSpec& spec, const TypeByPiece& pieces) {
   absl::flat_hash_set<std::string_view> seen;
   seen.reserve(spec.merges.size());
   for (size_t rank = 0; rank < spec.merges.size(); ++rank) {
@@ -148,7 +159,7 @@ absl::Status CheckMerges(const TokenizerSpec& spec, const PieceSet& pieces) {
 absl::Status Validate(const TokenizerSpec& spec) {
   SKV_RETURN_IF_ERROR(CheckKinds(spec));
   SKV_RETURN_IF_ERROR(CheckSizes(spec));
-  PieceSet pieces;
+  TypeByPiece pieces;
   SKV_RETURN_IF_ERROR(CheckTokens(spec, &pieces));
   SKV_RETURN_IF_ERROR(CheckSpecialIds(spec));
   return CheckMerges(spec, pieces);

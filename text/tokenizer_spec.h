@@ -47,8 +47,9 @@ inline constexpr size_t kMaxChatTemplateBytes = 1 << 20;
 
 // InvalidArgument, naming the first wrong entry: an empty or too large vocabulary, lists of unequal
 // length, a piece that is empty, too long, not UTF-8 or a duplicate, an id or type out of range, a
-// merge that is not two known tokens whose concatenation is known too. Unimplemented: an unknown
-// `model` or `pre`.
+// merge that is not two known tokens whose concatenation is known too, or one that involves a
+// control, unknown or unused token, which ordinary text must never become. Unimplemented: an
+// unknown `model` or `pre`.
 absl::Status Validate(const TokenizerSpec& spec);
 
 }  // namespace skv::text
