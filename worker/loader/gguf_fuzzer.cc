@@ -1,6 +1,6 @@
-// Every byte string is either refused with a Status or gives a model that can be read to its last byte.
-// Seeds: tests/fuzz/write_gguf_corpus.cc; found_*.gguf are inputs of the fuzzer that reached new code.
-// byte.
+// Every byte string is either refused with a Status or gives a model that can be read to its last
+// byte. Seeds: tests/fuzz/write_gguf_corpus.cc; found_*.gguf are the fuzzer's inputs that reached
+// new code.
 
 #include <cstddef>
 #include <cstdint>
