@@ -50,6 +50,7 @@ TEST(TokenizerTest, MergesEqualPairsFromTheLeft) {
 TEST(TokenizerTest, SkipsAQueuedPairWhoseSideWasTaken) {
   const auto tokenizer = Make(TinySpec({"b c", "a b", "c d", "a bc"}));
   EXPECT_THAT(Encode(*tokenizer, "abcd"), ElementsAre(kM + 3, 'd'));
+  EXPECT_THAT(Encode(*Make(TinySpec({"a b", "b c"})), "abc"), ElementsAre(kM, 'c'));
 }
 
 TEST(TokenizerTest, DoesNotMergeAcrossWords) {
