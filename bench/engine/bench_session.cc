@@ -15,22 +15,22 @@ constexpr auto kPatience = std::chrono::minutes(10);
 // One stream alone; the instants of its start and of its tokens.
 struct Timeline {
   TimePoint start;
-  std::vector<TimePoint> tokens;
+  std::vector<TimedToken> tokens;
 };
 
 absl::StatusOr<std::vector<Timeline>> RunStreams(BenchTarget* target,
                                                  const std::vector<std::vector<TokenId>>& prompts,
                                                  int max_tokens) {
-  std::vector<std::shared_ptr<StreamClock>> streams;
+  std::vector<std::shared_ptr<TokenLog>> streams;
   const TimePoint start = RealClock().Now();
   for (const std::vector<TokenId>& prompt : prompts) {
-    streams.push_back(std::make_shared<StreamClock>());
+    streams.push_back(std::make_shared<TokenLog>());
     SKV_RETURN_IF_ERROR(target->Start(prompt, max_tokens, streams.back()));
   }
   std::vector<Timeline> timelines;
   for (const auto& stream : streams) {
     SKV_RETURN_IF_ERROR(stream->WaitForFinish());
-    timelines.push_back({start, stream->times()});
+    timelines.push_back({start, stream->tokens()});
     if (static_cast<int>(timelines.back().tokens.size()) != max_tokens) {
       return absl::InternalError(absl::StrCat(
           "a stream ended with ", timelines.back().tokens.size(), " of ", max_tokens, " tokens"));
@@ -42,7 +42,7 @@ absl::StatusOr<std::vector<Timeline>> RunStreams(BenchTarget* target,
 absl::StatusOr<nlohmann::json> Prefill(BenchTarget* target, const nlohmann::json& request) {
   const auto tokens = request.at("tokens").get<std::vector<TokenId>>();
   SKV_ASSIGN_OR_RETURN(const auto timelines, RunStreams(target, {tokens}, 1));
-  return nlohmann::json{{"seconds", ToSeconds(timelines[0].tokens[0] - timelines[0].start)},
+  return nlohmann::json{{"seconds", ToSeconds(timelines[0].tokens[0].time - timelines[0].start)},
                         {"tokens", tokens.size()}};
 }
 
@@ -51,7 +51,7 @@ absl::StatusOr<nlohmann::json> Decode(BenchTarget* target, const nlohmann::json&
   const int n = request.at("n").get<int>();
   SKV_ASSIGN_OR_RETURN(const auto timelines, RunStreams(target, {tokens}, n + 1));
   return nlohmann::json{
-      {"seconds", ToSeconds(timelines[0].tokens.back() - timelines[0].tokens.front())},
+      {"seconds", ToSeconds(timelines[0].tokens.back().time - timelines[0].tokens.front().time)},
       {"tokens", n}};
 }
 
@@ -60,23 +60,35 @@ absl::StatusOr<nlohmann::json> Streams(BenchTarget* target, const nlohmann::json
   const int n = request.at("n").get<int>();
   SKV_ASSIGN_OR_RETURN(const auto timelines, RunStreams(target, prompts, n));
   TimePoint all_decode = timelines[0].start;
-  TimePoint first_end = timelines[0].tokens.back();
+  TimePoint first_end = timelines[0].tokens.back().time;
   TimePoint end = timelines[0].start;
   for (const Timeline& timeline : timelines) {
-    all_decode = std::max(all_decode, timeline.tokens.front());
-    first_end = std::min(first_end, timeline.tokens.back());
-    end = std::max(end, timeline.tokens.back());
+    all_decode = std::max(all_decode, timeline.tokens.front().time);
+    first_end = std::min(first_end, timeline.tokens.back().time);
+    end = std::max(end, timeline.tokens.back().time);
   }
   int64_t decode_tokens = 0;
   for (const Timeline& timeline : timelines) {
-    for (const TimePoint time : timeline.tokens) {
-      decode_tokens += time > all_decode && time <= first_end;
+    for (const TimedToken& token : timeline.tokens) {
+      decode_tokens += token.time > all_decode && token.time <= first_end;
     }
   }
   return nlohmann::json{{"seconds", ToSeconds(end - timelines[0].start)},
                         {"tokens", n * prompts.size()},
                         {"decode_seconds", ToSeconds(first_end - all_decode)},
                         {"decode_tokens", decode_tokens}};
+}
+
+absl::StatusOr<nlohmann::json> Greedy(BenchTarget* target, const nlohmann::json& request) {
+  const auto tokens = request.at("tokens").get<std::vector<TokenId>>();
+  SKV_ASSIGN_OR_RETURN(const auto timelines,
+                       RunStreams(target, {tokens}, request.at("n").get<int>()));
+  nlohmann::json ids = nlohmann::json::array(), margins = nlohmann::json::array();
+  for (const TimedToken& token : timelines[0].tokens) {
+    ids.push_back(token.id);
+    margins.push_back(token.margin);
+  }
+  return nlohmann::json{{"tokens", ids}, {"margins", margins}};
 }
 
 absl::StatusOr<nlohmann::json> Answer(BenchTarget* target, const std::string& line) {
@@ -87,8 +99,9 @@ absl::StatusOr<nlohmann::json> Answer(BenchTarget* target, const std::string& li
     if (command == "prefill") return Prefill(target, request);
     if (command == "decode") return Decode(target, request);
     if (command == "streams") return Streams(target, request);
+    if (command == "greedy") return Greedy(target, request);
     return absl::InvalidArgumentError(
-        absl::StrCat("cmd: \"", command, "\", expected info, prefill, decode or streams"));
+        absl::StrCat("cmd: \"", command, "\", expected info, prefill, decode, streams or greedy"));
   } catch (const nlohmann::json::exception& error) {
     return absl::InvalidArgumentError(absl::StrCat("request: ", error.what()));
   }
@@ -96,20 +109,20 @@ absl::StatusOr<nlohmann::json> Answer(BenchTarget* target, const std::string& li
 
 }  // namespace
 
-void StreamClock::AddTokens(int count) {
+void TokenLog::Add(TokenId id, float margin) {
   const TimePoint now = RealClock().Now();
   MutexLock lock(&mutex_);
-  times_.insert(times_.end(), count, now);
+  tokens_.push_back({now, id, margin});
 }
 
-void StreamClock::Finish(const absl::Status& status) {
+void TokenLog::Finish(const absl::Status& status) {
   MutexLock lock(&mutex_);
   finished_ = true;
   status_ = status;
   changed_.NotifyAll();
 }
 
-absl::Status StreamClock::WaitForFinish() {
+absl::Status TokenLog::WaitForFinish() {
   MutexLock lock(&mutex_);
   if (!changed_.WaitUntil(&mutex_, RealClock().Now() + kPatience, [&] { return finished_; })) {
     return absl::DeadlineExceededError("a stream did not end within 10 minutes");
@@ -117,9 +130,9 @@ absl::Status StreamClock::WaitForFinish() {
   return status_;
 }
 
-std::vector<TimePoint> StreamClock::times() const {
+std::vector<TimedToken> TokenLog::tokens() const {
   MutexLock lock(&mutex_);
-  return times_;
+  return tokens_;
 }
 
 void ServeBenchProtocol(BenchTarget* target, std::istream& in, std::ostream& out) {

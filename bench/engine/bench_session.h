@@ -13,21 +13,28 @@
 
 namespace skv::bench {
 
-// When the tokens of one stream came. Thread-safe.
-class StreamClock {
+// One token of a stream, as it came.
+struct TimedToken {
+  TimePoint time;
+  TokenId id;
+  float margin;  // largest less second largest logit; 0 where the target does not tell
+};
+
+// The tokens of one stream and when they came. Thread-safe.
+class TokenLog {
  public:
-  void AddTokens(int count);
+  void Add(TokenId id, float margin);
   void Finish(const absl::Status& status);
 
   // Waits (10 minutes at most) for the end of the stream; its status.
   absl::Status WaitForFinish();
   // REQUIRES: finished with at least one token.
-  std::vector<TimePoint> times() const;
+  std::vector<TimedToken> tokens() const;
 
  private:
   mutable Mutex mutex_;
   CondVar changed_;
-  std::vector<TimePoint> times_ SKV_GUARDED_BY(mutex_);
+  std::vector<TimedToken> tokens_ SKV_GUARDED_BY(mutex_);
   bool finished_ SKV_GUARDED_BY(mutex_) = false;
   absl::Status status_ SKV_GUARDED_BY(mutex_);
 };
@@ -38,7 +45,7 @@ class BenchTarget {
   virtual nlohmann::json Info() const = 0;
   // Begins one greedy stream that ignores end-of-text tokens.
   virtual absl::Status Start(const std::vector<TokenId>& prompt, int max_tokens,
-                             std::shared_ptr<StreamClock> stream) = 0;
+                             std::shared_ptr<TokenLog> stream) = 0;
 };
 
 // Answers requests until the end of `in`.

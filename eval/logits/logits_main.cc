@@ -41,6 +41,14 @@ absl::StatusOr<std::vector<int32_t>> ReadInts(const std::string& path) {
   return values;
 }
 
+absl::Status PrintTensorBytes(const std::string& model) {
+  SKV_ASSIGN_OR_RETURN(const auto file, loader::GgufFile::Open(model));
+  size_t bytes = 0;
+  for (const loader::TensorView& tensor : file->tensors()) bytes += tensor.data.size();
+  std::cout << bytes << std::endl;
+  return absl::OkStatus();
+}
+
 absl::Status Run(const Flags& flags) {
   SKV_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, ReadInts(flags.tokens));
   SKV_ASSIGN_OR_RETURN(const std::vector<int32_t> positions, ReadInts(flags.positions));
@@ -92,14 +100,17 @@ int main(int argc, char** argv) {
   skv::eval::Flags flags;
   CLI::App app("Teacher-forced logits of one document", "skv-logits");
   app.add_option("--model", flags.model, "GGUF file")->required();
-  app.add_option("--tokens", flags.tokens, "Token ids, a JSON array")->required();
-  app.add_option("--positions", flags.positions, "Wanted positions, a JSON array")->required();
-  app.add_option("--out", flags.out, "Raw float32 [positions, vocabulary]")->required();
+  bool tensor_bytes = false;
+  app.add_flag("--tensor-bytes", tensor_bytes, "Only print the bytes of all tensors in the file");
+  app.add_option("--tokens", flags.tokens, "Token ids, a JSON array");
+  app.add_option("--positions", flags.positions, "Wanted positions, a JSON array");
+  app.add_option("--out", flags.out, "Raw float32 [positions, vocabulary]");
   app.add_option("--backend", flags.backend, "cpu or ref")->capture_default_str();
   app.add_option("--threads", flags.threads, "Threads")->capture_default_str();
   app.add_option("--chunk", flags.chunk, "Tokens a step")->check(CLI::Range(1, 8192));
   CLI11_PARSE(app, argc, argv);
-  const absl::Status status = skv::eval::Run(flags);
+  const absl::Status status =
+      tensor_bytes ? skv::eval::PrintTensorBytes(flags.model) : skv::eval::Run(flags);
   if (!status.ok()) std::cerr << "skv-logits: " << status.ToString() << std::endl;
   return status.ok() ? 0 : 1;
 }

@@ -16,6 +16,7 @@ using Action = std::function<absl::Status()>;
 void AddGenerateCommand(CLI::App* app, Action* action);
 void AddTokenizeCommand(CLI::App* app, Action* action);
 void AddModelCommand(CLI::App* app, Action* action);
+void AddBenchCommand(CLI::App* app, Action* action);
 void AddClusterCommand(CLI::App* app, Action* action);
 
 // 0: OK, 1: failed, 2: wrong usage or bad input (InvalidArgument, NotFound), 3: nobody answers

@@ -37,6 +37,7 @@ int Main(int argc, char** argv) {
   AddGenerateCommand(&app, &action);
   AddTokenizeCommand(&app, &action);
   AddModelCommand(&app, &action);
+  AddBenchCommand(&app, &action);
   AddClusterCommand(&app, &action);
   try {
     app.parse(argc, argv);

@@ -1,0 +1,207 @@
+// skv-invariance: the same requests under every circumstance that must not matter, compared by the
+// bits of their logits at every step. Prints one JSON object.
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+#include "worker/engine/testing/local_engine.h"
+
+namespace skv::eval {
+namespace {
+
+using engine::CollectingSink;
+using engine::GenerationRequest;
+using engine::LocalEngine;
+
+struct Flags {
+  std::string model;
+  int num_requests = 20;
+  int num_tokens = 32;
+  int max_prompt = 900;
+};
+
+struct Outcome {
+  std::vector<TokenId> tokens;
+  std::map<int, uint64_t> hashes;  // of the logits that each position was drawn from
+};
+
+struct Tally {
+  int64_t compared = 0;     // logit rows
+  int64_t differences = 0;  // of them, with other bits
+};
+
+GenerationRequest MakeRequest(int seed, const Flags& flags) {
+  std::mt19937 random(seed);
+  GenerationRequest request;
+  const int length = 16 + static_cast<int>(random() % (flags.max_prompt - 16));
+  for (int i = 0; i < length; ++i) request.prompt_ids.push_back(1000 + random() % 40000);
+  request.params.temperature = seed % 2 == 0 ? 0.0f : 1.0f;
+  request.params.ignore_eos = true;
+  request.seeds = {static_cast<uint64_t>(seed)};
+  request.max_tokens = flags.num_tokens;
+  return request;
+}
+
+absl::StatusOr<std::unique_ptr<LocalEngine>> Open(const Flags& flags, int chunk, int threads) {
+  return LocalEngine::Open({.rank = {.model_path = flags.model,
+                                     .num_threads = threads,
+                                     .max_model_len = flags.max_prompt + flags.num_tokens,
+                                     .max_num_batched_tokens = chunk}});
+}
+
+// Runs the requests together, or each alone; with `evict` each is evicted once in the middle.
+absl::StatusOr<std::vector<Outcome>> RunAll(LocalEngine* local,
+                                            const std::vector<GenerationRequest>& requests,
+                                            bool together, bool evict) {
+  std::vector<std::shared_ptr<CollectingSink>> sinks;
+  std::vector<SequenceId> sequences;
+  static_assert(std::is_same_v<SequenceId, uint64_t>);
+  for (const GenerationRequest& request : requests) {
+    sinks.push_back(std::make_shared<CollectingSink>());
+    SKV_ASSIGN_OR_RETURN(const engine::RequestId id, local->engine().Submit(request, sinks.back()));
+    // One sample a request: the engine counts sequences as it counts requests.
+    sequences.push_back(id);
+    if (evict) {
+      sinks.back()->WaitForTokens(request.max_tokens / 2);
+      local->engine().Preempt(id);
+    }
+    if (!together && !sinks.back()->WaitForFinish())
+      return absl::DeadlineExceededError("a request");
+  }
+  std::vector<Outcome> outcomes;
+  for (size_t i = 0; i < sinks.size(); ++i) {
+    if (!sinks[i]->WaitForFinish()) return absl::DeadlineExceededError("a request did not end");
+    SKV_RETURN_IF_ERROR(sinks[i]->finish().status);
+    outcomes.push_back({sinks[i]->tokens(), local->recorder().logit_hashes(sequences[i])});
+  }
+  return outcomes;
+}
+
+// A position without a counterpart counts as different, unless `got` is a resumed tail.
+void Compare(const std::vector<Outcome>& want, const std::vector<Outcome>& got, bool tail_only,
+             Tally* tally) {
+  for (size_t i = 0; i < want.size(); ++i) {
+    if (!tail_only && got[i].hashes.size() != want[i].hashes.size()) ++tally->differences;
+    for (const auto& [position, hash] : got[i].hashes) {
+      const auto it = want[i].hashes.find(position);
+      ++tally->compared;
+      tally->differences += it == want[i].hashes.end() || it->second != hash;
+    }
+  }
+}
+
+class Study {
+ public:
+  explicit Study(Flags flags) : flags_(std::move(flags)) {
+    for (int i = 0; i < flags_.num_requests; ++i)
+      requests_.push_back(MakeRequest(10000 + i, flags_));
+  }
+
+  absl::Status Run() {
+    SKV_RETURN_IF_ERROR(Alone());
+    for (const int chunk : {64, 256, 1024}) {
+      for (const int threads : {1, 2}) SKV_RETURN_IF_ERROR(Together(chunk, threads));
+    }
+    SKV_RETURN_IF_ERROR(Resumed());
+    return Evicted();
+  }
+
+  nlohmann::json Report() const {
+    return {{"differences", total_.differences}, {"compared", total_.compared},
+            {"largest_batch", largest_batch_},   {"mixed_steps", mixed_steps_},
+            {"preemptions", preemptions_},       {"by_circumstance", by_circumstance_}};
+  }
+
+ private:
+  absl::Status Alone() {
+    SKV_ASSIGN_OR_RETURN(const auto local, Open(flags_, 512, 2));
+    SKV_ASSIGN_OR_RETURN(want_, RunAll(local.get(), requests_, /*together=*/false, false));
+    return absl::OkStatus();
+  }
+
+  absl::Status Together(int chunk, int threads) {
+    SKV_ASSIGN_OR_RETURN(const auto local, Open(flags_, chunk, threads));
+    SKV_ASSIGN_OR_RETURN(const auto got, RunAll(local.get(), requests_, /*together=*/true, false));
+    Record(absl::StrCat("together, chunk ", chunk, ", threads ", threads), got, false, *local);
+    return absl::OkStatus();
+  }
+
+  // The first half of what was generated comes back as resume_ids, and all of it as a longer
+  // prompt.
+  absl::Status Resumed() {
+    std::vector<GenerationRequest> resumed = requests_, prompts = requests_;
+    for (size_t i = 0; i < requests_.size(); ++i) {
+      const std::vector<TokenId>& tokens = want_[i].tokens;
+      const auto half = tokens.begin() + tokens.size() / 2;
+      resumed[i].resume_ids.assign(tokens.begin(), half);
+      prompts[i].prompt_ids.insert(prompts[i].prompt_ids.end(), tokens.begin(), half);
+      prompts[i].max_tokens -= static_cast<int>(tokens.size() / 2);
+    }
+    SKV_ASSIGN_OR_RETURN(auto local, Open(flags_, 256, 2));
+    SKV_ASSIGN_OR_RETURN(auto got, RunAll(local.get(), resumed, true, false));
+    Record("prefix as resume ids", got, true, *local);
+    SKV_ASSIGN_OR_RETURN(local, Open(flags_, 256, 2));
+    SKV_ASSIGN_OR_RETURN(got, RunAll(local.get(), prompts, true, false));
+    Record("prefix as prompt", got, true, *local);
+    return absl::OkStatus();
+  }
+
+  absl::Status Evicted() {
+    SKV_ASSIGN_OR_RETURN(const auto local, Open(flags_, 256, 2));
+    SKV_ASSIGN_OR_RETURN(const auto got, RunAll(local.get(), requests_, true, /*evict=*/true));
+    Record("after a forced preemption", got, false, *local);
+    preemptions_ = local->engine().stats().scheduler.num_preemptions;
+    return absl::OkStatus();
+  }
+
+  void Record(const std::string& circumstance, const std::vector<Outcome>& got, bool tail_only,
+              const LocalEngine& local) {
+    Tally tally;
+    tally.differences = local.recorder().differences();
+    Compare(want_, got, tail_only, &tally);
+    for (const engine::StepRecord& step : local.recorder().steps()) {
+      largest_batch_ = std::max(largest_batch_, step.num_decodes);
+      mixed_steps_ += step.num_decodes > 0 && step.num_prefills > 0;
+    }
+    by_circumstance_[circumstance] = {{"compared", tally.compared},
+                                      {"differences", tally.differences}};
+    total_.compared += tally.compared;
+    total_.differences += tally.differences;
+    std::cerr << circumstance << ": " << tally.compared << " logit rows, " << tally.differences
+              << " differ" << std::endl;
+  }
+
+  const Flags flags_;
+  std::vector<GenerationRequest> requests_;
+  std::vector<Outcome> want_;
+  Tally total_;
+  int largest_batch_ = 0;
+  int mixed_steps_ = 0;
+  int64_t preemptions_ = 0;
+  nlohmann::json by_circumstance_;
+};
+
+}  // namespace
+}  // namespace skv::eval
+
+int main(int argc, char** argv) {
+  skv::eval::Flags flags;
+  CLI::App app("Equal logit bits whatever runs beside a request", "skv-invariance");
+  app.add_option("--model", flags.model, "GGUF file")->required();
+  app.add_option("--requests", flags.num_requests, "Requests")->check(CLI::Range(1, 256));
+  app.add_option("--tokens", flags.num_tokens, "Tokens of each")->check(CLI::Range(2, 1024));
+  app.add_option("--max-prompt", flags.max_prompt, "Longest prompt")->check(CLI::Range(32, 8000));
+  CLI11_PARSE(app, argc, argv);
+  skv::eval::Study study(flags);
+  const absl::Status status = study.Run();
+  if (!status.ok()) {
+    std::cerr << "skv-invariance: " << status.ToString() << std::endl;
+    return 1;
+  }
+  std::cout << study.Report().dump() << std::endl;
+  return 0;
+}
