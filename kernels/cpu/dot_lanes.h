@@ -39,6 +39,8 @@ template <int kBits>
 inline I32x16 DotAdd(I32x16 acc, Bytes64 u, Bytes64 q) {
   return {_mm512_dpbusd_epi32(acc.v, u.v, q.v)};
 }
+inline I32x16 Times256(I32x16 a) { return {_mm512_slli_epi32(a.v, 8)}; }
+inline I32x16 Add(I32x16 a, I32x16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 inline F32x16 ToFloat(I32x16 a) { return {_mm512_cvtepi32_ps(a.v)}; }
 
 inline F32x16 LoadHalves(const std::byte* p) {
@@ -94,6 +96,12 @@ inline __m256i DotAdd(__m256i acc, __m256i u, __m256i q) {
 template <int kBits>
 inline I32x16 DotAdd(I32x16 acc, Bytes64 u, Bytes64 q) {
   return {DotAdd<kBits>(acc.lo, u.lo, q.lo), DotAdd<kBits>(acc.hi, u.hi, q.hi)};
+}
+inline I32x16 Times256(I32x16 a) {
+  return {_mm256_slli_epi32(a.lo, 8), _mm256_slli_epi32(a.hi, 8)};
+}
+inline I32x16 Add(I32x16 a, I32x16 b) {
+  return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
 }
 inline F32x16 ToFloat(I32x16 a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
 

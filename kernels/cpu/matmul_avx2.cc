@@ -4,6 +4,8 @@ namespace {
 // 16 registers, two to a vector of 16 lanes.
 constexpr int kTilePanels = 1;
 constexpr int kTileRows = 2;
+constexpr int kFewRowsTile = 2;
+constexpr int kOnePassAccumulators = 2;
 
 }  // namespace
 }  // namespace skv::kernels

@@ -1,7 +1,7 @@
 #pragma once
 // Register-tiled products for the vector instruction sets. Included by one file per instruction
-// set, which defines kTilePanels and kTileRows (how many accumulators its registers hold)
-// beforehand.
+// set, which defines beforehand what its registers hold: kTilePanels, kTileRows, kFewRowsTile and
+// kOnePassAccumulators (panels * rows up to which a tile holds the dots of both planes).
 //
 // A tile is kPanels panels by kRows rows. Loop order: panels outside, row tiles inside, so that a
 // panel comes from memory once and stays in cache while all rows pass by.
@@ -74,39 +74,77 @@ void StoreTile(const TileArgs& args, const F32x16 (&sum)[kPanels][kRows]) {
   }
 }
 
-// dot[p][r] += the exact dot of one block of panel p with one block of row r.
-template <PackedFormat kFormat, int kPanels, int kRows>
+template <int kPanels, int kRows>
+struct Dots {
+  I32x16 of[kPanels][kRows];
+};
+
+template <int kPanels, int kRows>
+inline void Clear(Dots<kPanels, kRows>& dots) {
+  for (auto& panel : dots.of) {
+    for (I32x16& lanes : panel) lanes = ZeroI32();
+  }
+}
+
+// Adds to planes[i] the exact dots of one block's quants with plane i of the rows' blocks at q.
+template <PackedFormat kFormat, int kPanels, int kRows, int kPlanes>
 inline void DotBlock(const std::byte* quants, size_t panel_bytes, const std::byte* q,
-                     size_t row_stride, I32x16 (&dot)[kPanels][kRows]) {
+                     size_t row_stride, Dots<kPanels, kRows> (&planes)[kPlanes]) {
   constexpr int kStep = kFormat.bits == 4 ? 8 : 4;
 #pragma GCC unroll 8
   for (int k = 0; k < kFormat.block_elements; k += kStep) {
-    Bytes64 u[kPanels], high[kPanels];
+    Bytes64 u[kStep / 4][kPanels];
 #pragma GCC unroll 16
     for (int p = 0; p < kPanels; ++p) {
       const std::byte* chunk = quants + p * panel_bytes + k / kStep * 64;
       __builtin_prefetch(chunk + kPrefetchBytes);
-      u[p] = LoadBytes(chunk);
+      u[0][p] = LoadBytes(chunk);
       if constexpr (kFormat.bits == 4) {
-        high[p] = HighNibbles(u[p]);
-        u[p] = LowNibbles(u[p]);
+        u[1][p] = HighNibbles(u[0][p]);
+        u[0][p] = LowNibbles(u[0][p]);
       }
     }
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const Bytes64 a = BroadcastFour(q + r * row_stride + k);
-#pragma GCC unroll 16
-      for (int p = 0; p < kPanels; ++p) dot[p][r] = DotAdd<kFormat.bits>(dot[p][r], u[p], a);
-    }
-    if constexpr (kFormat.bits == 4) {
+#pragma GCC unroll 2
+    for (int half = 0; half < kStep / 4; ++half) {
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
-        const Bytes64 a = BroadcastFour(q + r * row_stride + k + 4);
+#pragma GCC unroll 2
+        for (int plane = 0; plane < kPlanes; ++plane) {
+          const std::byte* bytes = q + plane * kFormat.block_elements + k + 4 * half;
+          const Bytes64 a = BroadcastFour(bytes + r * row_stride);
 #pragma GCC unroll 16
-        for (int p = 0; p < kPanels; ++p) dot[p][r] = DotAdd<4>(dot[p][r], high[p], a);
+          for (int p = 0; p < kPanels; ++p) {
+            I32x16& dot = planes[plane].of[p][r];
+            dot = DotAdd<kFormat.bits>(dot, u[half][p], a);
+          }
+        }
       }
     }
   }
+}
+
+// 256 * dot of the high plane + dot of the low plane. Small tiles hold accumulators for both and
+// unpack the quants once; large ones have no registers for that and take one plane after the other.
+template <PackedFormat kFormat, int kPanels, int kRows>
+inline Dots<kPanels, kRows> DotBothPlanes(const std::byte* quants, size_t panel_bytes,
+                                          const std::byte* q, size_t row_stride) {
+  constexpr bool kOnePass = kPanels * kRows <= kOnePassAccumulators;
+  Dots<kPanels, kRows> planes[kOnePass ? 2 : 1];
+  for (auto& plane : planes) Clear(plane);
+  DotBlock<kFormat>(quants, panel_bytes, q, row_stride, planes);
+#pragma GCC unroll 16
+  for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      I32x16& dot = planes[0].of[p][r];
+      dot = Times256(dot);
+      if constexpr (kOnePass) dot = Add(dot, planes[1].of[p][r]);
+    }
+  }
+  if constexpr (!kOnePass) {
+    DotBlock<kFormat>(quants, panel_bytes, q + kFormat.block_elements, row_stride, planes);
+  }
+  return planes[0];
 }
 
 template <PackedFormat kFormat, int kPanels, int kRows>
@@ -126,12 +164,8 @@ __attribute__((noinline)) void QuantizedTile(const TileArgs& args) {
     }
     const std::byte* block = group + kFormat.HeaderBytes();
     for (int i = 0; i < kFormat.blocks_per_group; ++i) {
-      I32x16 dot[kPanels][kRows];
-      for (auto& panel : dot) {
-        for (I32x16& lane : panel) lane = ZeroI32();
-      }
-      DotBlock<kFormat, kPanels, kRows>(block + kFormat.ScaleBytes(), panel_bytes, row + 8,
-                                        row_stride, dot);
+      const Dots<kPanels, kRows> dots = DotBothPlanes<kFormat, kPanels, kRows>(
+          block + kFormat.ScaleBytes(), panel_bytes, row + 8, row_stride);
 #pragma GCC unroll 16
       for (int p = 0; p < kPanels; ++p) {
         const Scales scales = BlockScales<kFormat>(header[p], block + p * panel_bytes);
@@ -140,7 +174,7 @@ __attribute__((noinline)) void QuantizedTile(const TileArgs& args) {
           float s[2];
           std::memcpy(s, row + r * row_stride, sizeof(s));
           sum[p][r] = Fma(scales.m, Set1(s[1]), sum[p][r]);
-          sum[p][r] = Fma(ToFloat(dot[p][r]), Mul(scales.d, Set1(s[0])), sum[p][r]);
+          sum[p][r] = Fma(ToFloat(dots.of[p][r]), Mul(scales.d, Set1(s[0])), sum[p][r]);
         }
       }
       block += kFormat.BlockBytes();
@@ -194,7 +228,7 @@ void RunTile(const TileArgs& args) {
 }
 
 // The largest tile that fits `num_rows` rows; returns its rows.
-template <QuantType kType, int kPanels, int kRows = kTileRows>
+template <QuantType kType, int kPanels, int kRows>
 int RunLargestTile(const TileArgs& args, int num_rows) {
   if constexpr (kRows > 1) {
     if (num_rows < kRows) {
@@ -205,10 +239,14 @@ int RunLargestTile(const TileArgs& args, int num_rows) {
   return kRows;
 }
 
+// Up to this many rows run one panel at a time: the weights are then one sequential stream.
+constexpr int kFewRows = 8;
+
 template <QuantType kType, int kPanels>
 void RunRows(const MatMulCall& call, TileArgs args) {
   for (int t = call.row_begin; t < call.row_end;) {
-    const int rows = RunLargestTile<kType, kPanels>(args, call.row_end - t);
+    constexpr int kMaxRows = kPanels == 1 ? kFewRowsTile : kTileRows;
+    const int rows = RunLargestTile<kType, kPanels, kMaxRows>(args, call.row_end - t);
     args.rows += rows * args.row_stride;
     args.y += rows * args.y_stride;
     t += rows;
@@ -228,7 +266,8 @@ void MatMulOfType(const MatMulCall& call) {
     args.panel = w.data + size_t(n / kPanelOutputs) * args.panel_bytes;
     args.y = call.y + call.row_begin * call.y_stride + n;
     args.num_outputs = call.output_end - n;
-    if (args.num_outputs > (kTilePanels - 1) * kPanelOutputs) {
+    if (call.row_end - call.row_begin > kFewRows &&
+        args.num_outputs > (kTilePanels - 1) * kPanelOutputs) {
       RunRows<kType, kTilePanels>(call, args);
       n += kTilePanels * kPanelOutputs;
     } else {

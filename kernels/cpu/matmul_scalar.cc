@@ -45,7 +45,9 @@ int32_t BlockDot(const PackedFormat& format, const std::byte* quants, int lane,
     const int chunk = format.bits == 4 ? k / 8 : k / 4;
     auto u = static_cast<uint8_t>(quants[chunk * 64 + 4 * lane + k % 4]);
     if (format.bits == 4) u = k % 8 < 4 ? u & 15 : u >> 4;
-    sum += int32_t{u} * static_cast<int8_t>(q[k]);
+    const int v =
+        256 * static_cast<int8_t>(q[k]) + static_cast<int8_t>(q[format.block_elements + k]);
+    sum += int32_t{u} * v;
   }
   return sum;
 }

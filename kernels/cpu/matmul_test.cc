@@ -176,7 +176,7 @@ TEST_P(MatMulTest, EveryInstructionSetYieldsTheScalarBits) {
   }
 }
 
-// Each activation is off by at most half a step of its block, amax / 254, and the chain of float
+// Each activation is off by at most half a step of its block, amax / 65024, and the chain of float
 // operations adds rounding errors that are small beside that.
 TEST_P(MatMulTest, StaysWithinTheQuantisationErrorOfTheReference) {
   constexpr int kOutputs = 48, kRows = 7;
@@ -196,7 +196,7 @@ TEST_P(MatMulTest, StaysWithinTheQuantisationErrorOfTheReference) {
         sum_of_products += std::fabs(w[n * num_inputs + k] * x[t * num_inputs + k]);
         amax = std::max(amax, std::fabs(x[t * num_inputs + k]));
       }
-      const double quantisation = IsFloatType(GetParam()) ? 0 : amax / 254 * sum_of_weights;
+      const double quantisation = IsFloatType(GetParam()) ? 0 : amax / 65024 * sum_of_weights;
       ASSERT_NEAR(y[t * kOutputs + n], expected[t * kOutputs + n],
                   quantisation + 1e-5 * sum_of_products)
           << "row " << t << " output " << n;

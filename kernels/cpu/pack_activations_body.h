@@ -9,9 +9,11 @@
 namespace skv::kernels {
 namespace {
 
-// s = amax / 127 and q = round(x * 127 / amax). A block that holds an inf or NaN has s = NaN, so
-// that whatever reads it is NaN on every path; one of all tiny numbers is zero (127 / amax would
-// overflow).
+constexpr float kMaxValue = 127 * 256;  // |v|: the high byte then fits int8 whatever the low one is
+
+// s = amax / kMaxValue and v = round(x * kMaxValue / amax). A block that holds an inf or NaN has
+// s = NaN, so that whatever reads it is NaN on every path; one of all tiny numbers is zero, as
+// kMaxValue / amax would overflow.
 template <int kBlock>
 void PackBlock(const float* x, std::byte* dst) {
   constexpr int kVectors = kBlock / kLanes;
@@ -22,7 +24,7 @@ void PackBlock(const float* x, std::byte* dst) {
     non_finite = Fma(lanes[i], Zero(), non_finite);
   }
   const float amax = ReduceMax(magnitude);
-  float scale = amax / 127.0f, inverse = 127.0f / amax;
+  float scale = amax / kMaxValue, inverse = kMaxValue / amax;
   if (!(ReduceAdd(non_finite) == 0.0f)) {
     scale = __builtin_nanf("");
     inverse = 0.0f;
@@ -32,9 +34,13 @@ void PackBlock(const float* x, std::byte* dst) {
   }
   F32x16 sum = Zero();
   for (int i = 0; i < kVectors; ++i) {
-    const F32x16 q = Round(Mul(lanes[i], Set1(inverse)));
-    sum = Add(sum, q);  // exact: at most 32 * 127
-    StoreInt8(reinterpret_cast<int8_t*>(dst + 8 + i * kLanes), q);
+    const F32x16 v = Round(Mul(lanes[i], Set1(inverse)));
+    sum = Add(sum, v);  // exact: at most 32 * kMaxValue
+    // The quarter breaks ties upwards, so that low = v - 256 * high lies in [-128, 127].
+    const F32x16 high = Round(Mul(Add(v, Set1(0.25f)), Set1(1.0f / 256)));
+    const F32x16 low = Fma(high, Set1(-256.0f), v);
+    StoreInt8(reinterpret_cast<int8_t*>(dst + 8 + i * kLanes), high);
+    StoreInt8(reinterpret_cast<int8_t*>(dst + 8 + kBlock + i * kLanes), low);
   }
   const float scaled_sum = scale * ReduceAdd(sum);
   std::memcpy(dst, &scale, sizeof(scale));
@@ -43,9 +49,9 @@ void PackBlock(const float* x, std::byte* dst) {
 
 void PackRow(const float* x, int num_inputs, int block_elements, std::byte* dst) {
   if (block_elements == 16) {
-    for (int k = 0; k < num_inputs; k += 16, dst += 8 + 16) PackBlock<16>(x + k, dst);
+    for (int k = 0; k < num_inputs; k += 16, dst += 8 + 2 * 16) PackBlock<16>(x + k, dst);
   } else {
-    for (int k = 0; k < num_inputs; k += 32, dst += 8 + 32) PackBlock<32>(x + k, dst);
+    for (int k = 0; k < num_inputs; k += 32, dst += 8 + 2 * 32) PackBlock<32>(x + k, dst);
   }
 }
 

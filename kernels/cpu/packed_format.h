@@ -15,7 +15,8 @@
 // all of them exact in float32. Float types: [k][16 outputs] in the file's type.
 //
 // A quantised activation row is a sequence of blocks of the same length as the weights' blocks:
-//   s float32, s * sum(q) float32, q[block] int8; its value is s * q. Rows are padded to 64 bytes.
+//   s float32, s * sum(v) float32, high[block] int8, low[block] int8
+// with v = 256 * high + low; its values are s * v. Rows are padded to 64 bytes.
 // For float weights a row is float32.
 
 #include <cstddef>
@@ -40,7 +41,7 @@ struct PackedFormat {
   constexpr int BlockBytes() const { return ScaleBytes() + QuantBytes(); }
   constexpr int GroupBytes() const { return HeaderBytes() + blocks_per_group * BlockBytes(); }
   constexpr int GroupElements() const { return block_elements * blocks_per_group; }
-  constexpr int ActivationBlockBytes() const { return 8 + block_elements; }
+  constexpr int ActivationBlockBytes() const { return 8 + 2 * block_elements; }
 };
 
 constexpr bool IsFloatType(QuantType type) {
