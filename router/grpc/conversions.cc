@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 #include "google/protobuf/empty.pb.h"
+#include "google/protobuf/stubs/logging.h"
 #include "google/protobuf/unknown_field_set.h"
 #include "grpcpp/support/slice.h"
 #include "text/utf8.h"
@@ -139,6 +140,8 @@ void SetTimings(const Timings& timings, pb::Timings* out) {
 absl::StatusOr<pb::GenerateRequest> ParseGenerateRequest(const grpc::ByteBuffer& buffer) {
   SKV_ASSIGN_OR_RETURN(const std::string bytes, Flatten(buffer));
   pb::GenerateRequest request;
+  // The library would log a line for each bad string: a client could flood the log.
+  const google::protobuf::LogSilencer silencer;
   if (request.ParseFromString(bytes)) return request;
   SKV_RETURN_IF_ERROR(FindInvalidText(*pb::GenerateRequest::GetDescriptor(), bytes, ""));
   return absl::InvalidArgumentError(absl::StrCat(

@@ -1,0 +1,460 @@
+#include "router/grpc/server.h"
+
+#include <functional>
+#include <thread>
+
+#include "common/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "google/protobuf/util/message_differencer.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "grpcpp/generic/generic_stub.h"
+#include "grpcpp/grpcpp.h"
+#include "gtest/gtest.h"
+#include "router/grpc/group_conversions.h"
+#include "router/grpc/grpc_group_client.h"
+#include "router/testing/fake_worker.h"
+#include "skv/v1/generation.grpc.pb.h"
+
+namespace skv::router {
+namespace {
+
+namespace pb = ::skv::v1;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using testing::AllOf;
+using testing::HasSubstr;
+
+// Long enough for the slowest sanitizer; nothing waits for it when all is well.
+constexpr auto kPatience = seconds(60);
+
+bool Eventually(const std::function<bool()>& holds) {
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  return true;
+}
+
+// Takes a message that has been serialised already, well or badly.
+class RawGeneration {
+ public:
+  explicit RawGeneration(const std::shared_ptr<grpc::Channel>& channel) : stub_(channel) {}
+
+  absl::Status Send(const std::string& bytes) {
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    const grpc::Slice slice(bytes);
+    const grpc::ByteBuffer request(&slice, 1);
+    grpc::ByteBuffer response;
+    grpc::Status status;
+    const auto call =
+        stub_.PrepareUnaryCall(&context, "/skv.v1.Generation/Generate", request, &queue);
+    call->StartCall();
+    call->Finish(&response, &status, nullptr);
+    void* tag = nullptr;
+    bool ok = false;
+    queue.Next(&tag, &ok);
+    return ToAbslStatus(status);
+  }
+
+ private:
+  grpc::GenericStub stub_;
+};
+
+// Workers, a router and a client, connected by real sockets.
+class ServerTest : public testing::Test {
+ protected:
+  void StartCluster(std::vector<FakeWorker::Script> scripts) {
+    std::vector<std::string> addresses;
+    for (FakeWorker::Script& script : scripts) {
+      workers_.push_back(std::make_unique<FakeWorker>(std::move(script)));
+      addresses.push_back(workers_.back()->address());
+    }
+    membership_ =
+        std::make_unique<Membership>(MembershipOptions{.probe_interval = milliseconds(100),
+                                                       .probe_timeout = seconds(10),
+                                                       .stall_timeout = kPatience},
+                                     MakeStaticWorkerSource(addresses).value(), MakeGrpcGroupClient,
+                                     FindPolicy("round_robin").value(), &RealClock());
+    membership_->Start();
+    router_ = std::make_unique<Router>(
+        RouterOptions{}, membership_.get(), &RealClock(), [this] { return ++draws_; },
+        [](const RelayStats&) {});
+    server_ = GrpcServer::Start({.max_client_buffer_bytes = 64 << 10}, router_.get(), &RealClock())
+                  .value();
+    grpc::ChannelArguments arguments;
+    arguments.SetMaxSendMessageSize(-1);
+    channel_ = grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(server_->port()),
+                                         grpc::InsecureChannelCredentials(), arguments);
+    generation_ = pb::Generation::NewStub(channel_);
+    ASSERT_TRUE(Eventually([&] {
+      return membership_->snapshot()->num_healthy_groups() == static_cast<int>(scripts.size());
+    }));
+  }
+  void TearDown() override {
+    server_.reset();
+    for (const auto& worker : workers_) worker->Kill();
+    membership_.reset();
+  }
+
+  static pb::GenerateRequest MakeRequest() {
+    pb::GenerateRequest request;
+    request.set_text("hello");
+    request.set_max_tokens(10);
+    return request;
+  }
+  // Runs a request to its end; its text goes to `text`.
+  absl::Status Generate(const pb::GenerateRequest& request, std::string* text,
+                        pb::GenerateEvent* last = nullptr) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kPatience);
+    const auto reader = generation_->Generate(&context, request);
+    pb::GenerateEvent event;
+    while (reader->Read(&event)) {
+      *text += event.text();
+      if (last != nullptr) *last = event;
+    }
+    return ToAbslStatus(reader->Finish());
+  }
+  absl::Status Generate(const pb::GenerateRequest& request) {
+    std::string text;
+    return Generate(request, &text);
+  }
+  int HealthStatus() {
+    const auto stub = grpc::health::v1::Health::NewStub(channel_);
+    grpc::ClientContext context;
+    grpc::health::v1::HealthCheckResponse response;
+    EXPECT_TRUE(stub->Check(&context, {}, &response).ok());
+    return response.status();
+  }
+
+  // Scripts.
+  static grpc::Status Answer(grpc::ServerContext*, const worker_pb::GenerateRequest&,
+                             FakeWorker::Writer* writer) {
+    FakeWorker::Send(writer, "an ");
+    FakeWorker::Send(writer, "answer");
+    FakeWorker::SendFinish(writer, worker_pb::STOP);
+    return grpc::Status::OK;
+  }
+  static grpc::Status StartAndHang(grpc::ServerContext* context, const worker_pb::GenerateRequest&,
+                                   FakeWorker::Writer* writer) {
+    FakeWorker::Send(writer, "x");
+    FakeWorker::WaitForCancel(context);
+    return grpc::Status::CANCELLED;
+  }
+  static grpc::Status Refuse(grpc::ServerContext*, const worker_pb::GenerateRequest&,
+                             FakeWorker::Writer*) {
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "draining");
+  }
+
+  std::vector<std::unique_ptr<FakeWorker>> workers_;
+  std::atomic<uint64_t> draws_{0};
+  std::unique_ptr<Membership> membership_;
+  std::unique_ptr<Router> router_;
+  std::unique_ptr<GrpcServer> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<pb::Generation::Stub> generation_;
+};
+
+TEST_F(ServerTest, AnswersThroughAWorkerAndNamesItsModel) {
+  StartCluster({Answer});
+  std::string text;
+  pb::GenerateEvent last;
+  ASSERT_OK(Generate(MakeRequest(), &text, &last));
+  EXPECT_EQ(text, "an answer");
+  EXPECT_EQ(last.finish().reason(), pb::STOP);
+  EXPECT_EQ(last.usage().prompt_tokens(), 5);
+  EXPECT_EQ(last.usage().completion_tokens(), 9);
+  EXPECT_EQ(HealthStatus(), grpc::health::v1::HealthCheckResponse::SERVING);
+
+  const auto models = pb::Models::NewStub(channel_);
+  grpc::ClientContext list_context, get_context, miss_context;
+  pb::ListModelsResponse list;
+  ASSERT_TRUE(models->ListModels(&list_context, {}, &list).ok());
+  ASSERT_EQ(list.models_size(), 1);
+  EXPECT_EQ(list.models(0).fingerprint(), "f1");
+  pb::GetModelRequest get;
+  get.set_model("tiny");
+  pb::Model model;
+  ASSERT_TRUE(models->GetModel(&get_context, get, &model).ok());
+  EXPECT_EQ(model.context_length(), 1000);
+  get.set_model("huge");
+  EXPECT_THAT(ToAbslStatus(models->GetModel(&miss_context, get, &model)),
+              StatusIs(absl::StatusCode::kNotFound, HasSubstr("\"huge\"")));
+}
+
+TEST_F(ServerTest, EveryFieldReachesTheWorker) {
+  worker_pb::GenerateRequest got;
+  StartCluster({[&got](grpc::ServerContext* context, const worker_pb::GenerateRequest& request,
+                       FakeWorker::Writer* writer) {
+    got = request;
+    return Answer(context, request, writer);
+  }});
+  pb::GenerateRequest request = MakeRequest();
+  request.set_temperature(0.5);
+  request.set_top_p(0.25);
+  request.set_top_k(3);
+  request.set_min_p(0.125);
+  request.set_repetition_penalty(1.5);
+  request.set_presence_penalty(0.75);
+  request.set_frequency_penalty(-0.5);
+  request.set_seed(42);
+  request.add_stop_token_ids(7);
+  (*request.mutable_logit_bias())[9] = -1.5;
+  request.set_logprobs(true);
+  request.set_top_logprobs(2);
+  request.set_ignore_eos(true);
+  request.set_priority(-3);
+  request.set_request_id("mine");
+  ASSERT_OK(Generate(request));
+  worker_pb::GenerateRequest expected;
+  expected.set_request_id("mine");
+  for (const char c : std::string("hello")) expected.add_prompt_ids(c);
+  worker_pb::SamplingParams* sampling = expected.mutable_sampling();
+  sampling->set_temperature(0.5);
+  sampling->set_top_p(0.25);
+  sampling->set_top_k(3);
+  sampling->set_min_p(0.125);
+  sampling->set_repetition_penalty(1.5);
+  sampling->set_presence_penalty(0.75);
+  sampling->set_frequency_penalty(-0.5);
+  sampling->add_logit_bias()->set_token_id(9);
+  sampling->mutable_logit_bias(0)->set_bias(-1.5);
+  sampling->set_logprobs(true);
+  sampling->set_top_logprobs(2);
+  expected.add_seeds(42);
+  expected.set_max_tokens(10);
+  expected.add_stop_token_ids(7);
+  expected.set_ignore_eos(true);
+  expected.set_priority(-3);
+  expected.mutable_kv_policy()->set_name("full");
+  EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(got, expected))
+      << got.DebugString();
+}
+
+TEST_F(ServerTest, MalformedBytesAreRefusedByNameAndOthersGoOn) {
+  StartCluster({Answer});
+  RawGeneration raw(channel_);
+  const std::string valid = MakeRequest().SerializeAsString();
+  const auto nested = [](char field, const std::string& inner) {
+    return std::string{static_cast<char>(field << 3 | 2), static_cast<char>(inner.size())} + inner;
+  };
+  const struct {
+    const char* why;
+    std::string bytes;
+    absl::StatusCode code;
+    const char* message;
+  } kCases[] = {
+      {"text that is not UTF-8", nested(2, "ab\xff"), absl::StatusCode::kInvalidArgument,
+       "text: byte 2"},
+      {"content that is not UTF-8", nested(3, nested(1, nested(2, "\xc3"))),
+       absl::StatusCode::kInvalidArgument, "chat.messages.content: byte 0"},
+      {"stop string that is not UTF-8", valid + nested(15, "\x80"),
+       absl::StatusCode::kInvalidArgument, "stop: byte 0"},
+      {"cut message", valid.substr(0, 4), absl::StatusCode::kInvalidArgument,
+       "not a skv.v1.GenerateRequest"},
+      {"noise", std::string(100, '\xfe'), absl::StatusCode::kInvalidArgument,
+       "not a skv.v1.GenerateRequest"},
+      {"nothing", "", absl::StatusCode::kInvalidArgument, "prompt: got none"},
+      {"over 16 MiB", std::string((16 << 20) + 1, '\0'), absl::StatusCode::kInvalidArgument,
+       "request: got 16777217 bytes, expected at most 16777216"},
+      {"100 MB", std::string(100 << 20, 'x'), absl::StatusCode::kResourceExhausted, "larger than"}};
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.why);
+    EXPECT_THAT(raw.Send(c.bytes), StatusIs(c.code, HasSubstr(c.message)));
+  }
+  EXPECT_OK(Generate(MakeRequest()));
+  EXPECT_EQ(workers_[0]->num_calls(), 1);
+}
+
+TEST_F(ServerTest, BadPromptsOfManyMegabytesAreRefused) {
+  StartCluster({Answer});
+  pb::GenerateRequest request;
+  request.set_text(std::string(10 << 20, 'x'));
+  EXPECT_THAT(Generate(request),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("text: got 10485760 bytes")));
+  request.set_text(std::string(1001, 'x'));
+  EXPECT_THAT(Generate(request),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("1001 tokens")));
+  EXPECT_EQ(workers_[0]->num_calls(), 0);
+}
+
+TEST_F(ServerTest, FieldsThatAreNotServedAreUnimplementedByName) {
+  StartCluster({Answer});
+  const std::pair<const char*, std::function<void(pb::GenerateRequest*)>> kCases[] = {
+      {"kv_policy.name", [](auto* r) { r->mutable_kv_policy()->set_name("sentencekv"); }},
+      {"kv_policy.max_capacity_prompts",
+       [](auto* r) { r->mutable_kv_policy()->set_max_capacity_prompts(1024); }},
+      {"kv_policy.semantic_factor",
+       [](auto* r) { r->mutable_kv_policy()->set_semantic_factor(2); }},
+      {"kv_policy.num_start_tokens",
+       [](auto* r) { r->mutable_kv_policy()->set_num_start_tokens(0); }},
+      {"kv_policy.num_recent_tokens",
+       [](auto* r) { r->mutable_kv_policy()->set_num_recent_tokens(0); }},
+      {"kv_policy.observation_window",
+       [](auto* r) { r->mutable_kv_policy()->set_observation_window(0); }},
+      {"cache_salt", [](auto* r) { r->set_cache_salt("s"); }},
+      {"min_recall", [](auto* r) { r->set_min_recall(0); }},
+      {"allow_degraded", [](auto* r) { r->set_allow_degraded(true); }},
+      {"explain", [](auto* r) { r->set_explain(true); }},
+      {"adapter", [](auto* r) { r->set_adapter("a"); }}};
+  for (const auto& [name, set] : kCases) {
+    SCOPED_TRACE(name);
+    pb::GenerateRequest request = MakeRequest();
+    set(&request);
+    EXPECT_THAT(Generate(request), StatusIs(absl::StatusCode::kUnimplemented,
+                                            testing::StartsWith(std::string(name) + ":")));
+  }
+  pb::GenerateRequest full = MakeRequest();
+  full.mutable_kv_policy()->set_name("full");
+  EXPECT_OK(Generate(full));
+}
+
+TEST_F(ServerTest, ARefusingGroupIsReplacedBeforeTheFirstToken) {
+  StartCluster({Refuse, Answer});
+  for (int i = 0; i < 4; ++i) EXPECT_OK(Generate(MakeRequest()));
+  EXPECT_EQ(workers_[1]->num_calls(), 4);
+}
+
+TEST_F(ServerTest, AWorkerKilledMidStreamIsUnavailable) {
+  StartCluster({StartAndHang});
+  grpc::ClientContext context;
+  const auto reader = generation_->Generate(&context, MakeRequest());
+  pb::GenerateEvent event;
+  ASSERT_TRUE(reader->Read(&event));
+  EXPECT_EQ(event.text(), "x");
+  workers_[0]->Kill();
+  EXPECT_FALSE(reader->Read(&event));
+  EXPECT_THAT(ToAbslStatus(reader->Finish()),
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr(workers_[0]->address())));
+  EXPECT_TRUE(Eventually([&] { return membership_->snapshot()->num_healthy_groups() == 0; }));
+  EXPECT_THAT(Generate(MakeRequest()),
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("no healthy worker group")));
+}
+
+TEST_F(ServerTest, CancellationAndDeadlineReachTheWorker) {
+  StartCluster({StartAndHang});
+  for (const bool by_deadline : {false, true}) {
+    SCOPED_TRACE(by_deadline);
+    grpc::ClientContext context;
+    if (by_deadline) context.set_deadline(std::chrono::system_clock::now() + milliseconds(200));
+    const auto reader = generation_->Generate(&context, MakeRequest());
+    pb::GenerateEvent event;
+    if (!by_deadline) {
+      ASSERT_TRUE(reader->Read(&event));
+      context.TryCancel();
+    }
+    while (reader->Read(&event)) {
+    }
+    EXPECT_EQ(ToAbslStatus(reader->Finish()).code(),
+              by_deadline ? absl::StatusCode::kDeadlineExceeded : absl::StatusCode::kCancelled);
+    EXPECT_TRUE(Eventually([&] { return workers_[0]->num_open() == 0; }));
+    EXPECT_TRUE(Eventually([&] { return router_->num_in_flight() == 0; }));
+  }
+}
+
+TEST_F(ServerTest, ManyStreamsHalfOfThemCancelledLeaveNothingBehind) {
+  StartCluster({[](grpc::ServerContext* context, const worker_pb::GenerateRequest& request,
+                   FakeWorker::Writer* writer) {
+    return request.max_tokens() == 1 ? StartAndHang(context, request, writer)
+                                     : Answer(context, request, writer);
+  }});
+  std::atomic<int> num_right = 0;
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 32; ++i) {
+    clients.emplace_back([&, i] {
+      pb::GenerateRequest request = MakeRequest();
+      request.set_max_tokens(i % 2 == 0 ? 1 : 10);
+      if (i % 2 == 1) {
+        std::string text;
+        num_right += Generate(request, &text).ok() && text == "an answer";
+        return;
+      }
+      grpc::ClientContext context;
+      const auto reader = generation_->Generate(&context, request);
+      pb::GenerateEvent event;
+      reader->Read(&event);
+      context.TryCancel();
+      reader->Finish();
+      ++num_right;
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(num_right, 32);
+  EXPECT_TRUE(Eventually([&] { return router_->num_in_flight() == 0; }));
+  EXPECT_TRUE(Eventually([&] { return workers_[0]->num_open() == 0; }));
+}
+
+TEST_F(ServerTest, AClientThatDoesNotReadIsCancelled) {
+  StartCluster(
+      {[](grpc::ServerContext*, const worker_pb::GenerateRequest&, FakeWorker::Writer* writer) {
+        while (FakeWorker::Send(writer, std::string(500, 'x'))) {
+        }
+        return grpc::Status::CANCELLED;
+      }});
+  grpc::ClientContext context;
+  const auto reader = generation_->Generate(&context, MakeRequest());
+  EXPECT_TRUE(Eventually([&] { return workers_[0]->num_calls() == 1; }));
+  EXPECT_TRUE(Eventually([&] { return workers_[0]->num_open() == 0; }));
+  pb::GenerateEvent event;
+  while (reader->Read(&event)) {
+  }
+  EXPECT_EQ(ToAbslStatus(reader->Finish()).code(), absl::StatusCode::kCancelled);
+}
+
+TEST_F(ServerTest, DrainTurnsHealthFirstAndLetsStreamsEnd) {
+  std::atomic<bool> go_on{false};
+  StartCluster({[&](grpc::ServerContext* context, const worker_pb::GenerateRequest& request,
+                    FakeWorker::Writer* writer) {
+    if (request.max_tokens() == 1) {
+      FakeWorker::Send(writer, "x");
+      Eventually([&] { return go_on.load(); });
+    }
+    return Answer(context, request, writer);
+  }});
+  grpc::ClientContext context;
+  pb::GenerateRequest long_request = MakeRequest();
+  long_request.set_max_tokens(1);
+  const auto reader = generation_->Generate(&context, long_request);
+  pb::GenerateEvent event;
+  ASSERT_TRUE(reader->Read(&event));
+  bool drained = false;
+  std::thread drainer([&] { drained = server_->Drain(kPatience); });
+  EXPECT_TRUE(Eventually(
+      [&] { return HealthStatus() == grpc::health::v1::HealthCheckResponse::NOT_SERVING; }));
+  EXPECT_TRUE(Eventually([&] {
+    const absl::Status refused = Generate(MakeRequest());
+    return absl::IsUnavailable(refused) &&
+           refused.message().find("draining") != absl::string_view::npos;
+  }));
+  go_on = true;
+  std::string text = event.text();
+  while (reader->Read(&event)) text += event.text();
+  EXPECT_OK(ToAbslStatus(reader->Finish()));
+  EXPECT_EQ(text, "xan answer");
+  drainer.join();
+  EXPECT_TRUE(drained);
+}
+
+TEST_F(ServerTest, DrainEndsInTimeThoughAStreamDoesNot) {
+  StartCluster({StartAndHang});
+  grpc::ClientContext context;
+  const auto reader = generation_->Generate(&context, MakeRequest());
+  pb::GenerateEvent event;
+  ASSERT_TRUE(reader->Read(&event));
+  EXPECT_FALSE(server_->Drain(milliseconds(50)));
+  EXPECT_FALSE(reader->Read(&event));
+  EXPECT_FALSE(reader->Finish().ok());
+  EXPECT_TRUE(Eventually([&] { return workers_[0]->num_open() == 0; }));
+}
+
+TEST_F(ServerTest, APortInUseIsNamed) {
+  StartCluster({Answer});
+  EXPECT_THAT(GrpcServer::Start({.port = server_->port()}, router_.get(), &RealClock()).status(),
+              StatusIs(absl::StatusCode::kUnavailable,
+                       AllOf(HasSubstr(std::to_string(server_->port())), HasSubstr("--port"))));
+}
+
+}  // namespace
+}  // namespace skv::router
