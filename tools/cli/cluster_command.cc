@@ -34,10 +34,10 @@ void PrintEndpoints(const Supervisor& supervisor, const UpFlags& flags, double s
   nlohmann::ordered_json processes;
   size_t next = 0;
   const auto add = [&](const ProcessPlan& process) {
-    processes.push_back({{"name", process.spec.name},
+    processes.push_back({{"name", process.name},
                          {"pid", next < pids.size() ? pids[next] : 0},
                          {"metrics", url(process.admin_port) + "/metrics"},
-                         {"log", process.spec.log_path}});
+                         {"log", process.child.log_path}});
     ++next;
   };
   add(plan.router);

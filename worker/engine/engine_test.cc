@@ -104,7 +104,7 @@ TEST_F(EngineTest, ResumedTokensContinueAsIfNothingHadHappened) {
 }
 
 TEST_F(EngineTest, AnEvictedSequenceIsRebuiltWithEqualBits) {
-  const GenerationRequest request = MakeRequest(4, 130, 60);
+  const GenerationRequest request = MakeRequest(4, 130, 600);
   const Solo want = RunAlone(request);
   const auto local = Open();
   const auto sink = std::make_shared<CollectingSink>();

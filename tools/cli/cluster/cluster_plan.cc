@@ -18,27 +18,27 @@ ProcessPlan PlanRank(const ClusterOptions& options, int threads, int group, int 
       options.port + kAdminPortOffset + group * options.tensor_parallel_size + rank;
   ProcessPlan plan;
   plan.admin_port = admin_port;
-  plan.spec.name = absl::StrCat("group ", group, " rank ", rank);
-  plan.spec.log_path = absl::StrCat(options.log_dir, "/worker-", group, "-", rank, ".log");
-  plan.spec.arguments = {absl::StrCat(options.binary_dir, "/skv-worker"),
-                         "--model",
-                         options.model_path,
-                         "--tensor-parallel-size",
-                         absl::StrCat(options.tensor_parallel_size),
-                         "--rank",
-                         absl::StrCat(rank),
-                         "--group-path",
-                         absl::StrCat("/dev/shm/skv-", getpid(), "-", group),
-                         "--threads",
-                         absl::StrCat(threads),
-                         "--host",
-                         options.host,
-                         "--port",
-                         absl::StrCat(options.port + kGroupPortOffset + group),
-                         "--admin-port",
-                         absl::StrCat(admin_port)};
-  plan.spec.arguments.insert(plan.spec.arguments.end(), options.worker_flags.begin(),
-                             options.worker_flags.end());
+  plan.name = absl::StrCat("group ", group, " rank ", rank);
+  plan.child.log_path = absl::StrCat(options.log_dir, "/worker-", group, "-", rank, ".log");
+  plan.child.args = {absl::StrCat(options.binary_dir, "/skv-worker"),
+                     "--model",
+                     options.model_path,
+                     "--tensor-parallel-size",
+                     absl::StrCat(options.tensor_parallel_size),
+                     "--rank",
+                     absl::StrCat(rank),
+                     "--group-path",
+                     absl::StrCat("/dev/shm/skv-", getpid(), "-", group),
+                     "--threads",
+                     absl::StrCat(threads),
+                     "--host",
+                     options.host,
+                     "--port",
+                     absl::StrCat(options.port + kGroupPortOffset + group),
+                     "--admin-port",
+                     absl::StrCat(admin_port)};
+  plan.child.args.insert(plan.child.args.end(), options.worker_flags.begin(),
+                         options.worker_flags.end());
   return plan;
 }
 
@@ -49,19 +49,19 @@ ProcessPlan PlanRouter(const ClusterOptions& options) {
   }
   ProcessPlan plan;
   plan.admin_port = options.port + 1;
-  plan.spec.name = "router";
-  plan.spec.log_path = absl::StrCat(options.log_dir, "/router.log");
-  plan.spec.arguments = {absl::StrCat(options.binary_dir, "/skv-router"),
-                         "--worker-urls",
-                         absl::StrJoin(urls, ","),
-                         "--host",
-                         options.host,
-                         "--port",
-                         absl::StrCat(options.port),
-                         "--admin-port",
-                         absl::StrCat(plan.admin_port)};
-  plan.spec.arguments.insert(plan.spec.arguments.end(), options.router_flags.begin(),
-                             options.router_flags.end());
+  plan.name = "router";
+  plan.child.log_path = absl::StrCat(options.log_dir, "/router.log");
+  plan.child.args = {absl::StrCat(options.binary_dir, "/skv-router"),
+                     "--worker-urls",
+                     absl::StrJoin(urls, ","),
+                     "--host",
+                     options.host,
+                     "--port",
+                     absl::StrCat(options.port),
+                     "--admin-port",
+                     absl::StrCat(plan.admin_port)};
+  plan.child.args.insert(plan.child.args.end(), options.router_flags.begin(),
+                         options.router_flags.end());
   return plan;
 }
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "tools/cli/cluster/child.h"
+#include "common/process.h"
 
 namespace skv::cli {
 
@@ -22,7 +22,8 @@ struct ClusterOptions {
 };
 
 struct ProcessPlan {
-  ChildSpec spec;
+  std::string name;  // "group 0 rank 1"
+  ChildOptions child;
   int admin_port;
 };
 

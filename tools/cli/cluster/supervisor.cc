@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 
@@ -16,6 +17,7 @@ namespace {
 
 constexpr int kMaxFailures = 5;
 constexpr auto kFirstPause = std::chrono::milliseconds(300);
+constexpr auto kJustLook = std::chrono::milliseconds(0);
 
 }  // namespace
 
@@ -24,13 +26,7 @@ Supervisor::Supervisor(ClusterPlan plan) : plan_(std::move(plan)) {
   for (const auto& group : plan_.groups) units_.push_back({.processes = group});
 }
 
-Supervisor::~Supervisor() {
-  std::vector<Child*> children;
-  for (Unit& unit : units_) {
-    for (Child& child : unit.children) children.push_back(&child);
-  }
-  StopAll(children, SIGKILL, RealClock().Now());
-}
+Supervisor::~Supervisor() = default;
 
 absl::Status Supervisor::Start() {
   for (Unit& unit : units_) SKV_RETURN_IF_ERROR(StartUnit(&unit));
@@ -40,7 +36,7 @@ absl::Status Supervisor::Start() {
 absl::Status Supervisor::StartUnit(Unit* unit) {
   unit->children.clear();
   for (const ProcessPlan& process : unit->processes) {
-    SKV_ASSIGN_OR_RETURN(Child child, Child::Start(process.spec));
+    SKV_ASSIGN_OR_RETURN(auto child, ScopedChild::Start(process.child));
     unit->children.push_back(std::move(child));
   }
   return absl::OkStatus();
@@ -56,18 +52,16 @@ absl::Status Supervisor::WatchUnit(Unit* unit) {
     return RealClock().Now() >= unit->restart_at ? StartUnit(unit) : absl::OkStatus();
   }
   for (size_t i = 0; i < unit->children.size(); ++i) {
-    const std::optional<std::string> end = unit->children[i].Poll();
+    const std::optional<ExitState> end = unit->children[i]->Wait(kJustLook);
     if (!end) continue;
-    const ChildSpec& spec = unit->processes[i].spec;
-    SKV_LOG(WARNING) << spec.name << " ended with " << *end << "; see " << spec.log_path;
-    std::vector<Child*> rest;
-    for (Child& child : unit->children) rest.push_back(&child);
-    StopAll(rest, SIGKILL, RealClock().Now());
-    unit->children.clear();
+    const ProcessPlan& process = unit->processes[i];
+    SKV_LOG(WARNING) << process.name << " " << end->ToString() << "; see "
+                     << process.child.log_path;
+    unit->children.clear();  // the rest of the unit is killed
     if (++unit->failures >= kMaxFailures) {
-      return absl::UnavailableError(absl::StrCat(spec.name, " ended ", unit->failures,
-                                                 " times before it was ready, last with ", *end,
-                                                 "; its log is ", spec.log_path));
+      return absl::UnavailableError(absl::StrCat(
+          process.name, " ended ", unit->failures, " times before it was ready, last it ",
+          end->ToString(), "; its log is ", process.child.log_path));
     }
     unit->restart_at = RealClock().Now() + kFirstPause * (1 << unit->failures);
     break;
@@ -89,19 +83,26 @@ bool Supervisor::IsReady() {
 }
 
 void Supervisor::Stop(TimePoint deadline) {
-  std::vector<Child*> router, workers;
-  for (Child& child : units_[0].children) router.push_back(&child);
-  for (size_t i = 1; i < units_.size(); ++i) {
-    for (Child& child : units_[i].children) workers.push_back(&child);
-  }
-  StopAll(router, SIGTERM, deadline);
-  StopAll(workers, SIGTERM, deadline);
+  const auto stop = [deadline](auto begin, auto end) {
+    for (auto unit = begin; unit != end; ++unit) {
+      for (const auto& child : unit->children) child->Signal(SIGTERM);
+    }
+    for (auto unit = begin; unit != end; ++unit) {
+      for (const auto& child : unit->children) {
+        child->Wait(std::chrono::duration_cast<std::chrono::milliseconds>(
+            std::max(Duration::zero(), deadline - RealClock().Now())));
+      }
+      unit->children.clear();  // killed, if they still run
+    }
+  };
+  stop(units_.begin(), units_.begin() + 1);
+  stop(units_.begin() + 1, units_.end());
 }
 
 std::vector<pid_t> Supervisor::pids() const {
   std::vector<pid_t> pids;
   for (const Unit& unit : units_) {
-    for (const Child& child : unit.children) pids.push_back(child.pid());
+    for (const auto& child : unit.children) pids.push_back(child->pid());
   }
   return pids;
 }

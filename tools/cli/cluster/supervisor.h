@@ -1,6 +1,7 @@
 #pragma once
 // Runs a local cluster: starts every process, restarts a group as a whole when one of its ranks
-// ends, and the router alone when it ends, with a growing pause; stops all on request. One thread.
+// ends, and the router alone when it ends, with a growing pause; stops all on request. One thread:
+// the kernel kills the processes when it ends.
 
 #include <functional>
 #include <memory>
@@ -9,7 +10,7 @@
 
 #include "absl/status/status.h"
 #include "common/clock.h"
-#include "tools/cli/cluster/child.h"
+#include "common/process.h"
 #include "tools/cli/cluster/cluster_plan.h"
 
 namespace skv::cli {
@@ -38,7 +39,7 @@ class Supervisor {
   // The processes that live and die together.
   struct Unit {
     std::vector<ProcessPlan> processes;
-    std::vector<Child> children;
+    std::vector<std::unique_ptr<ScopedChild>> children;
     TimePoint restart_at{};
     int failures = 0;  // ends since it was last ready
   };
