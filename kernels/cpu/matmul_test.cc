@@ -1,14 +1,17 @@
 #include "kernels/matmul.h"
 
 #include <gtest/gtest.h>
+#include <xxhash.h>
 
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "kernels/arithmetic.h"
 #include "kernels/cpu/matmul_kernels.h"
 #include "kernels/cpu/packed_format.h"
 #include "kernels/quant/float_convert.h"
@@ -36,29 +39,30 @@ std::vector<int> HalfOffsets(QuantType type) {
   }
 }
 
+// Makes the float numbers of a block of random bytes plain ones of the size of `value`.
+void SetPlainNumbers(QuantType type, float value, std::byte* block) {
+  if (type == QuantType::kF32) {
+    std::memcpy(block, &value, 4);
+  } else if (IsFloatType(type)) {
+    const uint16_t narrow = type == QuantType::kF16 ? FloatToHalf(value) : FloatToBfloat16(value);
+    std::memcpy(block, &narrow, 2);
+  } else {
+    for (const int offset : HalfOffsets(type)) {
+      const uint16_t half = FloatToHalf(offset == 2 ? value / -8 : value / 16);
+      std::memcpy(block + offset, &half, 2);
+    }
+  }
+}
+
 // Random rows in the file's format with weights of magnitude around one.
 std::vector<std::byte> RandomRows(QuantType type, int num_outputs, int num_inputs,
                                   std::mt19937* random) {
-  const int num_blocks = num_outputs * (num_inputs / BlockElements(type));
-  std::vector<std::byte> rows(size_t(num_blocks) * BlockBytes(type));
+  const size_t num_blocks = size_t(num_outputs) * (num_inputs / BlockElements(type));
+  std::vector<std::byte> rows(num_blocks * BlockBytes(type));
   std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
-  for (int i = 0; i < num_blocks; ++i) {
-    std::byte* block = rows.data() + size_t(i) * BlockBytes(type);
-    if (IsFloatType(type)) {
-      const float value = uniform(*random);
-      const uint16_t narrow = type == QuantType::kF16 ? FloatToHalf(value) : FloatToBfloat16(value);
-      if (type == QuantType::kF32) {
-        std::memcpy(block, &value, 4);
-      } else {
-        std::memcpy(block, &narrow, 2);
-      }
-      continue;
-    }
-    for (int b = 0; b < BlockBytes(type); ++b) block[b] = static_cast<std::byte>((*random)());
-    for (const int offset : HalfOffsets(type)) {
-      const uint16_t half = FloatToHalf(uniform(*random) / 16);
-      std::memcpy(block + offset, &half, 2);
-    }
+  for (std::byte& b : rows) b = static_cast<std::byte>((*random)());
+  for (size_t i = 0; i < rows.size(); i += BlockBytes(type)) {
+    SetPlainNumbers(type, uniform(*random), rows.data() + i);
   }
   return rows;
 }
@@ -86,8 +90,10 @@ class AlignedBytes {
 // A packed matrix with its file rows.
 struct Matrix {
   Matrix(QuantType type, int num_outputs, int num_inputs, std::mt19937* random)
-      : rows(RandomRows(type, num_outputs, num_inputs, random)),
-        packed(PackedMatrixBytes(type, num_outputs, num_inputs)) {
+      : Matrix(type, num_outputs, num_inputs, RandomRows(type, num_outputs, num_inputs, random)) {}
+
+  Matrix(QuantType type, int num_outputs, int num_inputs, std::vector<std::byte> file_rows)
+      : rows(std::move(file_rows)), packed(PackedMatrixBytes(type, num_outputs, num_inputs)) {
     row_bytes = num_inputs / BlockElements(type) * BlockBytes(type);
     PackMatrix(type, rows.data(), row_bytes, num_outputs, num_inputs, 0, num_outputs,
                packed.data());
@@ -201,6 +207,142 @@ TEST_P(MatMulTest, StaysWithinTheQuantisationErrorOfTheReference) {
                   quantisation + 1e-5 * sum_of_products)
           << "row " << t << " output " << n;
     }
+  }
+}
+
+// MatMul and PackActivations as callers use them, in the active instruction set.
+class Product {
+ public:
+  Product(const PackedMatrix& w, const float* x, int64_t x_stride, int num_rows)
+      : w_(w),
+        activations_(PackedActivationBytes(w.type, num_rows, w.num_inputs)),
+        num_rows_(num_rows) {
+    PackActivations(w.type, x, x_stride, num_rows, w.num_inputs, 0, num_rows, activations_.data());
+  }
+
+  void Run(int row_begin, int row_end, int output_begin, int output_end, float* y,
+           int64_t y_stride) {
+    MatMul(w_, activations_.data(), num_rows_, row_begin, row_end, output_begin, output_end, y,
+           y_stride);
+  }
+
+ private:
+  PackedMatrix w_;
+  AlignedBytes activations_;
+  int num_rows_;
+};
+
+TEST_P(MatMulTest, ARowHasTheSameBitsInEveryNumberOfRows) {
+  constexpr int kOutputs = 40, kMaxRows = 40;
+  const int num_inputs = NumInputs();
+  const Matrix matrix(GetParam(), kOutputs, num_inputs, &random_);
+  const std::vector<float> x = RandomFloats(size_t{kMaxRows} * num_inputs, &random_);
+  std::vector<float> alone(kMaxRows * kOutputs);
+  for (int t = 0; t < kMaxRows; ++t) {
+    Product(matrix.view, x.data() + t * num_inputs, num_inputs, 1)
+        .Run(0, 1, 0, kOutputs, alone.data() + t * kOutputs, kOutputs);
+  }
+  for (int num_rows = 1; num_rows <= kMaxRows; ++num_rows) {
+    std::vector<float> y(num_rows * kOutputs);
+    Product(matrix.view, x.data(), num_inputs, num_rows)
+        .Run(0, num_rows, 0, kOutputs, y.data(), kOutputs);
+    for (int i = 0; i < num_rows * kOutputs; ++i) {
+      ASSERT_EQ(y[i], alone[i]) << num_rows << " rows, row " << i / kOutputs;
+    }
+  }
+}
+
+TEST_P(MatMulTest, PartsOfRowsAndOutputsMakeUpTheWholeAndWriteNothingElse) {
+  constexpr int kOutputs = 56, kRows = 11, kStride = kOutputs + 5;
+  constexpr float kUntouched = 12345.0f;
+  const int num_inputs = NumInputs(), x_stride = num_inputs + 3;
+  const Matrix matrix(GetParam(), kOutputs, num_inputs, &random_);
+  const std::vector<float> x = RandomFloats(size_t{kRows} * x_stride, &random_);
+  Product product(matrix.view, x.data(), x_stride, kRows);
+  std::vector<float> whole(kRows * kStride, kUntouched), parts = whole;
+  product.Run(0, kRows, 0, kOutputs, whole.data(), kStride);
+  const int row_cuts[] = {0, 1, 9, kRows}, output_cuts[] = {0, 16, 48, kOutputs};
+  for (int i = 0; i < 3; ++i) {
+    for (int j = 0; j < 3; ++j) {
+      product.Run(row_cuts[i], row_cuts[i + 1], output_cuts[j], output_cuts[j + 1], parts.data(),
+                  kStride);
+    }
+  }
+  EXPECT_EQ(parts, whole);
+  for (int t = 0; t < kRows; ++t) {
+    for (int n = kOutputs; n < kStride; ++n) EXPECT_EQ(whole[t * kStride + n], kUntouched);
+  }
+}
+
+TEST_P(MatMulTest, PackingInPartsGivesTheSameMatrix) {
+  constexpr int kOutputs = 72;
+  const Matrix matrix(GetParam(), kOutputs, NumInputs(), &random_);
+  const size_t bytes = PackedMatrixBytes(GetParam(), kOutputs, NumInputs());
+  AlignedBytes parts(bytes);
+  for (const auto& [begin, end] : {std::pair(0, 32), std::pair(32, 48), std::pair(48, kOutputs)}) {
+    PackMatrix(GetParam(), matrix.rows.data() + begin * matrix.row_bytes, matrix.row_bytes,
+               kOutputs, NumInputs(), begin, end, parts.data());
+  }
+  EXPECT_EQ(std::memcmp(parts.data(), matrix.view.data, bytes), 0);
+}
+
+TEST_P(MatMulTest, ExtremeActivationsGiveEqualBitsOnEveryPath) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  const float kValues[] = {
+      0.0f,   -0.0f,   1e-45f, 1e-38f, 1e-31f,
+      1e-29f, 3.4e38f, kInf,   -kInf,  std::numeric_limits<float>::quiet_NaN()};
+  const Matrix matrix(GetParam(), 16, NumInputs(), &random_);
+  for (const float value : kValues) {
+    SCOPED_TRACE(value);
+    std::vector<float> one = RandomFloats(NumInputs(), &random_);
+    one[NumInputs() - 5] = value;
+    const std::vector<float> all(NumInputs(), value);
+    for (const std::vector<float>& x : {one, all}) {
+      const std::vector<float> scalar = Multiply(Isa::kScalar, matrix.view, x.data(), 1);
+      for (const Isa isa : VectorIsas()) {
+        EXPECT_EQ(Bits(Multiply(isa, matrix.view, x.data(), 1)), Bits(scalar)) << IsaName(isa);
+      }
+      for (const float y : scalar) {
+        if (!std::isfinite(value)) {
+          EXPECT_FALSE(std::isfinite(y));
+        } else if (value == 0 && x == all) {
+          EXPECT_EQ(y, 0);
+        }
+      }
+    }
+  }
+}
+
+// Numbers that do not depend on the standard library's distributions.
+float GoldenFloat(std::mt19937* random) {
+  return static_cast<float>(static_cast<int32_t>((*random)())) * 0x1p-31f;
+}
+
+// A change here is a change of arithmetic: raise kArithmeticRevision and say why in the commit.
+TEST(MatMulGoldenTest, BitsAreThoseOfTheArithmeticRevision) {
+  const struct {
+    QuantType type;
+    uint64_t hash;
+  } kGoldens[] = {{QuantType::kF32, 0x43815e6d146c8cd8u},  {QuantType::kF16, 0x26b00f95d247dca1u},
+                  {QuantType::kBF16, 0x731417f9e65c01c8u}, {QuantType::kQ4_0, 0xfad65fd769706c59u},
+                  {QuantType::kQ4_1, 0x3322ec5520bd9ef3u}, {QuantType::kQ5_0, 0xeb656b362eb7bbbcu},
+                  {QuantType::kQ5_1, 0x8579657ca365ef52u}, {QuantType::kQ8_0, 0x2a5015378212607au},
+                  {QuantType::kQ4_K, 0x024bb9102011b95eu}, {QuantType::kQ5_K, 0x0eec556c8bbd71f3u},
+                  {QuantType::kQ6_K, 0x6c1454e83e48a935u}};
+  ASSERT_EQ(kArithmeticRevision, 2) << "new revision: put the new hashes here";
+  for (const auto& golden : kGoldens) {
+    std::mt19937 random(99);
+    std::vector<std::byte> rows(40 * 512 / BlockElements(golden.type) * BlockBytes(golden.type));
+    for (std::byte& b : rows) b = static_cast<std::byte>(random());
+    for (size_t i = 0; i < rows.size(); i += BlockBytes(golden.type)) {
+      SetPlainNumbers(golden.type, GoldenFloat(&random), rows.data() + i);
+    }
+    const Matrix matrix(golden.type, 40, 512, std::move(rows));
+    std::vector<float> x(9 * 512), y(9 * 40);
+    for (float& value : x) value = GoldenFloat(&random);
+    Product(matrix.view, x.data(), 512, 9).Run(0, 9, 0, 40, y.data(), 40);
+    EXPECT_EQ(XXH64(y.data(), y.size() * sizeof(float), 0), golden.hash)
+        << QuantTypeName(golden.type) << " on " << IsaName(ActiveIsa());
   }
 }
 
