@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the step plan fuzzer: write_step_plan_corpus.py tests/fuzz/corpus/step_plan"""
+
+import pathlib
+import sys
+
+PROMPT, GENERATED = 0, 1
+MAX_INT = 2**31 - 1
+
+
+def varint(value):
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(out + bytes([value]))
+
+
+def plan(step_idx=0, shutdown=0, released=(), admitted=(), forked=(), chunks=(), tokens=()):
+    """The layout at the top of worker/scheduler/step_plan.cc."""
+    numbers = [step_idx, shutdown]
+    for entries in ([(i,) for i in released], admitted, forked, chunks, [(t,) for t in tokens]):
+        numbers.append(len(entries))
+        for entry in entries:
+            numbers.extend(entry)
+    return b"SKP1" + b"".join(varint(n) for n in numbers)
+
+
+SEEDS = {
+    "empty": plan(),
+    "shutdown": plan(step_idx=2**63 - 1, shutdown=1),
+    "prefill": plan(admitted=[(1, 40, 60)], chunks=[(1, 0, 16, PROMPT, 0)], tokens=range(100, 116)),
+    "mixed": plan(
+        step_idx=300, released=[7, 2**64 - 1], admitted=[(9, 3, 130)], forked=[(5, 4, 2, 8)],
+        chunks=[(4, 2, 1, GENERATED, 1), (5, 2, 1, GENERATED, 1), (9, 0, 3, PROMPT, 1)],
+        tokens=[49151, 0, MAX_INT, 127, 128]),
+    "decodes": plan(
+        step_idx=100000, chunks=[(1000 + i, 4000 + i, 1, GENERATED, 1) for i in range(8)],
+        tokens=range(30000, 30008)),
+    "rebuild": plan(
+        released=[3], admitted=[(3, 2, 9)],
+        chunks=[(3, 0, 2, PROMPT, 0), (3, 2, 3, GENERATED, 1)], tokens=[1, 2, 3, 4, 5]),
+    "last_position": plan(chunks=[(1, MAX_INT - 1, 1, GENERATED, 1)], tokens=[5]),
+    "overflowing_position": plan(chunks=[(1, MAX_INT, 1, GENERATED, 1)], tokens=[5]),
+    "fork_from_itself": plan(forked=[(4, 4, 1, 1)]),
+    "missing_token": plan(chunks=[(1, 0, 2, PROMPT, 0)], tokens=[5]),
+    "lying_length": b"SKP1" + varint(0) * 2 + varint(2**32 - 1),
+    "over_64_bits": b"SKP1" + b"\xff" * 9 + b"\x02",
+    "needless_byte": b"SKP1\x80\x00" + b"\x00" * 6,
+    "bytes_left_over": plan() + b"\x00",
+    "other_magic": b"SKP2" + plan()[4:],
+    "cut_off": plan(step_idx=300)[:5],
+}
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    folder = pathlib.Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in SEEDS.items():
+        (folder / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()
