@@ -29,7 +29,7 @@ constexpr int kMatMulRowTile = 256;
 // Rows of one element-wise task.
 constexpr int kRowTile = 16;
 // Queries of one prefill attention task, and entry groups of one decode task.
-constexpr int kQueryTile = 32;
+constexpr int kQueryTile = 64;
 constexpr int kGroupsPerTask = 8;
 
 int CeilDiv(int a, int b) { return (a + b - 1) / b; }
