@@ -34,7 +34,7 @@ test-slow: build model ## Run the long suites
 	@ctest --test-dir $(BUILD) --output-on-failure -L slow
 
 bench: build ## Run the microbenchmarks
-	@for b in $(BUILD)/*/*_benchmark $(BUILD)/*/*/*_benchmark; do [ -x $$b ] && echo "== $$b" && $$b; done
+	@find $(BUILD) -name '*_benchmark' -type f -executable | sort | while read -r b; do echo "== $$b"; $$b; done
 
 bench-peers: build model ## Compare with llama.cpp on this machine
 	@tools/install_peers && tools/result A.peers
@@ -43,9 +43,11 @@ result: build model ## Measure one claim: make result ROW=A.tp [QUICK=1]
 	@tools/result $(ROW)
 
 format: ## Format the sources
+	@tools/install_deps clang-format
 	@git ls-files '*.h' '*.cc' | xargs clang-format -i
 
-lint: build ## clang-format and clang-tidy, as errors
+lint: ## clang-format and clang-tidy, as errors
+	@tools/install_deps clang-format clang-tidy && $(MAKE) --no-print-directory build
 	@git ls-files '*.h' '*.cc' | xargs clang-format --dry-run -Werror
 	@git ls-files '*.cc' | grep -vE '_fuzzer.cc|_(avx2|avx512.*).cc' | xargs clang-tidy -p $(BUILD) --quiet
 
@@ -54,12 +56,15 @@ asan tsan: ## Build and test under sanitizers
 	@ctest --preset $@ -LE slow -j $(JOBS)
 
 fuzz: ## Run each fuzzer for FUZZ_SECONDS (default 900)
+	@tools/install_deps clang lld libclang-rt-14-dev
 	@$(MAKE) --no-print-directory build PRESET=fuzz
 	@tools/fuzz $(or $(FUZZ_SECONDS),900)
 
 coverage: ## Line coverage of the tests
+	@tools/install_deps gcovr
 	@$(MAKE) --no-print-directory build PRESET=coverage
-	@ctest --test-dir build/coverage -LE slow -j $(JOBS) && tools/coverage
+	@ctest --test-dir build/coverage -LE slow -j $(JOBS)
+	@gcovr --root . --exclude build --exclude '.*_test.cc' build/coverage
 
 clean: ## Remove everything that was built
 	@rm -rf build
