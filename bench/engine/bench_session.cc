@@ -39,20 +39,16 @@ absl::StatusOr<std::vector<Timeline>> RunStreams(BenchTarget* target,
   return timelines;
 }
 
-absl::StatusOr<nlohmann::json> Prefill(BenchTarget* target, const nlohmann::json& request) {
-  const auto tokens = request.at("tokens").get<std::vector<TokenId>>();
-  SKV_ASSIGN_OR_RETURN(const auto timelines, RunStreams(target, {tokens}, 1));
-  return nlohmann::json{{"seconds", ToSeconds(timelines[0].tokens[0].time - timelines[0].start)},
-                        {"tokens", tokens.size()}};
-}
-
 absl::StatusOr<nlohmann::json> Decode(BenchTarget* target, const nlohmann::json& request) {
   const auto tokens = request.at("tokens").get<std::vector<TokenId>>();
   const int n = request.at("n").get<int>();
   SKV_ASSIGN_OR_RETURN(const auto timelines, RunStreams(target, {tokens}, n + 1));
-  return nlohmann::json{
-      {"seconds", ToSeconds(timelines[0].tokens.back().time - timelines[0].tokens.front().time)},
-      {"tokens", n}};
+  const Timeline& timeline = timelines[0];
+  const TimePoint first = timeline.tokens.front().time;
+  return nlohmann::json{{"seconds", ToSeconds(timeline.tokens.back().time - first)},
+                        {"tokens", n},
+                        {"prefill_seconds", ToSeconds(first - timeline.start)},
+                        {"prefill_tokens", tokens.size()}};
 }
 
 absl::StatusOr<nlohmann::json> Streams(BenchTarget* target, const nlohmann::json& request) {
@@ -96,12 +92,11 @@ absl::StatusOr<nlohmann::json> Answer(BenchTarget* target, const std::string& li
   try {
     const std::string command = request.at("cmd").get<std::string>();
     if (command == "info") return target->Info();
-    if (command == "prefill") return Prefill(target, request);
     if (command == "decode") return Decode(target, request);
     if (command == "streams") return Streams(target, request);
     if (command == "greedy") return Greedy(target, request);
     return absl::InvalidArgumentError(
-        absl::StrCat("cmd: \"", command, "\", expected info, prefill, decode, streams or greedy"));
+        absl::StrCat("cmd: \"", command, "\", expected info, decode, streams or greedy"));
   } catch (const nlohmann::json::exception& error) {
     return absl::InvalidArgumentError(absl::StrCat("request: ", error.what()));
   }

@@ -112,18 +112,13 @@ def answer_streams(engine, prompts, n):
 
 def answer_decode(engine, prompt, n):
     engine.clear()
-    tokens = engine.prefill([prompt])
     start = time.perf_counter()
+    tokens = engine.prefill([prompt])
+    decoding = time.perf_counter()
     for i in range(n):
         tokens = engine.step(tokens, [len(prompt) + i])
-    return {"seconds": time.perf_counter() - start, "tokens": n}
-
-
-def answer_prefill(engine, prompt):
-    engine.clear()
-    start = time.perf_counter()
-    engine.prefill([prompt])
-    return {"seconds": time.perf_counter() - start, "tokens": len(prompt)}
+    return {"seconds": time.perf_counter() - decoding, "tokens": n,
+            "prefill_seconds": decoding - start, "prefill_tokens": len(prompt)}
 
 
 def answer_info(engine, args):
@@ -139,13 +134,11 @@ def answer(engine, request, args):
     command = request.get("cmd")
     if command == "info":
         return answer_info(engine, args)
-    if command == "prefill":
-        return answer_prefill(engine, request["tokens"])
     if command == "decode":
         return answer_decode(engine, request["tokens"], request["n"])
     if command == "streams":
         return answer_streams(engine, request["prompts"], request["n"])
-    raise ValueError(f"cmd {command!r}: expected info, prefill, decode or streams")
+    raise ValueError(f"cmd {command!r}: expected info, decode or streams")
 
 
 def parse_args():

@@ -91,7 +91,7 @@ void AddBenchCommand(CLI::App* app, Action* action) {
       ->capture_default_str();
   command->footer(
       "Example:\n"
-      "  echo '{\"cmd\": \"prefill\", \"tokens\": [1, 2, 3]}' | skv bench --endpoint "
+      "  echo '{\"cmd\": \"decode\", \"tokens\": [1, 2, 3], \"n\": 8}' | skv bench --endpoint "
       "localhost:8070");
   command->callback([endpoint, action] { *action = [endpoint] { return Run(*endpoint); }; });
 }

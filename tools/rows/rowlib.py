@@ -1,8 +1,8 @@
 """What the rows of tools/rows share: paths, progress, statistics, virtual environments."""
 import json
+import math
 import os
 import pathlib
-import random
 import statistics
 import subprocess
 import sys
@@ -59,13 +59,17 @@ def enter_venv(variable, default, installer):
     os.execv(python, [str(python), *sys.argv])
 
 
-def median_interval(samples, seed=1, num_resamples=10000):
-    """Median of samples and its 95 % percentile-bootstrap interval [low, high]."""
-    rng = random.Random(seed)
-    medians = sorted(statistics.median(rng.choices(samples, k=len(samples)))
-                     for _ in range(num_resamples))
-    cut = int(0.025 * num_resamples)
-    return statistics.median(samples), [medians[cut], medians[num_resamples - 1 - cut]]
+def median_interval(samples):
+    """Median and an interval of order statistics that covers it with at least 95 %.
+
+    Sign test: [x(k), x(n+1-k)] covers with 1 - 2 P(Binomial(n, 1/2) < k); the largest such k. Under
+    6 samples no k is enough and the interval is their range.
+    """
+    ordered, n = sorted(samples), len(samples)
+    k = 1
+    while 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n <= 0.05:
+        k += 1
+    return statistics.median(ordered), [ordered[k - 1], ordered[n - k]]
 
 
 class LineProcess:
