@@ -19,7 +19,8 @@ namespace {
 absl::Status OpenError(const std::string& path, int error) {
   const std::string message =
       absl::StrCat("cannot open model file ", path, ": ", std::strerror(error));
-  return error == ENOENT ? absl::NotFoundError(message) : absl::InvalidArgumentError(message);
+  if (error != ENOENT) return absl::InvalidArgumentError(message);
+  return absl::NotFoundError(absl::StrCat(message, "; `skv model fetch` gets the default one"));
 }
 
 class FileDescriptor {
