@@ -53,8 +53,8 @@ grpc::ServerWriteReactor<pb::GenerateEvent>* WorkerService::Generate(
   const auto on_done = [this, id, registered] {
     if (*registered) Unregister(id);
   };
-  auto stream = std::make_shared<GenerateStream>(engine_, proto->seeds_size(), options_.on_finish,
-                                                 on_done);
+  auto stream =
+      std::make_shared<GenerateStream>(engine_, proto->seeds_size(), options_.on_finish, on_done);
   absl::StatusOr<engine::GenerationRequest> request = ToRequest(*proto);
   absl::Status status = request.ok() ? CheckRequestId(id) : request.status();
   if (status.ok()) status = Register(id, stream);
@@ -123,8 +123,8 @@ grpc::ServerUnaryReactor* WorkerService::GetLoad(grpc::CallbackServerContext* co
   response->set_running_tokens(stats.scheduler.running_tokens);
   response->set_kv_tokens_used(stats.scheduler.kv_tokens_reserved);
   response->set_kv_tokens_total(stats.scheduler.kv_tokens_capacity);
-  const bool has_work = stats.num_open_requests > 0;
-  response->set_step_age_ms(has_work ? executor_->step_age_seconds() * 1e3 : 0);
+  // An idle engine steps too, so an old step is a stall even where stats know of no request yet.
+  response->set_step_age_ms(executor_->step_age_seconds() * 1e3);
   response->set_num_steps(stats.num_steps);
   return Reply(context);
 }
