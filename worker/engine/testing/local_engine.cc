@@ -72,6 +72,7 @@ void StepRecorder::OnStep(const scheduler::PlannedStep& step, const std::vector<
   const float* row = logits.data();
   for (size_t i = 0; i < step.plan.chunks.size(); ++i) {
     const scheduler::Chunk& chunk = step.plan.chunks[i];
+    record.sequences.push_back(chunk.id);
     const bool decode =
         chunk.position_class == scheduler::PositionClass::kGenerated && chunk.num_tokens == 1;
     ++(decode ? record.num_decodes : record.num_prefills);

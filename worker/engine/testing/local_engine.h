@@ -43,6 +43,7 @@ struct StepRecord {
   int num_decodes = 0;   // chunks of one generated token
   int num_prefills = 0;  // other chunks
   int num_rows = 0;
+  std::vector<SequenceId> sequences;  // of the chunks, in their order
   std::vector<SequenceId> released;
 };
 

@@ -1,0 +1,250 @@
+#include "eval/cancel/storm.h"
+
+#include <algorithm>
+#include <memory>
+#include <random>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "common/clock.h"
+#include "common/status.h"
+#include "eval/cancel/scrape.h"
+#include "eval/cancel/stream_call.h"
+
+namespace skv::eval {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr auto kCallTimeout = std::chrono::seconds(120);
+constexpr auto kIdleTimeout = std::chrono::seconds(10);
+constexpr auto kPoll = milliseconds(20);
+constexpr size_t kMaxProblems = 20;
+// Far more than a victim gets to see, so that none ends before it is cancelled.
+constexpr int kVictimTokens = 1000;
+
+constexpr const char* kBlockGauges[] = {"skv_worker_kv_blocks", "skv_worker_kv_slot_pages"};
+constexpr const char* kStreamGauges[] = {"skv_worker_open_streams", "skv_worker_requests_running",
+                                         "skv_worker_requests_waiting",
+                                         "skv_router_requests_in_flight"};
+constexpr const char* kOutstandingGauge = "skv_router_outstanding_tokens";
+
+enum class Role { kSurvivor, kVictim, kPrefillVictim };
+
+struct Gauges {
+  double blocks = 0, streams = 0, outstanding = 0;
+  bool AllZero() const { return blocks == 0 && streams == 0 && outstanding == 0; }
+};
+
+struct Footprint {
+  double descriptors = 0, memory_bytes = 0;
+};
+
+std::string WordPrompt(int num_words, uint64_t seed) {
+  static constexpr const char* kWords[] = {"river", "stone",  "the",   "and",   "lamp", "seven",
+                                           "of",    "letter", "north", "quiet", "in",   "glass"};
+  std::minstd_rand random(static_cast<uint32_t>(seed * 2654435761u + 1));
+  std::string prompt = absl::StrCat("Story ", seed, ":");
+  for (int i = 0; i < num_words; ++i) {
+    absl::StrAppend(&prompt, " ", kWords[random() % std::size(kWords)]);
+  }
+  return prompt;
+}
+
+v1::GenerateRequest MakeRequest(std::string prompt, int max_tokens, uint64_t seed) {
+  v1::GenerateRequest request;
+  request.set_text(std::move(prompt));
+  request.set_max_tokens(max_tokens);
+  request.set_temperature(0.8);
+  request.set_seed(seed);
+  request.set_ignore_eos(true);
+  return request;
+}
+
+class Storm {
+ public:
+  explicit Storm(const StormOptions& options)
+      : options_(options), random_(options.seed), channel_(ConnectTo(options.endpoint)) {}
+
+  absl::StatusOr<StormReport> Run() {
+    SKV_RETURN_IF_ERROR(RunSolo());
+    for (int round = 1; round <= options_.num_rounds; ++round) {
+      RunRound(round);
+      SKV_RETURN_IF_ERROR(CheckIdle(round));
+      if (round == std::min(options_.baseline_round, options_.num_rounds)) {
+        SKV_ASSIGN_OR_RETURN(baseline_, MeasureFootprints());
+      }
+    }
+    SKV_RETURN_IF_ERROR(CompareFootprints());
+    report_.num_rounds = options_.num_rounds;
+    return std::move(report_);
+  }
+
+ private:
+  struct Stream {
+    Role role;
+    int survivor_idx = 0;
+    TimePoint cancel_at{};
+    std::unique_ptr<StreamCall> call;
+  };
+
+  int num_survivors() const { return options_.num_streams / 2; }
+
+  v1::GenerateRequest SurvivorRequest(int survivor_idx) const {
+    const uint64_t seed = options_.seed * 1000 + survivor_idx;
+    return MakeRequest(WordPrompt(options_.prompt_words, seed), options_.survivor_tokens, seed);
+  }
+
+  absl::Status RunSolo() {
+    const TimePoint start = RealClock().Now();
+    for (int i = 0; i < num_survivors(); ++i) {
+      StreamResult result = Call(channel_, SurvivorRequest(i), kCallTimeout);
+      if (!result.status.ok()) {
+        return absl::UnavailableError(absl::StrCat("solo run ", i, " at ", options_.endpoint,
+                                                   ": code ", result.status.error_code(), ", ",
+                                                   result.status.error_message()));
+      }
+      solo_.push_back(std::move(result.tokens));
+    }
+    round_time_ = (RealClock().Now() - start) / 4;
+    return absl::OkStatus();
+  }
+
+  std::vector<Stream> DrawStreams() {
+    const int num_victims = options_.num_streams - num_survivors();
+    std::vector<Stream> streams(options_.num_streams);
+    for (int i = 0; i < options_.num_streams; ++i) {
+      if (i < num_survivors()) {
+        streams[i] = {.role = Role::kSurvivor, .survivor_idx = i};
+      } else {
+        streams[i].role =
+            i < num_survivors() + num_victims / 4 ? Role::kPrefillVictim : Role::kVictim;
+      }
+    }
+    std::shuffle(streams.begin(), streams.end(), random_);
+    return streams;
+  }
+
+  void StartStream(Stream* stream) {
+    v1::GenerateRequest request = SurvivorRequest(stream->survivor_idx);
+    if (stream->role != Role::kSurvivor) {
+      const bool in_prefill = stream->role == Role::kPrefillVictim;
+      const int words = in_prefill ? options_.prefill_prompt_words : options_.prompt_words;
+      request = MakeRequest(WordPrompt(words, random_()), kVictimTokens, random_());
+      // The long prompts run out early in a round: their moment lies in its first half.
+      const double share = (in_prefill ? 0.5 : 1.0) * (random_() % 1000) / 1000;
+      stream->cancel_at =
+          RealClock().Now() + std::chrono::duration_cast<Duration>(round_time_ * share);
+    }
+    stream->call = std::make_unique<StreamCall>(channel_, std::move(request), kCallTimeout);
+  }
+
+  void RunRound(int round) {
+    std::vector<Stream> streams = DrawStreams();
+    const TimePoint start = RealClock().Now();
+    for (Stream& stream : streams) StartStream(&stream);
+    CancelVictims(&streams);
+    for (Stream& stream : streams) {
+      const StreamResult result = stream.call->Wait();
+      if (stream.role == Role::kSurvivor) CheckSurvivor(round, stream.survivor_idx, result);
+    }
+    round_time_ = RealClock().Now() - start;
+  }
+
+  void CancelVictims(std::vector<Stream>* streams) {
+    std::vector<Stream*> victims;
+    for (Stream& stream : *streams) {
+      if (stream.role != Role::kSurvivor) victims.push_back(&stream);
+    }
+    std::sort(victims.begin(), victims.end(),
+              [](const Stream* a, const Stream* b) { return a->cancel_at < b->cancel_at; });
+    for (Stream* victim : victims) {
+      std::this_thread::sleep_until(victim->cancel_at);
+      if (!victim->call->ended()) ++report_.num_cancelled;
+      if (victim->call->num_tokens() == 0) ++report_.num_cancelled_in_prefill;
+      victim->call->Cancel();
+    }
+  }
+
+  void CheckSurvivor(int round, int survivor_idx, const StreamResult& result) {
+    ++report_.num_survivors;
+    if (result.status.ok() && result.tokens == solo_[survivor_idx]) return;
+    ++report_.wrong_survivors;
+    AddProblem(absl::StrCat("round ", round, ", survivor ", survivor_idx, ": code ",
+                            result.status.error_code(), " ", result.status.error_message(), ", ",
+                            result.tokens.size(), " tokens that differ from the solo run"));
+  }
+
+  // Waits until every gauge is at 0, and notes those that do not get there.
+  absl::Status CheckIdle(int round) {
+    const TimePoint start = RealClock().Now();
+    Gauges gauges;
+    do {
+      SKV_ASSIGN_OR_RETURN(gauges, ReadGauges());
+      if (gauges.AllZero()) break;
+      std::this_thread::sleep_for(kPoll);
+    } while (RealClock().Now() < start + kIdleTimeout);
+    report_.slowest_idle_seconds =
+        std::max(report_.slowest_idle_seconds, ToSeconds(RealClock().Now() - start));
+    report_.leaked_blocks = std::max(report_.leaked_blocks, gauges.blocks);
+    report_.leaked_streams = std::max(report_.leaked_streams, gauges.streams);
+    report_.leaked_outstanding_tokens =
+        std::max(report_.leaked_outstanding_tokens, gauges.outstanding);
+    if (!gauges.AllZero()) {
+      AddProblem(absl::StrCat("round ", round, ": ", gauges.blocks, " blocks and pages, ",
+                              gauges.streams, " streams and requests, ", gauges.outstanding,
+                              " outstanding tokens are left"));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<Gauges> ReadGauges() const {
+    Gauges gauges;
+    for (const ProcessEndpoint& process : options_.processes) {
+      SKV_ASSIGN_OR_RETURN(const MetricValues values, ScrapeMetrics(process.admin_port));
+      for (const char* name : kBlockGauges) gauges.blocks += SumOf(values, name);
+      for (const char* name : kStreamGauges) gauges.streams += SumOf(values, name);
+      gauges.outstanding += SumOf(values, kOutstandingGauge);
+    }
+    return gauges;
+  }
+
+  absl::StatusOr<std::vector<Footprint>> MeasureFootprints() const {
+    std::vector<Footprint> footprints;
+    for (const ProcessEndpoint& process : options_.processes) {
+      SKV_ASSIGN_OR_RETURN(const MetricValues values, ScrapeMetrics(process.admin_port));
+      footprints.push_back({SumOf(values, "skv_process_open_fds"),
+                            SumOf(values, "skv_process_resident_bytes", "kind=\"anonymous\"")});
+    }
+    return footprints;
+  }
+
+  absl::Status CompareFootprints() {
+    SKV_ASSIGN_OR_RETURN(const std::vector<Footprint> last, MeasureFootprints());
+    for (size_t i = 0; i < last.size(); ++i) {
+      report_.descriptor_growth =
+          std::max(report_.descriptor_growth, last[i].descriptors - baseline_[i].descriptors);
+      report_.memory_growth_bytes =
+          std::max(report_.memory_growth_bytes, last[i].memory_bytes - baseline_[i].memory_bytes);
+    }
+    return absl::OkStatus();
+  }
+
+  void AddProblem(std::string problem) {
+    if (report_.problems.size() < kMaxProblems) report_.problems.push_back(std::move(problem));
+  }
+
+  const StormOptions options_;
+  std::mt19937_64 random_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  std::vector<std::vector<TokenId>> solo_;  // of each survivor
+  std::vector<Footprint> baseline_;
+  Duration round_time_{};  // of the last round: moments are drawn from as long a span
+  StormReport report_;
+};
+
+}  // namespace
+
+absl::StatusOr<StormReport> RunStorm(const StormOptions& options) { return Storm(options).Run(); }
+
+}  // namespace skv::eval

@@ -1,0 +1,73 @@
+#include "eval/cancel/stream_call.h"
+
+namespace skv::eval {
+
+std::shared_ptr<grpc::Channel> ConnectTo(const std::string& endpoint) {
+  grpc::ChannelArguments arguments;
+  // Quick to come back to a router that was restarted.
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
+  // Channels with equal arguments would otherwise share one connection and its back-off.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(), arguments);
+}
+
+StreamCall::StreamCall(std::shared_ptr<grpc::Channel> channel, v1::GenerateRequest request,
+                       std::chrono::milliseconds timeout)
+    : stub_(v1::Generation::NewStub(std::move(channel))),
+      request_(std::move(request)),
+      deadline_(std::chrono::steady_clock::now() + timeout) {
+  context_.set_deadline(std::chrono::system_clock::now() + timeout);
+  thread_ = std::thread([this] { Read(); });
+}
+
+StreamCall::~StreamCall() {
+  Cancel();
+  if (thread_.joinable()) thread_.join();
+}
+
+void StreamCall::Read() {
+  const auto reader = stub_->Generate(&context_, request_);
+  v1::GenerateEvent event;
+  while (reader->Read(&event)) {
+    MutexLock lock(&mutex_);
+    for (const v1::Token& token : event.tokens()) result_.tokens.push_back(token.id());
+    if (event.has_finish()) result_.finish_reason = event.finish().reason();
+    if (event.has_timings()) result_.num_retries = event.timings().num_retries();
+    changed_.NotifyAll();
+  }
+  grpc::Status status = reader->Finish();
+  MutexLock lock(&mutex_);
+  result_.status = std::move(status);
+  ended_ = true;
+  changed_.NotifyAll();
+}
+
+bool StreamCall::WaitForTokens(size_t count) {
+  MutexLock lock(&mutex_);
+  changed_.WaitUntil(&mutex_, deadline_, [&] { return ended_ || result_.tokens.size() >= count; });
+  return result_.tokens.size() >= count;
+}
+
+size_t StreamCall::num_tokens() const {
+  MutexLock lock(&mutex_);
+  return result_.tokens.size();
+}
+
+bool StreamCall::ended() const {
+  MutexLock lock(&mutex_);
+  return ended_;
+}
+
+StreamResult StreamCall::Wait() {
+  if (thread_.joinable()) thread_.join();
+  MutexLock lock(&mutex_);
+  return result_;
+}
+
+StreamResult Call(const std::shared_ptr<grpc::Channel>& channel, const v1::GenerateRequest& request,
+                  std::chrono::milliseconds timeout) {
+  return StreamCall(channel, request, timeout).Wait();
+}
+
+}  // namespace skv::eval
