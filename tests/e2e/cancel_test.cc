@@ -1,0 +1,57 @@
+#include "common/testing/status_matchers.h"
+#include "eval/cancel/cancel_latency.h"
+#include "tests/e2e/testing/cluster.h"
+
+namespace skv::e2e {
+namespace {
+
+TEST(CancelTest, NothingIsLeftBehindWhenHalfOfTheStreamsAreCancelled) {
+  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start());
+  eval::StormOptions options;
+  options.endpoint = cluster->endpoint();
+  options.processes = cluster->processes();
+  options.num_rounds = 10;
+  options.baseline_round = 5;
+  ASSERT_OK_AND_ASSIGN(const eval::StormReport report, eval::RunStorm(options));
+  for (const std::string& problem : report.problems) ADD_FAILURE() << problem;
+  EXPECT_EQ(report.wrong_survivors, 0);
+  EXPECT_EQ(report.leaked_blocks, 0);
+  EXPECT_EQ(report.leaked_streams, 0);
+  EXPECT_EQ(report.leaked_outstanding_tokens, 0);
+  EXPECT_LE(report.descriptor_growth, 0);
+  EXPECT_LE(report.memory_growth_bytes, 32e6);
+  EXPECT_EQ(report.num_survivors, 10 * 32);
+  // A few may end by themselves before their moment comes.
+  EXPECT_GE(report.num_cancelled, 10 * 32 * 9 / 10);
+  EXPECT_GE(report.num_cancelled_in_prefill, 10);
+}
+
+TEST(CancelTest, CancelledSequenceIsInOneMoreStepAtMost) {
+  const loader::TinyLlamaFile model(TinyModelOptions());
+  eval::CancelLatencyOptions options;
+  options.model_path = model.path();
+  options.num_threads = 1;
+  ASSERT_OK_AND_ASSIGN(const auto report, eval::MeasureCancelLatency(options));
+  EXPECT_LE(report.max_steps_after_cancel, 1);
+  EXPECT_GE(report.num_cancels, 20);
+  EXPECT_GE(report.num_cancels_in_prefill, 1);
+}
+
+TEST(CancelTest, ClientThatLeavesFreesItsPlace) {
+  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start({.tensor_parallel_size = 1}));
+  {
+    eval::StreamCall call(eval::ConnectTo(cluster->endpoint()), EndlessRequest(),
+                          std::chrono::seconds(30));
+    ASSERT_TRUE(call.WaitForTokens(3));
+    EXPECT_EQ(cluster->Metric("group 0 rank 0", "skv_worker_open_streams"), 1);
+  }
+  EXPECT_TRUE(Eventually(std::chrono::seconds(5), [&] {
+    return cluster->Pid("group 0 rank 0") != 0 &&
+           cluster->Metric("group 0 rank 0", "skv_worker_open_streams") == 0 &&
+           cluster->Metric("group 0 rank 0", "skv_worker_kv_slot_pages") == 0;
+  }));
+  EXPECT_TRUE(cluster->Serves());
+}
+
+}  // namespace
+}  // namespace skv::e2e

@@ -1,0 +1,204 @@
+#include "tests/e2e/testing/cluster.h"
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/status.h"
+
+namespace skv::e2e {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr auto kReadyTimeout = std::chrono::seconds(30);
+constexpr auto kCallTimeout = std::chrono::seconds(5);
+
+bool IsFree(int port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const bool free = bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+  close(fd);
+  return free;
+}
+
+std::string MakeTempPath(const std::string& name) {
+  static int next = 0;
+  return (std::filesystem::temp_directory_path() /
+          absl::StrCat("skv_", name, "_", getpid(), "_", next++))
+      .string();
+}
+
+// The line that `skv cluster up --json` prints when it is ready; empty while there is none.
+std::string FindJson(const std::string& output) {
+  for (const absl::string_view line : absl::StrSplit(output, '\n')) {
+    if (!line.empty() && line.front() == '{' && line.back() == '}') return std::string(line);
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string BinaryPath(const std::string& name) {
+  const char* const folder = std::getenv("SKV_BIN");
+  return absl::StrCat(folder != nullptr ? folder : SKV_BIN_DIR, "/", name);
+}
+
+loader::TinyLlamaOptions TinyModelOptions() {
+  loader::TinyLlamaOptions options;
+  options.hidden = 128;
+  options.head_dim = 32;
+  options.context_length = 1 << 16;
+  return options;
+}
+
+int FindFreePorts() {
+  // Below the range from which the kernel gives out ports; far apart for tests that run together.
+  static int next = 10'000 + getpid() % 100 * 200;
+  while (true) {
+    const int base = next;
+    next = next + 200 < 30'000 ? next + 200 : 10'000;
+    bool all_free = true;
+    for (const int offset : {0, 1, 30, 31, 130, 131, 132, 133}) {
+      all_free = all_free && IsFree(base + offset);
+    }
+    if (all_free) return base;
+  }
+}
+
+bool Eventually(milliseconds timeout, const std::function<bool()>& condition) {
+  const TimePoint end = RealClock().Now() + timeout;
+  while (!condition()) {
+    if (RealClock().Now() > end) return false;
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  return true;
+}
+
+bool IsRunning(pid_t pid) {
+  std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
+  std::string stat;
+  if (!std::getline(file, stat)) return false;
+  const size_t name_end = stat.rfind(") ");  // "pid (name) state ..."
+  return name_end != std::string::npos && stat[name_end + 2] != 'Z' && stat[name_end + 2] != 'X';
+}
+
+Program::Program(const std::string& name, const std::vector<std::string>& arguments)
+    : log_path_(MakeTempPath(name)) {
+  ChildOptions options{.args = {BinaryPath(name)}, .log_path = log_path_};
+  options.args.insert(options.args.end(), arguments.begin(), arguments.end());
+  absl::StatusOr<std::unique_ptr<ScopedChild>> child = ScopedChild::Start(options);
+  SKV_CHECK(child.ok()) << child.status().ToString();
+  child_ = *std::move(child);
+}
+
+Program::~Program() {
+  child_.reset();
+  unlink(log_path_.c_str());
+}
+
+std::string Program::Output() const {
+  std::ifstream file(log_path_);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(const ClusterOptions& options) {
+  auto cluster = std::unique_ptr<Cluster>(new Cluster);
+  cluster->model_ = std::make_unique<loader::TinyLlamaFile>(TinyModelOptions());
+  cluster->log_dir_ = MakeTempPath("logs");
+  std::vector<std::string> arguments = {"cluster",
+                                        "up",
+                                        "--json",
+                                        "--groups",
+                                        absl::StrCat(options.num_groups),
+                                        "--tp",
+                                        absl::StrCat(options.tensor_parallel_size),
+                                        "--model",
+                                        cluster->model_->path(),
+                                        "--port",
+                                        absl::StrCat(FindFreePorts()),
+                                        "--log-dir",
+                                        cluster->log_dir_,
+                                        "--threads",
+                                        "1"};
+  arguments.insert(arguments.end(), options.flags.begin(), options.flags.end());
+  cluster->program_ = std::make_unique<Program>("skv", arguments);
+  std::string json;
+  const bool ready = Eventually(kReadyTimeout, [&] {
+    json = FindJson(cluster->Output());
+    return !json.empty() || cluster->supervisor().Wait(milliseconds(0)).has_value();
+  });
+  if (!ready) return absl::DeadlineExceededError("the cluster is not ready after 30 s");
+  if (json.empty()) return absl::UnavailableError(cluster->Output());
+  SKV_RETURN_IF_ERROR(cluster->Adopt(json));
+  return cluster;
+}
+
+absl::Status Cluster::Adopt(const std::string& text) {
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return absl::InternalError(absl::StrCat("no JSON: ", text));
+  endpoint_ = json.value("endpoint", "");
+  for (const auto& process : json["processes"]) {
+    const std::string url = process.value("metrics", "");  // http://host:port/metrics
+    processes_.push_back({process.value("name", ""), std::atoi(&url[url.rfind(':') + 1])});
+  }
+  channel_ = eval::ConnectTo(endpoint_);
+  return absl::OkStatus();
+}
+
+Cluster::~Cluster() {
+  program_.reset();
+  std::error_code ignored;
+  std::filesystem::remove_all(log_dir_, ignored);
+}
+
+int Cluster::AdminPort(const std::string& name) const {
+  for (const eval::ProcessEndpoint& process : processes_) {
+    if (process.name == name) return process.admin_port;
+  }
+  SKV_CHECK(false) << "no process is called " << name;
+  return 0;
+}
+
+double Cluster::Metric(const std::string& name, std::string_view metric) const {
+  const auto values = eval::ScrapeMetrics(AdminPort(name));
+  return values.ok() ? eval::SumOf(*values, metric) : 0;
+}
+
+pid_t Cluster::Pid(const std::string& name) const {
+  return static_cast<pid_t>(Metric(name, "skv_process_pid"));
+}
+
+bool Cluster::Serves() const {
+  const eval::StreamResult result = eval::Call(channel_, TextRequest("Hello", 4), kCallTimeout);
+  return result.status.ok() && result.tokens.size() == 4;
+}
+
+v1::GenerateRequest TextRequest(const std::string& text, int max_tokens) {
+  v1::GenerateRequest request;
+  request.set_text(text);
+  request.set_max_tokens(max_tokens);
+  request.set_temperature(0);
+  request.set_ignore_eos(true);
+  return request;
+}
+
+v1::GenerateRequest EndlessRequest() { return TextRequest("Once upon a time", 60'000); }
+
+}  // namespace skv::e2e

@@ -1,0 +1,94 @@
+#pragma once
+// A whole cluster of real processes over a tiny model, for tests of what users and operators see.
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/process.h"
+#include "eval/cancel/scrape.h"
+#include "eval/cancel/storm.h"
+#include "eval/cancel/stream_call.h"
+#include "worker/loader/testing/tiny_llama.h"
+
+namespace skv::e2e {
+
+// skv, skv-worker or skv-router of this build; SKV_BIN in the environment names another folder.
+std::string BinaryPath(const std::string& name);
+
+// Its context is long, so that a stream lasts until a test does something to it.
+loader::TinyLlamaOptions TinyModelOptions();
+
+// First of 200 consecutive ports of which those that a small cluster takes are free.
+int FindFreePorts();
+
+// Asks again every 20 ms; false when `condition` did not hold within `timeout`.
+bool Eventually(std::chrono::milliseconds timeout, const std::function<bool()>& condition);
+
+// True while the process exists and is no zombie.
+bool IsRunning(pid_t pid);
+
+// A program with a file for what it prints; killed and removed with this object.
+class Program {
+ public:
+  // `arguments` follow the program's name. Aborts when it cannot be started.
+  Program(const std::string& name, const std::vector<std::string>& arguments);
+  ~Program();
+
+  ScopedChild& child() { return *child_; }
+  std::string Output() const;
+
+ private:
+  std::string log_path_;
+  std::unique_ptr<ScopedChild> child_;
+};
+
+struct ClusterOptions {
+  int num_groups = 1;
+  int tensor_parallel_size = 2;
+  std::vector<std::string> flags;  // more of `skv cluster up`
+};
+
+class Cluster {
+ public:
+  // Ready to serve. DeadlineExceeded after 30 s, Unavailable with the output when it ended.
+  static absl::StatusOr<std::unique_ptr<Cluster>> Start(const ClusterOptions& options = {});
+  ~Cluster();  // kills all processes
+
+  const std::string& endpoint() const { return endpoint_; }
+  const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+  const std::vector<eval::ProcessEndpoint>& processes() const { return processes_; }
+  ScopedChild& supervisor() { return program_->child(); }
+  std::string Output() const { return program_->Output(); }
+
+  // Names are "router" and "group 0 rank 1"; the process that has the name now, or 0.
+  pid_t Pid(const std::string& name) const;
+  // 0 while it does not answer.
+  double Metric(const std::string& name, std::string_view metric) const;
+  // A short request is answered rightly.
+  bool Serves() const;
+
+ private:
+  Cluster() = default;
+  absl::Status Adopt(const std::string& json);
+  int AdminPort(const std::string& name) const;
+
+  std::unique_ptr<loader::TinyLlamaFile> model_;
+  std::string log_dir_;
+  std::unique_ptr<Program> program_;
+  std::string endpoint_;
+  std::vector<eval::ProcessEndpoint> processes_;
+  std::shared_ptr<grpc::Channel> channel_;
+};
+
+// `max_tokens` tokens whatever the model says.
+v1::GenerateRequest TextRequest(const std::string& text, int max_tokens);
+// Longer than any test.
+v1::GenerateRequest EndlessRequest();
+
+}  // namespace skv::e2e
