@@ -1,0 +1,108 @@
+// Processes of a running cluster are killed or stopped: streams end with UNAVAILABLE within 5 s,
+// nothing hangs, and the cluster serves again.
+
+#include <csignal>
+
+#include "absl/strings/str_cat.h"
+#include "common/clock.h"
+#include "common/testing/status_matchers.h"
+#include "tests/e2e/testing/cluster.h"
+
+namespace skv::e2e {
+namespace {
+
+using std::chrono::seconds;
+using ::testing::HasSubstr;
+
+constexpr auto kCallTimeout = seconds(60);
+constexpr double kLostSeconds = 5;
+constexpr auto kRestartTimeout = seconds(20);
+
+// Waits for the end of `call`, which must be UNAVAILABLE and soon.
+void ExpectLost(eval::StreamCall* call) {
+  const TimePoint start = RealClock().Now();
+  const eval::StreamResult result = call->Wait();
+  EXPECT_EQ(result.status.error_code(), grpc::StatusCode::UNAVAILABLE)
+      << result.status.error_message();
+  EXPECT_LE(ToSeconds(RealClock().Now() - start), kLostSeconds);
+}
+
+class LostRankTest : public ::testing::TestWithParam<int> {
+ protected:
+  static std::string Rank() { return absl::StrCat("group 0 rank ", GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(LeaderAndFollower, LostRankTest, ::testing::Values(0, 1));
+
+TEST_P(LostRankTest, KilledRankEndsItsStreamsAndTheGroupComesBack) {
+  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start());
+  eval::StreamCall call(cluster->channel(), EndlessRequest(), kCallTimeout);
+  ASSERT_TRUE(call.WaitForTokens(5));
+  const pid_t before = cluster->Pid(Rank());
+  ASSERT_GT(before, 0);
+  kill(before, SIGKILL);
+  ExpectLost(&call);
+  EXPECT_TRUE(Eventually(kRestartTimeout, [&] { return cluster->Serves(); })) << cluster->Output();
+  EXPECT_NE(cluster->Pid(Rank()), before);
+}
+
+TEST_P(LostRankTest, StoppedRankEndsItsStreamsAndServesAgainOnceItGoesOn) {
+  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start());
+  eval::StreamCall call(cluster->channel(), EndlessRequest(), kCallTimeout);
+  ASSERT_TRUE(call.WaitForTokens(5));
+  const pid_t pid = cluster->Pid(Rank());
+  ASSERT_GT(pid, 0);
+  kill(pid, SIGSTOP);
+  ExpectLost(&call);
+  kill(pid, SIGCONT);
+  EXPECT_TRUE(Eventually(kRestartTimeout, [&] { return cluster->Serves(); })) << cluster->Output();
+}
+
+TEST_P(LostRankTest, RequestToAGroupThatStoppedWhileIdleDoesNotHang) {
+  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start());
+  ASSERT_TRUE(cluster->Serves());
+  const pid_t pid = cluster->Pid(Rank());
+  ASSERT_GT(pid, 0);
+  kill(pid, SIGSTOP);
+  eval::StreamCall call(cluster->channel(), TextRequest("Hello", 4), kCallTimeout);
+  ExpectLost(&call);
+  kill(pid, SIGCONT);
+  EXPECT_TRUE(Eventually(kRestartTimeout, [&] { return cluster->Serves(); })) << cluster->Output();
+}
+
+TEST(LostRouterTest, KilledRouterFreesTheWorkersAndComesBack) {
+  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start());
+  eval::StreamCall call(cluster->channel(), EndlessRequest(), kCallTimeout);
+  ASSERT_TRUE(call.WaitForTokens(5));
+  kill(cluster->Pid("router"), SIGKILL);
+  ExpectLost(&call);
+  EXPECT_TRUE(Eventually(seconds(5), [&] {
+    return cluster->Pid("group 0 rank 0") != 0 &&
+           cluster->Metric("group 0 rank 0", "skv_worker_open_streams") == 0 &&
+           cluster->Metric("group 0 rank 0", "skv_worker_kv_slot_pages") == 0;
+  }));
+  EXPECT_TRUE(Eventually(kRestartTimeout, [&] { return cluster->Serves(); })) << cluster->Output();
+}
+
+TEST(RetryTest, GroupLostBeforeTheFirstTokenIsReplacedByAnother) {
+  ASSERT_OK_AND_ASSIGN(const auto cluster,
+                       Cluster::Start({.num_groups = 2, .tensor_parallel_size = 1}));
+  const pid_t victim = cluster->Pid("group 0 rank 0");
+  ASSERT_GT(victim, 0);
+  kill(victim, SIGSTOP);
+  // The router sends these to different groups, so one waits for the stopped one.
+  eval::StreamCall first(cluster->channel(), TextRequest("Hello", 4), kCallTimeout);
+  eval::StreamCall second(cluster->channel(), TextRequest("Hello", 4), kCallTimeout);
+  ASSERT_TRUE(Eventually(seconds(2), [&] {
+    return cluster->Metric("router", "skv_router_requests_in_flight") == 1 &&
+           first.ended() != second.ended();
+  }));
+  kill(victim, SIGKILL);
+  const eval::StreamResult a = first.Wait(), b = second.Wait();
+  EXPECT_TRUE(a.status.ok()) << a.status.error_message();
+  EXPECT_TRUE(b.status.ok()) << b.status.error_message();
+  EXPECT_EQ(a.tokens, b.tokens);
+  EXPECT_EQ(a.num_retries + b.num_retries, 1);
+}
+
+}  // namespace
+}  // namespace skv::e2e

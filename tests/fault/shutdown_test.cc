@@ -1,0 +1,78 @@
+// SIGTERM drains: what runs is finished, and the exit code is 0. SIGKILL leaves nothing behind.
+
+#include <csignal>
+
+#include "common/testing/status_matchers.h"
+#include "tests/e2e/testing/cluster.h"
+
+namespace skv::e2e {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr auto kCallTimeout = seconds(60);
+constexpr auto kEndTimeout = seconds(20);
+
+v1::GenerateRequest LongRequest() { return TextRequest("Once upon a time", 2000); }
+
+void ExpectWhole(eval::StreamCall* call) {
+  const eval::StreamResult result = call->Wait();
+  EXPECT_TRUE(result.status.ok()) << result.status.error_message();
+  EXPECT_EQ(result.tokens.size(), 2000u);
+}
+
+TEST(ShutdownTest, ClusterFinishesItsStreamsAfterSigterm) {
+  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start());
+  std::vector<pid_t> pids;
+  for (const auto& process : cluster->processes()) pids.push_back(cluster->Pid(process.name));
+  eval::StreamCall first(cluster->channel(), LongRequest(), kCallTimeout);
+  eval::StreamCall second(cluster->channel(), LongRequest(), kCallTimeout);
+  ASSERT_TRUE(first.WaitForTokens(1));
+  ASSERT_TRUE(second.WaitForTokens(1));
+  cluster->supervisor().Signal(SIGTERM);
+  ExpectWhole(&first);
+  ExpectWhole(&second);
+  const std::optional<ExitState> end = cluster->supervisor().Wait(kEndTimeout);
+  ASSERT_TRUE(end.has_value());
+  EXPECT_TRUE(end->ok()) << end->ToString() << cluster->Output();
+  for (const pid_t pid : pids) EXPECT_FALSE(IsRunning(pid)) << pid;
+}
+
+TEST(ShutdownTest, WorkerAndRouterDrainAndEndWithCodeZero) {
+  const loader::TinyLlamaFile model(TinyModelOptions());
+  const int port = FindFreePorts();
+  const std::string worker_url = "127.0.0.1:" + std::to_string(port + 30);
+  const std::string router_url = "127.0.0.1:" + std::to_string(port);
+  Program worker("skv-worker",
+                 {"--model", model.path(), "--threads", "1", "--port", std::to_string(port + 30)});
+  Program router("skv-router", {"--worker-urls", worker_url, "--port", std::to_string(port)});
+  const auto channel = eval::ConnectTo(router_url);
+  ASSERT_TRUE(Eventually(
+      kEndTimeout,
+      [&] { return eval::Call(channel, TextRequest("Hello", 1), seconds(5)).status.ok(); }))
+      << worker.Output() << router.Output();
+  eval::StreamCall call(channel, LongRequest(), kCallTimeout);
+  ASSERT_TRUE(call.WaitForTokens(1));
+  worker.child().Signal(SIGTERM);
+  router.child().Signal(SIGTERM);
+  ExpectWhole(&call);
+  for (Program* program : {&worker, &router}) {
+    const std::optional<ExitState> end = program->child().Wait(kEndTimeout);
+    ASSERT_TRUE(end.has_value()) << program->Output();
+    EXPECT_TRUE(end->ok()) << end->ToString() << program->Output();
+  }
+}
+
+TEST(ShutdownTest, KilledSupervisorLeavesNoProcess) {
+  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start());
+  std::vector<pid_t> pids;
+  for (const auto& process : cluster->processes()) pids.push_back(cluster->Pid(process.name));
+  for (const pid_t pid : pids) ASSERT_TRUE(IsRunning(pid)) << pid;
+  cluster->supervisor().Signal(SIGKILL);
+  for (const pid_t pid : pids) {
+    EXPECT_TRUE(Eventually(seconds(5), [&] { return !IsRunning(pid); })) << pid;
+  }
+}
+
+}  // namespace
+}  // namespace skv::e2e

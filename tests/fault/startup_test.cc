@@ -1,0 +1,88 @@
+// What cannot start says why: the message names what is wrong and what to do about it.
+
+#include "absl/strings/str_cat.h"
+#include "common/testing/status_matchers.h"
+#include "tests/e2e/testing/cluster.h"
+
+namespace skv::e2e {
+namespace {
+
+using std::chrono::seconds;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr auto kTimeout = seconds(20);
+
+// Fails the test unless the program ends with an error, whose message is `message`.
+void ExpectFailure(Program* program, const ::testing::Matcher<std::string>& message) {
+  const std::optional<ExitState> end = program->child().Wait(kTimeout);
+  ASSERT_TRUE(end.has_value()) << "still runs: " << program->Output();
+  EXPECT_EQ(end->signal, 0) << end->ToString();
+  EXPECT_NE(end->code, 0);
+  EXPECT_THAT(program->Output(), message);
+}
+
+std::vector<std::string> RankArguments(const loader::TinyLlamaFile& model, int rank,
+                                       const std::string& group_path) {
+  return {"--model",
+          model.path(),
+          "--threads",
+          "1",
+          "--rank",
+          absl::StrCat(rank),
+          "--tensor-parallel-size",
+          "2",
+          "--group-path",
+          group_path};
+}
+
+std::string GroupPath() { return absl::StrCat("/dev/shm/skv-startup-test-", FindFreePorts()); }
+
+TEST(StartupTest, PortInUseIsNamed) {
+  const loader::TinyLlamaFile model(TinyModelOptions());
+  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start({.tensor_parallel_size = 1}));
+  const std::string port = cluster->endpoint().substr(cluster->endpoint().find(':') + 1);
+  const std::string admin_port = absl::StrCat(cluster->processes()[0].admin_port);
+
+  Program worker("skv-worker", {"--model", model.path(), "--threads", "1", "--port", port});
+  Program router("skv-router", {"--worker-urls", "127.0.0.1:1", "--port", port});
+  Program admin("skv-router", {"--worker-urls", "127.0.0.1:1", "--admin-port", admin_port});
+  ExpectFailure(&worker, AllOf(HasSubstr(port), HasSubstr("in use"), HasSubstr("--port")));
+  ExpectFailure(&router, AllOf(HasSubstr(port), HasSubstr("in use"), HasSubstr("--port")));
+  ExpectFailure(&admin, AllOf(HasSubstr(admin_port), HasSubstr("in use")));
+  EXPECT_TRUE(cluster->Serves());
+}
+
+TEST(StartupTest, RanksThatDisagreeOnTheModelNameBoth) {
+  loader::TinyLlamaOptions other = TinyModelOptions();
+  other.seed = 2;
+  const loader::TinyLlamaFile model(TinyModelOptions()), other_model(other);
+  const std::string group_path = GroupPath();
+  Program leader("skv-worker", RankArguments(model, 0, group_path));
+  Program follower("skv-worker", RankArguments(other_model, 1, group_path));
+  ASSERT_TRUE(leader.child().Wait(kTimeout).has_value());
+  ASSERT_TRUE(follower.child().Wait(kTimeout).has_value());
+  // Whoever comes second sees both sides.
+  const std::string output = leader.Output() + follower.Output();
+  EXPECT_THAT(output, AllOf(HasSubstr("FAILED_PRECONDITION"), HasSubstr("rank 0"),
+                            HasSubstr("rank 1"), HasSubstr("model ")));
+}
+
+TEST(StartupTest, RankThatNeverJoinsIsNamed) {
+  const loader::TinyLlamaFile model(TinyModelOptions());
+  std::vector<std::string> arguments = RankArguments(model, 0, GroupPath());
+  arguments.insert(arguments.end(), {"--join-timeout-secs", "1"});
+  Program leader("skv-worker", arguments);
+  ExpectFailure(&leader, AllOf(HasSubstr("UNAVAILABLE"), HasSubstr("rank"), HasSubstr("1")));
+}
+
+TEST(StartupTest, MissingModelFileSaysHowToGetOne) {
+  Program cluster("skv", {"cluster", "up", "--model", "/no/such/model.gguf"});
+  Program worker("skv-worker", {"--model", "/no/such/model.gguf"});
+  const auto message = AllOf(HasSubstr("/no/such/model.gguf"), HasSubstr("skv model fetch"));
+  ExpectFailure(&cluster, message);
+  ExpectFailure(&worker, message);
+}
+
+}  // namespace
+}  // namespace skv::e2e
