@@ -98,3 +98,4 @@ class LineProcess:
     def close(self):
         self._process.stdin.close()
         self._process.wait(timeout=60)
+        self._process.stdout.close()
