@@ -1,5 +1,7 @@
 // What cannot start says why: the message names what is wrong and what to do about it.
 
+#include <filesystem>
+
 #include "absl/strings/str_cat.h"
 #include "common/testing/status_matchers.h"
 #include "tests/e2e/testing/cluster.h"
@@ -44,13 +46,18 @@ TEST(StartupTest, PortInUseIsNamed) {
   const std::string port = cluster->endpoint().substr(cluster->endpoint().find(':') + 1);
   const std::string admin_port = absl::StrCat(cluster->processes()[0].admin_port);
 
+  const std::string log_dir = ::testing::TempDir() + "skv_port_in_use_" + port;
+  Program second("skv", {"cluster", "up", "--model", model.path(), "--threads", "1", "--port", port,
+                         "--log-dir", log_dir});
   Program worker("skv-worker", {"--model", model.path(), "--threads", "1", "--port", port});
   Program router("skv-router", {"--worker-urls", "127.0.0.1:1", "--port", port});
   Program admin("skv-router", {"--worker-urls", "127.0.0.1:1", "--admin-port", admin_port});
   ExpectFailure(&worker, AllOf(HasSubstr(port), HasSubstr("in use"), HasSubstr("--port")));
   ExpectFailure(&router, AllOf(HasSubstr(port), HasSubstr("in use"), HasSubstr("--port")));
   ExpectFailure(&admin, AllOf(HasSubstr(admin_port), HasSubstr("in use")));
+  ExpectFailure(&second, AllOf(HasSubstr(port), HasSubstr("in use"), HasSubstr("--port")));
   EXPECT_TRUE(cluster->Serves());
+  std::filesystem::remove_all(log_dir);
 }
 
 TEST(StartupTest, RanksThatDisagreeOnTheModelNameBoth) {

@@ -74,10 +74,13 @@ ClusterPlan PlanCluster(const ClusterOptions& options, int num_cores) {
   ClusterPlan plan;
   plan.router = PlanRouter(options);
   plan.router_port = options.port;
+  plan.ports = {options.port, plan.router.admin_port};
   for (int group = 0; group < options.num_groups; ++group) {
     plan.groups.emplace_back();
+    plan.ports.push_back(options.port + kGroupPortOffset + group);
     for (int rank = 0; rank < options.tensor_parallel_size; ++rank) {
       plan.groups.back().push_back(PlanRank(options, threads, group, rank));
+      plan.ports.push_back(plan.groups.back().back().admin_port);
     }
   }
   return plan;

@@ -31,6 +31,7 @@ struct ClusterPlan {
   std::vector<std::vector<ProcessPlan>> groups;  // [group][rank]
   ProcessPlan router;
   int router_port;
+  std::vector<int> ports;  // all that the processes listen on
 };
 
 // Ports: the router takes `port` and `port` + 1, group g's gRPC is `port` + 30 + g, and the admin

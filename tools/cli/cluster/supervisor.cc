@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <fstream>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
@@ -19,6 +22,33 @@ constexpr int kMaxFailures = 5;
 constexpr auto kFirstPause = std::chrono::milliseconds(300);
 constexpr auto kJustLook = std::chrono::milliseconds(0);
 
+// What the process said before it ended.
+std::string LastLine(const std::string& log_path) {
+  std::ifstream file(log_path);
+  std::string last;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.empty()) last = line;
+  }
+  return last;
+}
+
+// A second cluster would take the first one's processes for its own.
+absl::Status CheckPortIsFree(int port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  // As servers do: connections of a cluster that has just ended do not count.
+  const int reuse = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  const bool in_use =
+      bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 && errno == EADDRINUSE;
+  close(fd);
+  if (!in_use) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("port ", port, " is in use; stop what listens there or choose another --port"));
+}
+
 }  // namespace
 
 Supervisor::Supervisor(ClusterPlan plan) : plan_(std::move(plan)) {
@@ -29,6 +59,7 @@ Supervisor::Supervisor(ClusterPlan plan) : plan_(std::move(plan)) {
 Supervisor::~Supervisor() = default;
 
 absl::Status Supervisor::Start() {
+  for (const int port : plan_.ports) SKV_RETURN_IF_ERROR(CheckPortIsFree(port));
   for (Unit& unit : units_) SKV_RETURN_IF_ERROR(StartUnit(&unit));
   return absl::OkStatus();
 }
@@ -59,9 +90,10 @@ absl::Status Supervisor::WatchUnit(Unit* unit) {
                      << process.child.log_path;
     unit->children.clear();  // the rest of the unit is killed
     if (++unit->failures >= kMaxFailures) {
-      return absl::UnavailableError(absl::StrCat(
-          process.name, " ended ", unit->failures, " times before it was ready, last it ",
-          end->ToString(), "; its log is ", process.child.log_path));
+      return absl::UnavailableError(
+          absl::StrCat(process.name, " ended ", unit->failures,
+                       " times before it was ready, last it ", end->ToString(), "; its log ",
+                       process.child.log_path, " ends with: ", LastLine(process.child.log_path)));
     }
     unit->restart_at = RealClock().Now() + kFirstPause * (1 << unit->failures);
     break;

@@ -20,7 +20,7 @@ class Supervisor {
   explicit Supervisor(ClusterPlan plan);
   ~Supervisor();  // kills what still runs
 
-  // Starts everything. Internal: a process cannot be started.
+  // Starts everything. Unavailable: a port is in use; Internal: a process cannot be started.
   absl::Status Start();
   // Restarts what has ended; call every few tens of milliseconds. Unavailable: something ended
   // again and again before it was ever ready; names its log.
