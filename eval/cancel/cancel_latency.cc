@@ -23,6 +23,7 @@ struct Stream {
   engine::RequestId request = 0;
   std::shared_ptr<CollectingSink> sink;
   SequenceId sequence = 0;
+  bool long_prompt = false;
   bool in_prefill = false;     // when it was cancelled
   size_t steps_at_cancel = 0;  // that had ended when Cancel had returned
 };
@@ -37,30 +38,38 @@ absl::StatusOr<std::vector<Stream>> Submit(const CancelLatencyOptions& options,
                                            std::mt19937_64* random, LocalEngine* local) {
   std::vector<Stream> streams;
   for (int i = 0; i < options.num_streams; ++i) {
-    const bool in_prefill = i % 8 == 1;
+    const bool long_prompt = i % 8 == 1;
     engine::GenerationRequest request;
     request.prompt_ids =
-        RandomPrompt(in_prefill ? options.prefill_prompt_tokens : options.prompt_tokens,
+        RandomPrompt(long_prompt ? options.prefill_prompt_tokens : options.prompt_tokens,
                      local->description().config.vocab_size, random);
     request.params.ignore_eos = true;
     request.seeds = {(*random)()};
     request.max_tokens = i % 2 == 0 ? kSurvivorTokens : kTokens;
     // The engine numbers sequences from 1 in the order of submission.
     Stream stream{.sink = std::make_shared<CollectingSink>(),
-                  .sequence = static_cast<SequenceId>(i + 1)};
+                  .sequence = static_cast<SequenceId>(i + 1),
+                  .long_prompt = long_prompt};
     SKV_ASSIGN_OR_RETURN(stream.request, local->engine().Submit(std::move(request), stream.sink));
     streams.push_back(std::move(stream));
   }
   return streams;
 }
 
-// Cancels every second stream, in random order, a moment apart.
+// Cancels every second stream in random order: first those with long prompts, a moment apart, then
+// the others, each once it has a random number of tokens.
 void CancelHalf(std::vector<Stream>* streams, std::mt19937_64* random, LocalEngine* local) {
   std::vector<Stream*> victims;
   for (size_t i = 1; i < streams->size(); i += 2) victims.push_back(&(*streams)[i]);
   std::shuffle(victims.begin(), victims.end(), *random);
+  std::stable_partition(victims.begin(), victims.end(),
+                        [](const Stream* victim) { return victim->long_prompt; });
   for (Stream* victim : victims) {
-    std::this_thread::sleep_for(std::chrono::microseconds((*random)() % 10'000));
+    if (victim->long_prompt) {
+      std::this_thread::sleep_for(std::chrono::microseconds((*random)() % 10'000));
+    } else {
+      victim->sink->WaitForTokens(1 + (*random)() % 24);
+    }
     victim->in_prefill = victim->sink->tokens().empty();
     local->engine().Cancel(victim->request);
     victim->steps_at_cancel = local->recorder().steps().size();
