@@ -2,8 +2,8 @@
 // Products of activation rows with a repacked weight matrix, y[t, n] = sum_k x[t, k] * W[n, k].
 // The arithmetic (docs/arithmetic.md) is one chain of float operations per output element, in block
 // order over k: its bits do not depend on the number of rows, on the range of outputs, on threads
-// or on the ISA path. Quantised weights: int8 activations in blocks, exact int32 dots inside a
-// block. All functions are thread-safe and never allocate.
+// or on the ISA path. Quantised weights: activations of 16 bits in blocks, exact int32 dots inside
+// a block. All functions are thread-safe and never allocate.
 
 #include <cstddef>
 #include <cstdint>
@@ -12,8 +12,8 @@
 
 namespace skv::kernels {
 
-inline constexpr int kPanelOutputs =
-    16;  // outputs that are interleaved in one panel: one lane each
+// Outputs that are interleaved in one panel: one lane each.
+inline constexpr int kPanelOutputs = 16;
 
 // W [num_outputs, num_inputs], repacked in panels of kPanelOutputs outputs (the last one
 // zero-padded).
