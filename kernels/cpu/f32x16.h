@@ -261,8 +261,9 @@ inline F32x16 ScaleByPow2(F32x16 p, F32x16 n) {
   return MapLanes([&](int i) {
     uint32_t bits;
     std::memcpy(&bits, &p.v[i], sizeof(bits));
-    // What cvtps2dq yields for a NaN; its low bits vanish in the shift.
-    const int32_t exponent = std::isnan(n.v[i]) ? 0 : static_cast<int32_t>(n.v[i]);
+    // Of what does not fit, NaN too, cvtps2dq makes 2^31, which vanishes in the shift.
+    const bool fits = std::fabs(n.v[i]) < 0x1p31f;
+    const int32_t exponent = fits ? static_cast<int32_t>(n.v[i]) : 0;
     bits += static_cast<uint32_t>(exponent) << 23;
     float result;
     std::memcpy(&result, &bits, sizeof(result));
