@@ -3,6 +3,7 @@
 #include <random>
 
 #include "common/testing/status_matchers.h"
+#include "worker/comm/self_communicator.h"
 #include "worker/engine/testing/local_engine.h"
 #include "worker/loader/testing/tiny_llama.h"
 
@@ -190,6 +191,32 @@ TEST_F(EngineTest, ARequestLargerThanThePoolIsRefusedWithTheFlagToChange) {
   ASSERT_TRUE(sink->WaitForFinish());
   EXPECT_EQ(sink->finish().reason, FinishReason::kError);
   EXPECT_THAT(std::string(sink->finish().status.message()), HasSubstr("--kv-cache-memory-bytes"));
+}
+
+// Counts how often it is read.
+class CountingClock : public Clock {
+ public:
+  TimePoint Now() const override {
+    ++num_reads;
+    return TimePoint(std::chrono::seconds(num_reads));
+  }
+  mutable int num_reads = 0;
+};
+
+TEST_F(EngineTest, AStepBeatsAfterEachLayerSoThatALongOneShowsLife) {
+  ASSERT_OK_AND_ASSIGN(const ModelDescription description, DescribeModel(model_.path()));
+  const auto communicator = comm::CreateSelfCommunicator();
+  const CountingClock clock;
+  ASSERT_OK_AND_ASSIGN(const auto rank, Rank::Open({.model_path = model_.path()}, description,
+                                                   communicator.get(), clock));
+  const int before = clock.num_reads;
+  std::vector<float> logits;
+  ASSERT_OK(rank->executor()->Execute(
+      {.admitted = {{.id = 1, .num_prompt_tokens = 3, .max_tokens_total = 4}},
+       .chunks = {{.id = 1, .first_position = 0, .num_tokens = 3}},
+       .tokens = {1, 2, 3}},
+      &logits));
+  EXPECT_EQ(clock.num_reads - before, description.config.num_layers + 1);
 }
 
 TEST_F(EngineTest, ShutdownEndsEveryRequest) {

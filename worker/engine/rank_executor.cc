@@ -13,7 +13,9 @@ RankExecutor::RankExecutor(model::LlamaModel* model, kv::KvPool* pool, const Clo
     : model_(model),
       pool_(pool),
       clock_(clock),
-      last_step_(clock.Now().time_since_epoch().count()) {}
+      last_beat_(clock.Now().time_since_epoch().count()) {
+  model_->OnProgress([this] { Beat(); });
+}
 
 absl::Status RankExecutor::Execute(const StepPlan& plan, std::vector<float>* logits) {
   SKV_RETURN_IF_ERROR(ApplyMembership(plan));
@@ -25,7 +27,7 @@ absl::Status RankExecutor::Execute(const StepPlan& plan, std::vector<float>* log
     num_tokens_.fetch_add(plan.tokens.size(), std::memory_order_relaxed);
     num_steps_.fetch_add(1, std::memory_order_relaxed);
   }
-  last_step_.store(clock_.Now().time_since_epoch().count(), std::memory_order_relaxed);
+  Beat();
   return absl::OkStatus();
 }
 
@@ -84,8 +86,12 @@ absl::Status RankExecutor::ReserveChunks(const StepPlan& plan) {
   return absl::OkStatus();
 }
 
+void RankExecutor::Beat() {
+  last_beat_.store(clock_.Now().time_since_epoch().count(), std::memory_order_relaxed);
+}
+
 double RankExecutor::step_age_seconds() const {
-  return ToSeconds(clock_.Now() - TimePoint(Duration(last_step_.load(std::memory_order_relaxed))));
+  return ToSeconds(clock_.Now() - TimePoint(Duration(last_beat_.load(std::memory_order_relaxed))));
 }
 
 }  // namespace skv::engine

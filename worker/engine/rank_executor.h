@@ -29,7 +29,7 @@ class RankExecutor {
   // failed. After either the group must end.
   absl::Status Execute(const scheduler::StepPlan& plan, std::vector<float>* logits);
 
-  // Seconds since the last step ended: the rank's heartbeat.
+  // Seconds since this rank last ended a layer or a step: its heartbeat.
   double step_age_seconds() const;
   int64_t num_steps() const { return num_steps_.load(std::memory_order_relaxed); }
   int64_t num_tokens() const { return num_tokens_.load(std::memory_order_relaxed); }
@@ -41,6 +41,7 @@ class RankExecutor {
     std::unique_ptr<kv::SequenceCache> cache;
     std::unique_ptr<policy::KvPolicy> policy;
   };
+  void Beat();
   absl::Status ApplyMembership(const scheduler::StepPlan& plan);
   absl::Status ReserveChunks(const scheduler::StepPlan& plan);
 
@@ -50,7 +51,7 @@ class RankExecutor {
   absl::flat_hash_map<SequenceId, SequenceState> sequences_;
   std::vector<model::SequenceRows> rows_;
   std::vector<int> logit_rows_;
-  std::atomic<Duration::rep> last_step_;
+  std::atomic<Duration::rep> last_beat_;
   std::atomic<int64_t> num_steps_{0};
   std::atomic<int64_t> num_tokens_{0};
 };

@@ -76,6 +76,7 @@ absl::Status LlamaModel::Forward(const ForwardBatch& batch, std::vector<float>* 
   for (int layer = 0; layer < config_.num_layers; ++layer) {
     SKV_RETURN_IF_ERROR(AttentionBlock(batch, layer));
     SKV_RETURN_IF_ERROR(MlpBlock(layer));
+    beat_();
   }
   return Logits(batch, logits);
 }

@@ -6,6 +6,7 @@
 // Engine thread only.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -60,6 +61,9 @@ class LlamaModel {
   // Aborted: a collective failed and the group must end.
   absl::Status Forward(const ForwardBatch& batch, std::vector<float>* logits);
 
+  // `beat` runs after each layer of a forward pass: a long step on a slow machine still shows life.
+  void OnProgress(std::function<void()> beat) { beat_ = std::move(beat); }
+
   kv::KvLayout kv_layout() const;
   size_t weight_bytes() const { return weight_bytes_; }
 
@@ -96,6 +100,7 @@ class LlamaModel {
   const Options options_;
   backend::Backend* const backend_;
   comm::Communicator* const communicator_;
+  std::function<void()> beat_ = [] {};
 
   std::unique_ptr<backend::Matrix> embedding_;  // [v, H]: this rank's rows, also the head when tied
   std::unique_ptr<backend::Matrix> head_;       // [v, H], null when tied

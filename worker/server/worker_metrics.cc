@@ -14,7 +14,7 @@ WorkerMetrics::WorkerMetrics(const engine::Rank* rank, int rank_idx)
   AddProcessMetrics(&metrics_);
   const engine::RankExecutor* const executor = rank->executor();
   const kv::KvPool* const pool = &rank->pool();
-  metrics_.AddGauge("skv_step_age_seconds", "Seconds since this rank ended a step: its heartbeat.",
+  metrics_.AddGauge("skv_step_age_seconds", "Seconds since this rank ended a layer: its heartbeat.",
                     {}, [executor] { return executor->step_age_seconds(); });
   metrics_.AddCounterFrom("skv_worker_steps_total", "Steps that computed something.", {},
                           [executor] { return double(executor->num_steps()); });
