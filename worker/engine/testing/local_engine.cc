@@ -9,7 +9,7 @@
 namespace skv::engine {
 namespace {
 
-constexpr auto kPatience = std::chrono::seconds(60);
+constexpr auto kPatience = std::chrono::minutes(5);
 
 // FNV-1a over the words of the row.
 uint64_t HashRow(const float* row, int width) {

@@ -22,7 +22,7 @@ class CollectingSink : public TokenSink {
   bool OnToken(const TokenEvent& event) override;
   void OnFinish(const FinishEvent& event) override;
 
-  // Waits (60 s at most) until every sample has finished; false on time-out.
+  // Waits (5 minutes at most) until every sample has finished; false on time-out.
   bool WaitForFinish();
   // Waits until sample 0 has `count` tokens or has finished; false on time-out.
   bool WaitForTokens(size_t count);
