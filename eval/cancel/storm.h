@@ -22,9 +22,9 @@ struct StormOptions {
   // Of these, a half survives; of the other half a quarter is cancelled during prefill, the rest at
   // a random moment.
   int num_streams = 64;
-  int prompt_words = 24;           // of survivors and ordinary victims
-  int prefill_prompt_words = 400;  // of those cancelled during prefill
-  int survivor_tokens = 16;
+  int prompt_words = 8;            // of survivors and ordinary victims
+  int prefill_prompt_words = 160;  // of those cancelled during prefill
+  int survivor_tokens = 12;
   int baseline_round = 10;  // memory and descriptors are compared with those after this round
   uint64_t seed = 1;
 };
