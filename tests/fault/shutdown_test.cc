@@ -47,6 +47,8 @@ TEST(ShutdownTest, WorkerAndRouterDrainAndEndWithCodeZero) {
                  {"--model", model.path(), "--threads", "1", "--port", std::to_string(port + 30)});
   Program router("skv-router", {"--worker-urls", worker_url, "--port", std::to_string(port)});
   const auto channel = eval::ConnectTo(router_url);
+  // An idle channel looks at its back-off only every 5 s.
+  ASSERT_TRUE(channel->WaitForConnected(std::chrono::system_clock::now() + kEndTimeout));
   ASSERT_TRUE(Eventually(
       kEndTimeout,
       [&] { return eval::Call(channel, TextRequest("Hello", 1), seconds(5)).status.ok(); }))
