@@ -65,7 +65,8 @@ class RelayTest : public testing::Test {
                              client_);
   }
   int64_t Outstanding(const std::string& address) {
-    for (const auto& [id, entry] : membership_->snapshot()->groups) {
+    const auto cluster = membership_->snapshot();
+    for (const auto& [id, entry] : cluster->groups) {
       if (entry.group->address() == address) return entry.group->outstanding()->load();
     }
     return -1;

@@ -63,7 +63,8 @@ absl::StatusOr<std::shared_ptr<Relay>> Router::CreateRelay(Request request, Dead
 
 std::vector<ModelSummary> Router::ListModels() const {
   std::vector<ModelSummary> models;
-  for (const auto& [name, model] : membership_->snapshot()->models) {
+  const std::shared_ptr<const Cluster> cluster = membership_->snapshot();
+  for (const auto& [name, model] : cluster->models) {
     const ModelLimits& limits = model.served->limits();
     models.push_back({name, model.served->fingerprint(), limits.context_length, limits.vocab_size,
                       model.num_healthy_groups});

@@ -46,7 +46,8 @@ class MembershipTest : public testing::Test {
   }
   int NumHealthy() { return membership_->snapshot()->num_healthy_groups(); }
   std::shared_ptr<Group> FindGroup(const std::string& address) {
-    for (const auto& [id, entry] : membership_->snapshot()->groups) {
+    const auto cluster = membership_->snapshot();
+    for (const auto& [id, entry] : cluster->groups) {
       if (entry.group->address() == address) return entry.group;
     }
     return nullptr;

@@ -1,0 +1,142 @@
+// Relays under threads, without gRPC: what TSan can see whole.
+
+#include <atomic>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "common/mutex.h"
+#include "common/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "router/router.h"
+#include "router/task_queue.h"
+#include "router/testing/fake_group_client.h"
+
+namespace skv::router {
+namespace {
+
+// Plays each stream on another thread, and now and then fails it, before or after its first token.
+class ThreadedGroupClient : public GroupClient {
+ public:
+  explicit ThreadedGroupClient(TaskQueue* threads) : threads_(threads) {}
+
+  void Probe(Duration, std::function<void(absl::StatusOr<ProbeResult>)> callback) override {
+    callback(ProbeResult{.serving = true, .load = {.epoch = 1}});
+  }
+  void FetchModelInfo(Duration, std::function<void(absl::StatusOr<ModelInfo>)> callback) override {
+    callback(TinyModel());
+  }
+  std::shared_ptr<GroupStream> Generate(const GroupRequest& request, Deadline,
+                                        std::shared_ptr<GroupStreamHandler> handler) override {
+    auto stream = std::make_shared<Stream>();
+    const uint64_t luck = request.seeds[0];
+    threads_->Post([stream, luck, handler = std::move(handler)] {
+      if (luck % 5 == 0) return handler->OnDone(absl::ResourceExhaustedError("queue full"));
+      for (int i = 0; i < 20; ++i) {
+        if (stream->cancelled) return handler->OnDone(absl::CancelledError("cancelled"));
+        if (luck % 7 == 0 && i == 10) return handler->OnDone(absl::AbortedError("step failed"));
+        handler->OnEvent({.tokens = {{.id = 'a' + i}}});
+      }
+      handler->OnEvent({.finish = GroupFinish{FinishReason::kLength, ""}});
+      handler->OnDone(absl::OkStatus());
+    });
+    return stream;
+  }
+  void CancelSamples(std::string, std::vector<int32_t>) override {}
+
+ private:
+  struct Stream : GroupStream {
+    void Cancel() override { cancelled = true; }
+    std::atomic<bool> cancelled{false};
+  };
+
+  TaskQueue* const threads_;
+};
+
+class CountingClient : public ClientStream {
+ public:
+  bool Write(Event event) override {
+    MutexLock lock(&mutex_);
+    if (num_finishes_ == 0) text_ += event.text;
+    return true;
+  }
+  void Finish(absl::Status status) override {
+    MutexLock lock(&mutex_);
+    ++num_finishes_;
+    status_ = std::move(status);
+    finished_.NotifyAll();
+  }
+  // True when Finish came once and the text agrees with its status.
+  bool WaitAndCheck() {
+    MutexLock lock(&mutex_);
+    finished_.WaitUntil(&mutex_, RealClock().Now() + std::chrono::seconds(60),
+                        [this] { return num_finishes_ > 0; });
+    const std::string whole = "abcdefghijklmnopqrst";
+    return num_finishes_ == 1 && (status_.ok() ? text_ == whole : whole.starts_with(text_));
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar finished_;
+  std::string text_ SKV_GUARDED_BY(mutex_);
+  absl::Status status_ SKV_GUARDED_BY(mutex_);
+  int num_finishes_ SKV_GUARDED_BY(mutex_) = 0;
+};
+
+TEST(RelayStressTest, EveryRequestEndsOnceAndNothingStaysBehind) {
+  constexpr int kNumClients = 4;
+  constexpr int kRequestsPerClient = 100;
+  std::atomic<int> num_ended{0};
+  {
+    TaskQueue threads(4);
+    Membership membership(
+        {.probe_interval = std::chrono::milliseconds(4)},
+        MakeStaticWorkerSource({"a:1", "b:2", "c:3"}).value(),
+        [&](const std::string&) { return std::make_shared<ThreadedGroupClient>(&threads); },
+        FindPolicy("least_outstanding_tokens").value(), &RealClock());
+    for (int i = 0; i < 4; ++i) membership.Tick();
+    membership.Start();
+    std::atomic<uint64_t> draws{0};
+    Router router(
+        RouterOptions{}, &membership, &RealClock(), [&] { return ++draws; },
+        [&](const RelayStats&) { ++num_ended; });
+    std::vector<std::thread> clients;
+    for (int c = 0; c < kNumClients; ++c) {
+      clients.emplace_back([&, c] {
+        std::mt19937 random(c);
+        for (int i = 0; i < kRequestsPerClient; ++i) {
+          Request request;
+          request.prompt = TextPrompt{"hello"};
+          request.max_tokens = 20;
+          const auto client = std::make_shared<CountingClient>();
+          const auto relay = router.Generate(request, Deadline::max(), RealClock().Now(),
+                                             router.Enter().value(), client);
+          ASSERT_OK(relay);
+          switch (random() % 4) {
+            case 0:
+              (*relay)->Cancel(absl::CancelledError("left"));
+              break;
+            case 1:
+              membership.snapshot()->groups.begin()->second.group->LoseStreams(
+                  absl::UnavailableError("lost"));
+              break;
+            default:
+              break;
+          }
+          ASSERT_TRUE(client->WaitAndCheck());
+        }
+      });
+    }
+    for (std::thread& client : clients) client.join();
+    EXPECT_TRUE(router.WaitUntilIdle(std::chrono::seconds(60)));
+    const auto cluster = membership.snapshot();
+    for (const auto& [id, entry] : cluster->groups) {
+      EXPECT_EQ(entry.group->outstanding()->load(), 0) << entry.group->address();
+    }
+  }
+  EXPECT_EQ(num_ended, kNumClients * kRequestsPerClient);
+}
+
+}  // namespace
+}  // namespace skv::router
