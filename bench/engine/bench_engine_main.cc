@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "bench/engine/bench_session.h"
 #include "common/status.h"
+#include "common/version.h"
 #include "worker/comm/self_communicator.h"
 #include "worker/comm/shm_communicator.h"
 #include "worker/engine/rank.h"
@@ -71,7 +72,7 @@ class EngineTarget : public BenchTarget {
 
   nlohmann::json Info() const override {
     return {{"engine", "skv"},
-            {"version", "0.1.0"},
+            {"version", std::string(Version())},
             {"system", rank_->backend().numerics_id()},
             {"threads", threads_},
             {"world_size", communicator_->world_size()},

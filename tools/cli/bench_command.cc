@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "bench/engine/bench_session.h"
 #include "common/status.h"
+#include "common/version.h"
 #include "skv/v1/generation.grpc.pb.h"
 #include "tools/cli/command.h"
 
@@ -23,7 +24,7 @@ class RouterTarget : public bench::BenchTarget {
 
   nlohmann::json Info() const override {
     return {{"engine", "skv"},
-            {"version", "0.1.0"},
+            {"version", std::string(Version())},
             {"system", endpoint_},
             {"threads", nullptr},
             {"settings", {{"transport", "gRPC through the router"}}},

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <iostream>
 
+#include "common/version.h"
 #include "tools/cli/command.h"
 
 namespace skv::cli {
@@ -24,7 +25,7 @@ int ExitCode(const absl::Status& status) {
 
 int Main(int argc, char** argv) {
   CLI::App app("skv: serving cluster for Llama-family models", "skv");
-  app.set_version_flag("--version", "skv 0.1.0");
+  app.set_version_flag("--version", "skv " + std::string(Version()));
   app.require_subcommand(1);
   app.footer(
       "Examples:\n"
