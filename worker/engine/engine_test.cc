@@ -1,7 +1,10 @@
 #include "worker/engine/engine.h"
 
+#include <functional>
 #include <random>
 
+#include "absl/synchronization/notification.h"
+#include "common/testing/fake_clock.h"
 #include "common/testing/status_matchers.h"
 #include "worker/comm/self_communicator.h"
 #include "worker/engine/testing/local_engine.h"
@@ -14,15 +17,43 @@ using testing::HasSubstr;
 
 constexpr int64_t kTokenBytes = 2 * 2 * 2 * 32 * 2;  // K and V, layers, KV heads, head_dim, bf16
 
+// Calls `hook` with its request's id on the engine's thread, between two steps, when the third
+// token has come.
+class HookedSink : public CollectingSink {
+ public:
+  explicit HookedSink(std::function<void(RequestId)> hook) : hook_(std::move(hook)) {}
+
+  void Submit(Engine* engine, GenerationRequest request, std::shared_ptr<HookedSink> self) {
+    const absl::StatusOr<RequestId> id = engine->Submit(std::move(request), std::move(self));
+    ASSERT_OK(id);
+    id_ = *id;
+    submitted_.Notify();
+  }
+  bool OnToken(const TokenEvent& event) override {
+    CollectingSink::OnToken(event);
+    if (tokens().size() != 3) return true;
+    submitted_.WaitForNotification();
+    hook_(id_);
+    return true;
+  }
+
+ private:
+  const std::function<void(RequestId)> hook_;
+  RequestId id_ = 0;
+  absl::Notification submitted_;
+};
+
 class EngineTest : public testing::Test {
  protected:
   EngineTest() : model_({.head_dim = 32, .context_length = 1024}) {}
 
-  std::unique_ptr<LocalEngine> Open(int chunk = 64, int threads = 1, int64_t kv_tokens = 20000) {
+  std::unique_ptr<LocalEngine> Open(int chunk = 64, int threads = 1, int64_t kv_tokens = 20000,
+                                    const Clock* clock = &RealClock()) {
     auto local = LocalEngine::Open({.rank = {.model_path = model_.path(),
                                              .num_threads = threads,
                                              .kv_cache_memory_bytes = kv_tokens * kTokenBytes,
-                                             .max_num_batched_tokens = chunk}});
+                                             .max_num_batched_tokens = chunk},
+                                    .clock = clock});
     EXPECT_OK(local);
     return std::move(local).value();
   }
@@ -41,6 +72,13 @@ class EngineTest : public testing::Test {
   static std::shared_ptr<CollectingSink> Submit(LocalEngine* local, GenerationRequest request) {
     auto sink = std::make_shared<CollectingSink>(static_cast<int>(request.seeds.size()));
     EXPECT_OK(local->engine().Submit(std::move(request), sink));
+    return sink;
+  }
+
+  static std::shared_ptr<HookedSink> SubmitHooked(LocalEngine* local, GenerationRequest request,
+                                                  std::function<void(RequestId)> hook) {
+    auto sink = std::make_shared<HookedSink>(std::move(hook));
+    sink->Submit(&local->engine(), std::move(request), sink);
     return sink;
   }
 
@@ -108,10 +146,8 @@ TEST_F(EngineTest, AnEvictedSequenceIsRebuiltWithEqualBits) {
   const GenerationRequest request = MakeRequest(4, 130, 600);
   const Solo want = RunAlone(request);
   const auto local = Open();
-  const auto sink = std::make_shared<CollectingSink>();
-  ASSERT_OK_AND_ASSIGN(const RequestId id, local->engine().Submit(request, sink));
-  ASSERT_TRUE(sink->WaitForTokens(5));
-  local->engine().Preempt(id);
+  const auto sink =
+      SubmitHooked(local.get(), request, [&](RequestId id) { local->engine().Preempt(id); });
   ASSERT_TRUE(sink->WaitForFinish());
   EXPECT_EQ(sink->tokens(), want.tokens);
   EXPECT_EQ(local->recorder().logit_hashes(1), want.hashes);
@@ -136,12 +172,11 @@ TEST_F(EngineTest, SamplesShareTheirPromptAndEqualSoloRuns) {
 
 TEST_F(EngineTest, ACancelledRequestGivesEverythingBackWithinAStep) {
   const auto local = Open();
-  const auto sink = std::make_shared<CollectingSink>();
-  ASSERT_OK_AND_ASSIGN(const RequestId id, local->engine().Submit(MakeRequest(6, 50, 900), sink));
-  ASSERT_TRUE(sink->WaitForTokens(3));
-  local->engine().Cancel(id);
+  const auto sink = SubmitHooked(local.get(), MakeRequest(6, 50, 900),
+                                 [&](RequestId id) { local->engine().Cancel(id); });
   ASSERT_TRUE(sink->WaitForFinish());
   EXPECT_EQ(sink->finish().reason, FinishReason::kCancelled);
+  EXPECT_LE(sink->tokens().size(), 4u);
   const auto next = Submit(local.get(), MakeRequest(7, 10, 1));
   ASSERT_TRUE(next->WaitForFinish());
   const auto flush =
@@ -151,13 +186,16 @@ TEST_F(EngineTest, ACancelledRequestGivesEverythingBackWithinAStep) {
   EXPECT_LE(local->rank().pool().num_slot_pages(), 1);
 }
 
-TEST_F(EngineTest, ADeadlineEndsARequest) {
-  const auto local = Open();
+TEST_F(EngineTest, ADeadlineEndsARequestWithinAStep) {
+  FakeClock clock;
+  const auto local = Open(/*chunk=*/64, /*threads=*/1, /*kv_tokens=*/20000, &clock);
   GenerationRequest request = MakeRequest(9, 50, 900);
-  request.deadline = RealClock().Now() + std::chrono::milliseconds(20);
-  const auto sink = Submit(local.get(), request);
+  request.deadline = clock.Now() + std::chrono::seconds(5);
+  const auto sink = SubmitHooked(local.get(), request,
+                                 [&](RequestId) { clock.Advance(std::chrono::seconds(6)); });
   ASSERT_TRUE(sink->WaitForFinish());
   EXPECT_EQ(sink->finish().reason, FinishReason::kDeadline);
+  EXPECT_LE(sink->tokens().size(), 4u);
 }
 
 TEST_F(EngineTest, WrongRequestsAreRefusedByField) {
@@ -221,9 +259,8 @@ TEST_F(EngineTest, AStepBeatsAfterEachLayerSoThatALongOneShowsLife) {
 
 TEST_F(EngineTest, ShutdownEndsEveryRequest) {
   auto local = Open();
-  const auto sink = Submit(local.get(), MakeRequest(2, 50, 900));
-  ASSERT_TRUE(sink->WaitForTokens(1));
-  local->engine().Shutdown();
+  const auto sink = SubmitHooked(local.get(), MakeRequest(2, 50, 900),
+                                 [&](RequestId) { local->engine().Shutdown(); });
   ASSERT_TRUE(sink->WaitForFinish());
   EXPECT_EQ(sink->finish().reason, FinishReason::kCancelled);
   local.reset();

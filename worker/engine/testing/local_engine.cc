@@ -108,14 +108,14 @@ absl::StatusOr<std::unique_ptr<LocalEngine>> LocalEngine::Open(const LocalEngine
   SKV_ASSIGN_OR_RETURN(local->description_, DescribeModel(options.rank.model_path));
   local->communicator_ = comm::CreateSelfCommunicator();
   SKV_ASSIGN_OR_RETURN(local->rank_, Rank::Open(options.rank, local->description_,
-                                                local->communicator_.get(), RealClock()));
+                                                local->communicator_.get(), *options.clock));
   const EngineOptions engine_options =
       local->rank_->MakeEngineOptions(local->description_, options.max_num_seqs,
                                       options.rank.max_num_batched_tokens, options.max_queue);
   local->recorder_ = std::make_unique<StepRecorder>(engine_options.vocab_size);
   local->engine_ =
       std::make_unique<Engine>(engine_options, local->rank_->executor(), local->communicator_.get(),
-                               RealClock(), local->recorder_.get());
+                               *options.clock, local->recorder_.get());
   local->thread_ = std::thread([engine = local->engine_.get()] { (void)engine->Run(); });
   return local;
 }

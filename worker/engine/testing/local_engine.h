@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/clock.h"
 #include "common/mutex.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/rank.h"
@@ -71,6 +72,7 @@ struct LocalEngineOptions {
   RankOptions rank;
   int max_num_seqs = 64;
   int max_queue = 1024;
+  const Clock* clock = &RealClock();  // outlives the engine
 };
 
 class LocalEngine {
