@@ -187,6 +187,15 @@ TEST(ShmJoinTest, SecondProcessWithOneRankIsRefusedAndTheFirstGoesOn) {
   EXPECT_THAT(statuses, testing::UnorderedElementsAre(went_on, went_on, refused));
 }
 
+TEST(ShmJoinTest, SecondGroupAtThePathOfALiveOneIsRefusedAndTheFirstGoesOn) {
+  const RendezvousFolder folder;
+  ShmOptions leader = folder.Options(0, 2);
+  leader.join_timeout = milliseconds(300);
+  const auto refused = StatusIs(StatusCode::kFailedPrecondition, HasSubstr("live rank 0"));
+  const auto went_on = StatusIs(StatusCode::kUnavailable, HasSubstr("rank(s) 1 did not join"));
+  EXPECT_THAT(JoinAll({leader, leader}), testing::UnorderedElementsAre(went_on, refused));
+}
+
 TEST(ShmJoinTest, FileOfADeadRankZeroIsReplaced) {
   const RendezvousFolder folder;
   auto dead = StartRank(folder, 0, 2, [](Communicator&) {});
