@@ -64,7 +64,7 @@ absl::StatusOr<MetricValues> ScrapeMetrics(int port) {
   for (const absl::string_view line : absl::StrSplit(reply, absl::ByAnyChar("\r\n"))) {
     const size_t space = line.rfind(' ');
     double value = 0;
-    if (absl::StartsWith(line, "skv_") && space != line.npos &&
+    if (!absl::StartsWith(line, "#") && space != line.npos &&
         absl::SimpleAtod(line.substr(space + 1), &value)) {
       values[std::string(line.substr(0, space))] = value;
     }
@@ -72,12 +72,17 @@ absl::StatusOr<MetricValues> ScrapeMetrics(int port) {
   return values;
 }
 
-double SumOf(const MetricValues& values, std::string_view name, std::string_view label) {
+absl::StatusOr<double> SumOf(const MetricValues& values, std::string_view name,
+                             std::string_view label) {
   double sum = 0;
+  bool found = false;
   for (const auto& [series, value] : values) {
     const std::string_view series_name = std::string_view(series).substr(0, series.find('{'));
-    if (series_name == name && absl::StrContains(series, Sv(label))) sum += value;
+    if (series_name != name || !absl::StrContains(series, Sv(label))) continue;
+    sum += value;
+    found = true;
   }
+  if (!found) return absl::NotFoundError(absl::StrCat("no process exports ", Sv(name), Sv(label)));
   return sum;
 }
 

@@ -161,7 +161,7 @@ class Storm {
     for (Stream* victim : victims) {
       std::this_thread::sleep_until(victim->cancel_at);
       if (!victim->call->ended()) ++report_.num_cancelled;
-      if (victim->call->num_tokens() == 0) ++report_.num_cancelled_in_prefill;
+      if (victim->call->num_tokens() == 0) ++report_.num_cancelled_before_first_token;
       victim->call->Cancel();
     }
   }
@@ -199,13 +199,21 @@ class Storm {
   }
 
   absl::StatusOr<Gauges> ReadGauges() const {
-    Gauges gauges;
+    MetricValues all;  // of all processes
     for (const ProcessEndpoint& process : options_.processes) {
       SKV_ASSIGN_OR_RETURN(const MetricValues values, ScrapeMetrics(process.admin_port));
-      for (const char* name : kBlockGauges) gauges.blocks += SumOf(values, name);
-      for (const char* name : kStreamGauges) gauges.streams += SumOf(values, name);
-      gauges.outstanding += SumOf(values, kOutstandingGauge);
+      for (const auto& [series, value] : values) all[series] += value;
     }
+    Gauges gauges;
+    for (const char* name : kBlockGauges) {
+      SKV_ASSIGN_OR_RETURN(const double blocks, SumOf(all, name));
+      gauges.blocks += blocks;
+    }
+    for (const char* name : kStreamGauges) {
+      SKV_ASSIGN_OR_RETURN(const double streams, SumOf(all, name));
+      gauges.streams += streams;
+    }
+    SKV_ASSIGN_OR_RETURN(gauges.outstanding, SumOf(all, kOutstandingGauge));
     return gauges;
   }
 
@@ -213,8 +221,11 @@ class Storm {
     std::vector<Footprint> footprints;
     for (const ProcessEndpoint& process : options_.processes) {
       SKV_ASSIGN_OR_RETURN(const MetricValues values, ScrapeMetrics(process.admin_port));
-      footprints.push_back({SumOf(values, "skv_process_open_fds"),
-                            SumOf(values, "skv_process_resident_bytes", "kind=\"anonymous\"")});
+      Footprint footprint;
+      SKV_ASSIGN_OR_RETURN(footprint.descriptors, SumOf(values, "skv_process_open_fds"));
+      SKV_ASSIGN_OR_RETURN(footprint.memory_bytes,
+                           SumOf(values, "skv_process_resident_bytes", "kind=\"anonymous\""));
+      footprints.push_back(footprint);
     }
     return footprints;
   }

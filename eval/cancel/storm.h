@@ -32,9 +32,9 @@ struct StormOptions {
 struct StormReport {
   int num_rounds = 0;
   int num_survivors = 0;
-  int num_cancelled = 0;             // while their stream was open
-  int num_cancelled_in_prefill = 0;  // of these, before the first token
-  int wrong_survivors = 0;           // tokens differ from the solo run, or an error
+  int num_cancelled = 0;                     // while their stream was open
+  int num_cancelled_before_first_token = 0;  // of these: queued or in prefill
+  int wrong_survivors = 0;                   // tokens differ from the solo run, or an error
   // Most that a gauge showed 10 s after a round; 0 everywhere is right.
   double leaked_blocks = 0;   // sentence blocks and slot pages of the ranks
   double leaked_streams = 0;  // open streams, running and waiting requests, the router's in flight

@@ -23,7 +23,7 @@ TEST(CancelTest, NothingIsLeftBehindWhenHalfOfTheStreamsAreCancelled) {
   EXPECT_EQ(report.num_survivors, 10 * 32);
   // A few may end by themselves before their moment comes.
   EXPECT_GE(report.num_cancelled, 10 * 32 * 9 / 10);
-  EXPECT_GE(report.num_cancelled_in_prefill, 10);
+  EXPECT_GE(report.num_cancelled_before_first_token, 10);
 }
 
 TEST(CancelTest, CancelledSequenceIsInOneMoreStepAtMost) {

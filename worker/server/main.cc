@@ -29,6 +29,8 @@ void AddFlags(WorkerOptions* options, Flags* flags) {
   flags->Add("port", &options->port, kAnyPort, "gRPC port of rank 0; 0: any");
   flags->Add("admin-port", &options->admin_port, kAnyPort,
              "HTTP port of metrics and health; 0: any");
+  flags->AddChoice("metrics-compat", &options->metrics_compat, {"vllm", "none"},
+                   "Also export metrics under another engine's names (rank 0)");
   flags->Add("max-model-len", &rank->max_model_len, {0, 1 << 24},
              "Longest prompt + max_tokens; 0: the model's context");
   flags->Add("kv-cache-memory-bytes", &rank->kv_cache_memory_bytes, {0, int64_t{1} << 46},

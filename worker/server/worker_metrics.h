@@ -22,6 +22,7 @@ class WorkerMetrics {
   void Observe(const engine::FinishEvent& event);
 
   const Metrics& metrics() const { return metrics_; }
+  Metrics& metrics() { return metrics_; }
 
  private:
   Metrics metrics_;

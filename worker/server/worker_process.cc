@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -15,6 +16,7 @@
 #include "worker/comm/shm_communicator.h"
 #include "worker/engine/engine.h"
 #include "worker/server/conversions.h"
+#include "worker/server/vllm_metrics.h"
 #include "worker/server/worker_metrics.h"
 #include "worker/server/worker_service.h"
 
@@ -65,12 +67,17 @@ absl::StatusOr<std::unique_ptr<AdminServer>> StartAdmin(const WorkerOptions& opt
   return AdminServer::Start(admin);
 }
 
+std::string ServedModelName(const WorkerOptions& options,
+                            const engine::ModelDescription& description) {
+  return options.served_model_name.empty() ? description.name : options.served_model_name;
+}
+
 worker::v1::ModelInfo MakeModelInfo(const WorkerOptions& options,
                                     const engine::ModelDescription& description,
                                     const engine::Rank& rank,
                                     const engine::EngineOptions& engine_options) {
   worker::v1::ModelInfo info;
-  info.set_name(options.served_model_name.empty() ? description.name : options.served_model_name);
+  info.set_name(ServedModelName(options, description));
   info.set_fingerprint(description.fingerprint);
   info.set_context_length(rank.max_model_len());
   info.set_vocab_size(description.config.vocab_size);
@@ -121,11 +128,20 @@ absl::Status RunLeader(const WorkerOptions& options, const engine::ModelDescript
       description, options.max_num_seqs, options.rank.max_num_batched_tokens, options.max_queue);
   SKV_RETURN_IF_ERROR(engine_options.scheduler.Validate());
   engine::Engine engine(engine_options, rank->executor(), communicator, RealClock());
+  std::optional<VllmMetrics> vllm_metrics;
+  if (options.metrics_compat == "vllm") {
+    vllm_metrics.emplace(ServedModelName(options, description), rank->max_model_len(), rank,
+                         &engine, &metrics->metrics());
+  }
   SignalWaiter signals;
   WorkerService service({.model_info = MakeModelInfo(options, description, *rank, engine_options),
                          .epoch = std::random_device{}(),
                          .on_drain = [&signals] { signals.Raise(); },
-                         .on_finish = [metrics](const auto& event) { metrics->Observe(event); }},
+                         .on_finish =
+                             [&](const auto& event) {
+                               metrics->Observe(event);
+                               if (vllm_metrics) vllm_metrics->Observe(event);
+                             }},
                         &engine, rank->executor());
   metrics->AddLeader(&engine, [&service] { return service.num_open_streams(); });
   SKV_ASSIGN_OR_RETURN(const auto admin,

@@ -18,8 +18,9 @@ struct WorkerOptions {
   std::string group_path;  // rendezvous of the ranks; needed when there are several
   int join_timeout_secs = 60;
   std::string host = "127.0.0.1";
-  int port = 0;        // gRPC of rank 0
-  int admin_port = 0;  // HTTP of every rank; 0: any free one
+  int port = 0;                         // gRPC of rank 0
+  int admin_port = 0;                   // HTTP of every rank; 0: any free one
+  std::string metrics_compat = "vllm";  // whose metric names are exported beside ours, or "none"
   int max_num_seqs = 64;
   int max_queue = 1024;
   int drain_timeout_secs = 60;

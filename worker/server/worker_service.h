@@ -19,7 +19,7 @@ class WorkerService : public worker::v1::Worker::CallbackService {
     worker::v1::ModelInfo model_info;  // answered as it stands
     uint64_t epoch = 0;                // drawn at start
     int max_open_streams = 4096;
-    std::function<void()> on_drain;  // Drain was called
+    std::function<void()> on_drain;                             // Drain was called
     std::function<void(const engine::FinishEvent&)> on_finish;  // a sample ended; engine thread
   };
   // Engine and executor outlive the service.

@@ -178,7 +178,7 @@ int Cluster::AdminPort(const std::string& name) const {
 
 double Cluster::Metric(const std::string& name, std::string_view metric) const {
   const auto values = eval::ScrapeMetrics(AdminPort(name));
-  return values.ok() ? eval::SumOf(*values, metric) : 0;
+  return values.ok() ? eval::SumOf(*values, metric).value_or(0) : 0;
 }
 
 pid_t Cluster::Pid(const std::string& name) const {
