@@ -217,6 +217,8 @@ TEST(GgufParserTest, ReadsValuesOfEveryType) {
   writer.AddString("text", std::string("a\0b", 3));
   writer.AddStrings("texts", {"", "x", "yz"});
   writer.AddInt32s("ints", {-1, 7});
+  writer.AddRaw("narrow_ints", 9, Pack(uint32_t{1}, uint64_t{3}, int8_t{-1}, int8_t{2}, int8_t{3}));
+  writer.AddRaw("wide_ints", 9, Pack(uint32_t{11}, uint64_t{2}, int64_t{-5}, int64_t{6}));
   writer.AddRaw("big_ints", 9, Pack(uint32_t{10}, uint64_t{1}, uint64_t{1} << 31));
   const std::string bytes = writer.Finish();
   ASSERT_OK_AND_ASSIGN(const GgufContents contents, Parse(bytes));
@@ -231,6 +233,8 @@ TEST(GgufParserTest, ReadsValuesOfEveryType) {
   EXPECT_EQ(*metadata.String("text"), std::string_view("a\0b", 3));
   EXPECT_EQ(*metadata.Strings("texts"), (std::vector<std::string_view>{"", "x", "yz"}));
   EXPECT_EQ(*metadata.Int32s("ints"), (std::vector<int32_t>{-1, 7}));
+  EXPECT_EQ(*metadata.Int32s("narrow_ints"), (std::vector<int32_t>{-1, 2, 3}));
+  EXPECT_EQ(*metadata.Int32s("wide_ints"), (std::vector<int32_t>{-5, 6}));
 
   EXPECT_THAT(metadata.Uint("i8"), StatusIs(Code::kDataLoss, HasSubstr("key i8: is -5, expected")));
   EXPECT_THAT(metadata.Uint("i16"), StatusIs(Code::kDataLoss, HasSubstr("is -300")));
