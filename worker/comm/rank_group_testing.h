@@ -34,8 +34,8 @@ class RendezvousFolder {
     options.rank = rank;
     options.world_size = world_size;
     options.fingerprint = "model A";
-    options.join_timeout = std::chrono::seconds(20);
-    options.call_timeout = std::chrono::seconds(20);
+    options.join_timeout = std::chrono::seconds(60);
+    options.call_timeout = std::chrono::seconds(60);
     return options;
   }
   std::string path() const { return folder_ + "/group"; }
@@ -87,6 +87,9 @@ class RankProcess {
       pid_ = 0;
     }
   }
+
+  // Until it has stopped itself.
+  void WaitUntilStopped() { waitpid(pid_, nullptr, WUNTRACED); }
 
   // The exit code, or minus the signal that ended it.
   int Wait() {

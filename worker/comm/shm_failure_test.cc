@@ -4,7 +4,6 @@
 #include <chrono>
 #include <fstream>
 
-#include "common/clock.h"
 #include "gmock/gmock.h"
 #include "worker/comm/rank_group_testing.h"
 
@@ -39,7 +38,7 @@ std::unique_ptr<RankProcess> StartRank(const RendezvousFolder& folder, int rank,
   });
 }
 
-TEST(ShmFailureTest, KilledPeerIsNamedWithinASecondAndBreaksTheGroupForGood) {
+TEST(ShmFailureTest, KilledPeerIsNamedAndBreaksTheGroupForGood) {
   const RendezvousFolder folder;
   const auto peer = StartRank(folder, 1, 2, CallOnceThenPause());
   const std::string pid = std::to_string(peer->pid());
@@ -47,13 +46,11 @@ TEST(ShmFailureTest, KilledPeerIsNamedWithinASecondAndBreaksTheGroupForGood) {
   ASSERT_OK(AllReduceOnes(*group));
   peer->Signal(SIGKILL);
 
-  const TimePoint start = RealClock().Now();
   const auto names_peer = StatusIs(
       StatusCode::kAborted,
       AllOf(HasSubstr("AllReduceSum of 576 floats: rank 1 (pid " + pid), HasSubstr("has died")));
-  EXPECT_THAT(AllReduceOnes(*group), names_peer);
-  EXPECT_LT(ToSeconds(RealClock().Now() - start), 1.0);
-  EXPECT_THAT(AllReduceOnes(*group), names_peer);
+  EXPECT_THAT(AllReduceOnes(*group), names_peer) << "not merely late";
+  EXPECT_THAT(AllReduceOnes(*group), names_peer) << "for good";
   std::string message;
   EXPECT_THAT(group->Broadcast(&message, 1000), names_peer);
 }
@@ -73,26 +70,17 @@ TEST(ShmFailureTest, FollowerThatWaitsForAMessageSeesTheLeaderDie) {
 TEST(ShmFailureTest, StoppedPeerTimesOutByNameAndFailsItselfOnceItGoesOn) {
   const RendezvousFolder folder;
   const auto peer = StartRank(folder, 1, 2, [](Communicator& group) {
-    absl::Status status;
-    while (status.ok()) status = AllReduceOnes(group);
-    EXPECT_THAT(status, StatusIs(StatusCode::kAborted, HasSubstr("did not arrive")));
+    raise(SIGSTOP);
+    EXPECT_THAT(AllReduceOnes(group), StatusIs(StatusCode::kAborted, HasSubstr("did not arrive")));
   });
   ShmOptions options = folder.Options(0, 2);
   options.call_timeout = milliseconds(200);
   ASSERT_OK_AND_ASSIGN(auto group, JoinShmGroup(options));
-  ASSERT_OK(AllReduceOnes(*group));
-  peer->Signal(SIGSTOP);
-
-  const TimePoint start = RealClock().Now();
-  absl::Status status = AllReduceOnes(*group);
-  // The peer may have been stopped after it had published its part of one more round.
-  if (status.ok()) status = AllReduceOnes(*group);
-  const double seconds = ToSeconds(RealClock().Now() - start);
-  EXPECT_THAT(status, StatusIs(StatusCode::kAborted,
-                               AllOf(HasSubstr("rank 1 (pid " + std::to_string(peer->pid())),
-                                     HasSubstr("did not arrive within the 200 ms"))));
-  EXPECT_GE(seconds, 0.2);
-  EXPECT_LT(seconds, 2.0);
+  peer->WaitUntilStopped();
+  EXPECT_THAT(
+      AllReduceOnes(*group),
+      StatusIs(StatusCode::kAborted, AllOf(HasSubstr("rank 1 (pid " + std::to_string(peer->pid())),
+                                           HasSubstr("did not arrive within the 200 ms"))));
   peer->Signal(SIGCONT);
   EXPECT_EQ(peer->Wait(), 0);
 }
@@ -128,6 +116,9 @@ TEST(ShmJoinTest, LeavesNothingBehindOnceAllHaveJoined) {
   EXPECT_TRUE(folder.IsEmpty());
 }
 
+// Rank 0 gives up after so long; the other ranks of a test join within it even on a loaded machine.
+constexpr milliseconds kOthersHaveJoined{3'000};
+
 // Joins all options at once and returns the error of each.
 std::vector<absl::Status> JoinAll(const std::vector<ShmOptions>& all_options) {
   std::vector<absl::Status> statuses(all_options.size());
@@ -142,7 +133,7 @@ std::vector<absl::Status> JoinAll(const std::vector<ShmOptions>& all_options) {
 TEST(ShmJoinTest, MissingRankIsNamedToAllThatWait) {
   const RendezvousFolder folder;
   ShmOptions first = folder.Options(0, 4);
-  first.join_timeout = milliseconds(200);
+  first.join_timeout = kOthersHaveJoined;
   for (const absl::Status& status : JoinAll({first, folder.Options(2, 4)})) {
     EXPECT_THAT(status, StatusIs(StatusCode::kUnavailable, HasSubstr("rank(s) 1, 3 did not join")));
   }
@@ -179,7 +170,7 @@ TEST(ShmJoinTest, DifferentWorldSizesFailBothRanksWithBothValues) {
 TEST(ShmJoinTest, SecondProcessWithOneRankIsRefusedAndTheFirstGoesOn) {
   const RendezvousFolder folder;
   ShmOptions first = folder.Options(0, 3);
-  first.join_timeout = milliseconds(300);
+  first.join_timeout = kOthersHaveJoined;
   const std::vector<absl::Status> statuses =
       JoinAll({first, folder.Options(1, 3), folder.Options(1, 3)});
   const auto refused = StatusIs(StatusCode::kFailedPrecondition, HasSubstr("has joined already"));
