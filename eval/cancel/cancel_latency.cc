@@ -16,7 +16,6 @@ namespace {
 using engine::CollectingSink;
 using engine::LocalEngine;
 
-constexpr int kTokens = 400;  // more than a victim gets to see
 constexpr int kSurvivorTokens = 16;
 
 struct Stream {
@@ -45,7 +44,7 @@ absl::StatusOr<std::vector<Stream>> Submit(const CancelLatencyOptions& options,
                      local->description().config.vocab_size, random);
     request.params.ignore_eos = true;
     request.seeds = {(*random)()};
-    request.max_tokens = i % 2 == 0 ? kSurvivorTokens : kTokens;
+    request.max_tokens = i % 2 == 0 ? kSurvivorTokens : options.victim_tokens;
     // The engine numbers sequences from 1 in the order of submission.
     Stream stream{.sink = std::make_shared<CollectingSink>(),
                   .sequence = static_cast<SequenceId>(i + 1),

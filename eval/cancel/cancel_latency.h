@@ -14,6 +14,7 @@ struct CancelLatencyOptions {
   int num_streams = 64;
   int prompt_tokens = 48;
   int prefill_prompt_tokens = 600;  // of a quarter of the cancelled half
+  int victim_tokens = 400;          // at most; more than a victim gets to see
   uint64_t seed = 1;
 };
 

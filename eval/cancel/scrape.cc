@@ -30,7 +30,7 @@ class Socket {
 // The whole reply to one GET; empty when anything fails.
 std::string Get(int port, const std::string& path) {
   const Socket socket;
-  const timeval timeout{2, 0};
+  const timeval timeout{20, 0};
   setsockopt(socket.fd(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
   setsockopt(socket.fd(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
   sockaddr_in address = {};

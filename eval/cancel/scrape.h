@@ -12,7 +12,8 @@ namespace skv::eval {
 // Values by series, e.g. "skv_process_resident_bytes{kind=\"anonymous\",rank=\"0\"}".
 using MetricValues = std::map<std::string, double>;
 
-// GET http://127.0.0.1:port/metrics within 2 s. Unavailable: nobody answers there, or not with 200.
+// GET http://127.0.0.1:port/metrics within 20 s. Unavailable: nobody answers there, or not with
+// 200.
 absl::StatusOr<MetricValues> ScrapeMetrics(int port);
 
 // Sum over the series of `name` that have `label` (kind="anonymous"; empty: all). NotFound without

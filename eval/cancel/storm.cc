@@ -17,11 +17,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr auto kCallTimeout = std::chrono::seconds(120);
-constexpr auto kIdleTimeout = std::chrono::seconds(10);
 constexpr auto kPoll = milliseconds(20);
 constexpr size_t kMaxProblems = 20;
-// Far more than a victim gets to see, so that none ends before it is cancelled.
-constexpr int kVictimTokens = 1000;
 
 constexpr const char* kBlockGauges[] = {"skv_worker_kv_blocks", "skv_worker_kv_slot_pages"};
 constexpr const char* kStreamGauges[] = {"skv_worker_open_streams", "skv_worker_requests_running",
@@ -130,7 +127,7 @@ class Storm {
     if (stream->role != Role::kSurvivor) {
       const bool in_prefill = stream->role == Role::kPrefillVictim;
       const int words = in_prefill ? options_.prefill_prompt_words : options_.prompt_words;
-      request = MakeRequest(WordPrompt(words, random_()), kVictimTokens, random_());
+      request = MakeRequest(WordPrompt(words, random_()), options_.victim_tokens, random_());
       // The long prompts run out early in a round: their moment lies in its first half.
       const double share = (in_prefill ? 0.5 : 1.0) * (random_() % 1000) / 1000;
       stream->cancel_at =
@@ -183,7 +180,7 @@ class Storm {
       SKV_ASSIGN_OR_RETURN(gauges, ReadGauges());
       if (gauges.AllZero()) break;
       std::this_thread::sleep_for(kPoll);
-    } while (RealClock().Now() < start + kIdleTimeout);
+    } while (RealClock().Now() < start + options_.idle_timeout);
     report_.slowest_idle_seconds =
         std::max(report_.slowest_idle_seconds, ToSeconds(RealClock().Now() - start));
     report_.leaked_blocks = std::max(report_.leaked_blocks, gauges.blocks);

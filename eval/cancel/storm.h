@@ -1,6 +1,7 @@
 #pragma once
 // Many streams through a router, half of them cancelled, again and again: what is left behind?
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -25,6 +26,8 @@ struct StormOptions {
   int prompt_words = 8;            // of survivors and ordinary victims
   int prefill_prompt_words = 160;  // of those cancelled during prefill
   int survivor_tokens = 12;
+  int victim_tokens = 1000;               // at most; far more than a victim gets to see
+  std::chrono::seconds idle_timeout{10};  // after a round, until every gauge must be at 0
   int baseline_round = 10;  // memory and descriptors are compared with those after this round
   uint64_t seed = 1;
 };
@@ -35,7 +38,7 @@ struct StormReport {
   int num_cancelled = 0;                     // while their stream was open
   int num_cancelled_before_first_token = 0;  // of these: queued or in prefill
   int wrong_survivors = 0;                   // tokens differ from the solo run, or an error
-  // Most that a gauge showed 10 s after a round; 0 everywhere is right.
+  // Most that a gauge showed `idle_timeout` after a round; 0 everywhere is right.
   double leaked_blocks = 0;   // sentence blocks and slot pages of the ranks
   double leaked_streams = 0;  // open streams, running and waiting requests, the router's in flight
   double leaked_outstanding_tokens = 0;  // of the router

@@ -14,7 +14,6 @@ using grpc::StatusCode;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-constexpr auto kTimeout = std::chrono::seconds(20);
 constexpr int64_t k2To31 = int64_t{1} << 31;
 // 2^63 as a client sends it in a signed field, and -2^63.
 constexpr int64_t k2To63 = std::numeric_limits<int64_t>::min();
@@ -30,7 +29,7 @@ class BadRequestTest : public ::testing::Test {
 
   static void ExpectRefusal(const v1::GenerateRequest& request, StatusCode code,
                             const ::testing::Matcher<std::string>& message) {
-    const grpc::Status status = eval::Call(cluster_->channel(), request, kTimeout).status;
+    const grpc::Status status = eval::Call(cluster_->channel(), request, kPatience).status;
     EXPECT_EQ(status.error_code(), code) << status.error_message();
     EXPECT_THAT(status.error_message(), message);
     EXPECT_TRUE(cluster_->Serves()) << "after: " << status.error_message();
@@ -103,7 +102,7 @@ TEST_F(BadRequestTest, WithoutASpaceAndOverTheMessageLimit) {
 TEST_F(BadRequestTest, LongestPromptWithoutASpaceIsServed) {
   v1::GenerateRequest request = Good();
   request.set_text(std::string(20'000, 'a'));
-  EXPECT_TRUE(eval::Call(cluster_->channel(), request, kTimeout).status.ok());
+  EXPECT_TRUE(eval::Call(cluster_->channel(), request, kPatience).status.ok());
 }
 
 TEST_F(BadRequestTest, TokenIdsOutOfRange) {

@@ -8,11 +8,6 @@
 namespace skv::e2e {
 namespace {
 
-using std::chrono::seconds;
-
-constexpr auto kCallTimeout = seconds(60);
-constexpr auto kEndTimeout = seconds(20);
-
 v1::GenerateRequest LongRequest() { return TextRequest("Once upon a time", 2000); }
 
 void ExpectWhole(eval::StreamCall* call) {
@@ -25,14 +20,14 @@ TEST(ShutdownTest, ClusterFinishesItsStreamsAfterSigterm) {
   ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start());
   std::vector<pid_t> pids;
   for (const auto& process : cluster->processes()) pids.push_back(cluster->Pid(process.name));
-  eval::StreamCall first(cluster->channel(), LongRequest(), kCallTimeout);
-  eval::StreamCall second(cluster->channel(), LongRequest(), kCallTimeout);
+  eval::StreamCall first(cluster->channel(), LongRequest(), kPatience);
+  eval::StreamCall second(cluster->channel(), LongRequest(), kPatience);
   ASSERT_TRUE(first.WaitForTokens(1));
   ASSERT_TRUE(second.WaitForTokens(1));
   cluster->supervisor().Signal(SIGTERM);
   ExpectWhole(&first);
   ExpectWhole(&second);
-  const std::optional<ExitState> end = cluster->supervisor().Wait(kEndTimeout);
+  const std::optional<ExitState> end = cluster->supervisor().Wait(kPatience);
   ASSERT_TRUE(end.has_value());
   EXPECT_TRUE(end->ok()) << end->ToString() << cluster->Output();
   for (const pid_t pid : pids) EXPECT_FALSE(IsRunning(pid)) << pid;
@@ -48,18 +43,18 @@ TEST(ShutdownTest, WorkerAndRouterDrainAndEndWithCodeZero) {
   Program router("skv-router", {"--worker-urls", worker_url, "--port", std::to_string(port)});
   const auto channel = eval::ConnectTo(router_url);
   // An idle channel looks at its back-off only every 5 s.
-  ASSERT_TRUE(channel->WaitForConnected(std::chrono::system_clock::now() + kEndTimeout));
-  ASSERT_TRUE(Eventually(
-      kEndTimeout,
-      [&] { return eval::Call(channel, TextRequest("Hello", 1), seconds(5)).status.ok(); }))
-      << worker.Output() << router.Output();
-  eval::StreamCall call(channel, LongRequest(), kCallTimeout);
+  ASSERT_TRUE(channel->WaitForConnected(std::chrono::system_clock::now() + kPatience));
+  ASSERT_TRUE(Eventually([&] {
+    return eval::Call(channel, TextRequest("Hello", 1), kPatience).status.ok();
+  })) << worker.Output()
+      << router.Output();
+  eval::StreamCall call(channel, LongRequest(), kPatience);
   ASSERT_TRUE(call.WaitForTokens(1));
   worker.child().Signal(SIGTERM);
   router.child().Signal(SIGTERM);
   ExpectWhole(&call);
   for (Program* program : {&worker, &router}) {
-    const std::optional<ExitState> end = program->child().Wait(kEndTimeout);
+    const std::optional<ExitState> end = program->child().Wait(kPatience);
     ASSERT_TRUE(end.has_value()) << program->Output();
     EXPECT_TRUE(end->ok()) << end->ToString() << program->Output();
   }
@@ -72,7 +67,7 @@ TEST(ShutdownTest, KilledSupervisorLeavesNoProcess) {
   for (const pid_t pid : pids) ASSERT_TRUE(IsRunning(pid)) << pid;
   cluster->supervisor().Signal(SIGKILL);
   for (const pid_t pid : pids) {
-    EXPECT_TRUE(Eventually(seconds(5), [&] { return !IsRunning(pid); })) << pid;
+    EXPECT_TRUE(Eventually([&] { return !IsRunning(pid); })) << pid;
   }
 }
 

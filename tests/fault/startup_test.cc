@@ -9,15 +9,12 @@
 namespace skv::e2e {
 namespace {
 
-using std::chrono::seconds;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-constexpr auto kTimeout = seconds(20);
-
 // Fails the test unless the program ends with an error, whose message is `message`.
 void ExpectFailure(Program* program, const ::testing::Matcher<std::string>& message) {
-  const std::optional<ExitState> end = program->child().Wait(kTimeout);
+  const std::optional<ExitState> end = program->child().Wait(kPatience);
   ASSERT_TRUE(end.has_value()) << "still runs: " << program->Output();
   EXPECT_EQ(end->signal, 0) << end->ToString();
   EXPECT_NE(end->code, 0);
@@ -67,8 +64,8 @@ TEST(StartupTest, RanksThatDisagreeOnTheModelNameBoth) {
   const std::string group_path = GroupPath();
   Program leader("skv-worker", RankArguments(model, 0, group_path));
   Program follower("skv-worker", RankArguments(other_model, 1, group_path));
-  ASSERT_TRUE(leader.child().Wait(kTimeout).has_value());
-  ASSERT_TRUE(follower.child().Wait(kTimeout).has_value());
+  ASSERT_TRUE(leader.child().Wait(kPatience).has_value());
+  ASSERT_TRUE(follower.child().Wait(kPatience).has_value());
   // Whoever comes second sees both sides.
   const std::string output = leader.Output() + follower.Output();
   EXPECT_THAT(output, AllOf(HasSubstr("FAILED_PRECONDITION"), HasSubstr("rank 0"),

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -22,9 +23,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr auto kReadyTimeout = std::chrono::seconds(30);
-constexpr auto kCallTimeout = std::chrono::seconds(5);
-
 bool IsFree(int port) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address = {};
@@ -34,6 +32,19 @@ bool IsFree(int port) {
   const bool free = bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
   close(fd);
   return free;
+}
+
+// Takes a name of the kernel's that stands for these ports, for as long as this process lives.
+bool Reserve(int base_port) {
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  // A leading zero byte: a name without a file.
+  const std::string name = absl::StrCat("skv-test-ports-", base_port);
+  name.copy(address.sun_path + 1, name.size());
+  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) return true;
+  close(fd);
+  return false;
 }
 
 std::string MakeTempPath(const std::string& name) {
@@ -67,12 +78,12 @@ loader::TinyLlamaOptions TinyModelOptions() {
 }
 
 int FindFreePorts() {
-  // Below the range from which the kernel gives out ports; far apart for tests that run together.
-  static int next = 10'000 + getpid() % 100 * 200;
+  // Below the range from which the kernel gives out ports.
+  constexpr int kFirst = 10'000, kStep = 200, kCount = 100;
+  static int next = getpid();
   while (true) {
-    const int base = next;
-    next = next + 200 < 30'000 ? next + 200 : 10'000;
-    bool all_free = true;
+    const int base = kFirst + next++ % kCount * kStep;
+    bool all_free = Reserve(base);
     for (const int offset : {0, 1, 30, 31, 130, 131, 132, 133}) {
       all_free = all_free && IsFree(base + offset);
     }
@@ -80,8 +91,8 @@ int FindFreePorts() {
   }
 }
 
-bool Eventually(milliseconds timeout, const std::function<bool()>& condition) {
-  const TimePoint end = RealClock().Now() + timeout;
+bool Eventually(const std::function<bool()>& condition) {
+  const TimePoint end = RealClock().Now() + kPatience;
   while (!condition()) {
     if (RealClock().Now() > end) return false;
     std::this_thread::sleep_for(milliseconds(20));
@@ -122,29 +133,31 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(const ClusterOptions& op
   auto cluster = std::unique_ptr<Cluster>(new Cluster);
   cluster->model_ = std::make_unique<loader::TinyLlamaFile>(TinyModelOptions());
   cluster->log_dir_ = MakeTempPath("logs");
-  std::vector<std::string> arguments = {"cluster",
-                                        "up",
-                                        "--json",
-                                        "--groups",
-                                        absl::StrCat(options.num_groups),
-                                        "--tp",
-                                        absl::StrCat(options.tensor_parallel_size),
-                                        "--model",
-                                        cluster->model_->path(),
-                                        "--port",
-                                        absl::StrCat(FindFreePorts()),
-                                        "--log-dir",
-                                        cluster->log_dir_,
-                                        "--threads",
-                                        "1"};
+  std::vector<std::string> arguments = {
+      "cluster",
+      "up",
+      "--json",
+      "--groups",
+      absl::StrCat(options.num_groups),
+      "--tp",
+      absl::StrCat(options.tensor_parallel_size),
+      "--model",
+      cluster->model_->path(),
+      "--port",
+      absl::StrCat(FindFreePorts()),
+      "--log-dir",
+      cluster->log_dir_,
+      "--threads",
+      "1",
+      absl::StrCat("--router-flag=--stall-timeout-secs=", options.stall_timeout_secs)};
   arguments.insert(arguments.end(), options.flags.begin(), options.flags.end());
   cluster->program_ = std::make_unique<Program>("skv", arguments);
   std::string json;
-  const bool ready = Eventually(kReadyTimeout, [&] {
+  const bool ready = Eventually([&] {
     json = FindJson(cluster->Output());
     return !json.empty() || cluster->supervisor().Wait(milliseconds(0)).has_value();
   });
-  if (!ready) return absl::DeadlineExceededError("the cluster is not ready after 30 s");
+  if (!ready) return absl::DeadlineExceededError("the cluster is not ready after 120 s");
   if (json.empty()) return absl::UnavailableError(cluster->Output());
   SKV_RETURN_IF_ERROR(cluster->Adopt(json));
   return cluster;
@@ -176,9 +189,10 @@ int Cluster::AdminPort(const std::string& name) const {
   return 0;
 }
 
-double Cluster::Metric(const std::string& name, std::string_view metric) const {
+double Cluster::Metric(const std::string& name, std::string_view metric,
+                       std::string_view label) const {
   const auto values = eval::ScrapeMetrics(AdminPort(name));
-  return values.ok() ? eval::SumOf(*values, metric).value_or(0) : 0;
+  return values.ok() ? eval::SumOf(*values, metric, label).value_or(0) : 0;
 }
 
 pid_t Cluster::Pid(const std::string& name) const {
@@ -186,7 +200,7 @@ pid_t Cluster::Pid(const std::string& name) const {
 }
 
 bool Cluster::Serves() const {
-  const eval::StreamResult result = eval::Call(channel_, TextRequest("Hello", 4), kCallTimeout);
+  const eval::StreamResult result = eval::Call(channel_, TextRequest("Hello", 4), kPatience);
   return result.status.ok() && result.tokens.size() == 4;
 }
 

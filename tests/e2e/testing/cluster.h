@@ -24,11 +24,15 @@ std::string BinaryPath(const std::string& name);
 // Its context is long, so that a stream lasts until a test does something to it.
 loader::TinyLlamaOptions TinyModelOptions();
 
-// First of 200 consecutive ports of which those that a small cluster takes are free.
+// First of 200 consecutive ports of which those that a small cluster takes are free. No other call,
+// in whichever process, returns them while this process lives.
 int FindFreePorts();
 
-// Asks again every 20 ms; false when `condition` did not hold within `timeout`.
-bool Eventually(std::chrono::milliseconds timeout, const std::function<bool()>& condition);
+// For what must happen, however loaded the machine is; nothing waits for it when all is well.
+inline constexpr std::chrono::seconds kPatience{120};
+
+// Asks again every 20 ms; false when `condition` did not hold within kPatience.
+bool Eventually(const std::function<bool()>& condition);
 
 // True while the process exists and is no zombie.
 bool IsRunning(pid_t pid);
@@ -51,12 +55,14 @@ class Program {
 struct ClusterOptions {
   int num_groups = 1;
   int tensor_parallel_size = 2;
+  // The router's. Ample, so that a machine that stalls is not taken for a worker that does.
+  double stall_timeout_secs = 60;
   std::vector<std::string> flags;  // more of `skv cluster up`
 };
 
 class Cluster {
  public:
-  // Ready to serve. DeadlineExceeded after 30 s, Unavailable with the output when it ended.
+  // Ready to serve. DeadlineExceeded after kPatience, Unavailable with the output when it ended.
   static absl::StatusOr<std::unique_ptr<Cluster>> Start(const ClusterOptions& options = {});
   ~Cluster();  // kills all processes
 
@@ -69,7 +75,8 @@ class Cluster {
   // Names are "router" and "group 0 rank 1"; the process that has the name now, or 0.
   pid_t Pid(const std::string& name) const;
   // 0 while it does not answer.
-  double Metric(const std::string& name, std::string_view metric) const;
+  double Metric(const std::string& name, std::string_view metric,
+                std::string_view label = "") const;
   // A short request is answered rightly.
   bool Serves() const;
 
