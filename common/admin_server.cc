@@ -1,5 +1,7 @@
 #include "common/admin_server.h"
 
+#include <unistd.h>
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
@@ -66,7 +68,7 @@ Response Answer(const AdminServerOptions& options, const Request& request) {
   }
   if (path == "/version") {
     return Reply(http::status::ok, "application/json",
-                 absl::StrCat("{\"version\":\"", Sv(Version()), "\"}\n"));
+                 absl::StrCat("{\"version\":\"", Sv(Version()), "\",\"pid\":", getpid(), "}\n"));
   }
   return Reply(http::status::not_found, "text/plain",
                "there is /health /livez /readyz /metrics /version\n");

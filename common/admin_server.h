@@ -2,7 +2,8 @@
 // A small HTTP server for operators and their machines:
 //   /livez, /health  200 while `is_live` is OK: this process is worth keeping
 //   /readyz          200 while it is live and `is_ready` is OK: send it requests
-//   /metrics         Prometheus text          /version  {"version":"0.1.0"}
+//   /metrics         Prometheus text
+//   /version         {"version":"0.1.0","pid":123}: also which process it is that answers
 // Anything but 200 says why in the body. One thread; one request a connection; whatever a client
 // does costs at most a connection for `request_timeout`, and the oldest one makes room when all are
 // taken.

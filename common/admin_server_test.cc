@@ -6,6 +6,7 @@
 
 #include <atomic>
 
+#include "common/http_get.h"
 #include "common/testing/status_matchers.h"
 
 namespace skv {
@@ -16,11 +17,11 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-// A raw connection to the server on loopback; reads time out after 10 s.
+// A raw connection to the server on loopback; reads time out after 60 s.
 class Client {
  public:
   explicit Client(int port) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
-    const timeval limit{10, 0};
+    const timeval limit{60, 0};
     setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -63,10 +64,42 @@ TEST(AdminServerTest, ServesEveryEndpoint) {
   }
   EXPECT_THAT(Get(server->port(), "/metrics"), AllOf(HasSubstr("text/plain; version=0.0.4"),
                                                      HasSubstr("skv_process_pid{rank=\"0\"}")));
-  EXPECT_THAT(Get(server->port(), "/version"), HasSubstr("{\"version\":\"0.1.0\"}"));
+  EXPECT_THAT(Get(server->port(), "/version"),
+              HasSubstr("{\"version\":\"0.1.0\",\"pid\":" + std::to_string(getpid()) + "}"));
   EXPECT_THAT(Get(server->port(), "/etc/passwd"),
               AllOf(StartsWith("HTTP/1.1 404"), HasSubstr("/readyz")));
   EXPECT_THAT(Get(server->port(), "/health", "POST"), StartsWith("HTTP/1.1 405"));
+}
+
+TEST(AdminServerTest, AnswersHttpGet) {
+  AdminServerOptions options;
+  options.is_ready = [] { return absl::UnavailableError("loading"); };
+  ASSERT_OK_AND_ASSIGN(auto server, AdminServer::Start(options));
+  const int port = server->port();
+  const auto get = [port](std::string_view path) {
+    return HttpGet("127.0.0.1", port, path, std::chrono::seconds(60));
+  };
+  ASSERT_OK_AND_ASSIGN(const std::string body, get("/livez"));
+  EXPECT_EQ(body, "ok\n");
+  EXPECT_THAT(get("/readyz"), StatusIs(StatusCode::kUnavailable,
+                                       AllOf(HasSubstr("/readyz"), HasSubstr("HTTP/1.1 503"))));
+  server.reset();
+  EXPECT_THAT(get("/livez"), StatusIs(StatusCode::kUnavailable, HasSubstr("no answer")));
+}
+
+TEST(HttpGetTest, GivesUpAtItsTimeout) {
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(listen(listener, 1), 0);  // the kernel accepts; nobody ever answers
+  ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  EXPECT_THAT(
+      HttpGet("127.0.0.1", ntohs(address.sin_port), "/livez", std::chrono::milliseconds(50)),
+      StatusIs(StatusCode::kUnavailable, HasSubstr("no answer within 50 ms")));
+  close(listener);
 }
 
 TEST(AdminServerTest, HeadSendsTheHeaderOnly) {

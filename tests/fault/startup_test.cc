@@ -77,7 +77,20 @@ TEST(StartupTest, RankThatNeverJoinsIsNamed) {
   std::vector<std::string> arguments = RankArguments(model, 0, GroupPath());
   arguments.insert(arguments.end(), {"--join-timeout-secs", "1"});
   Program leader("skv-worker", arguments);
-  ExpectFailure(&leader, AllOf(HasSubstr("UNAVAILABLE"), HasSubstr("rank"), HasSubstr("1")));
+  ExpectFailure(&leader, AllOf(HasSubstr("UNAVAILABLE"), HasSubstr("rank(s) 1 did not join")));
+}
+
+TEST(StartupTest, ClusterListensOnTheAddressThatItIsGiven) {
+  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start({.tensor_parallel_size = 1,
+                                                           .flags = {"--host", "127.0.0.2"}}));
+  EXPECT_THAT(cluster->endpoint(), ::testing::StartsWith("127.0.0.2:"));
+  EXPECT_TRUE(cluster->Serves());
+}
+
+TEST(StartupTest, HostThatIsNoAddressIsRefused) {
+  const loader::TinyLlamaFile model(TinyModelOptions());
+  Program cluster("skv", {"cluster", "up", "--model", model.path(), "--host", "localhost"});
+  ExpectFailure(&cluster, AllOf(HasSubstr("--host"), HasSubstr("localhost"), HasSubstr("IPv4")));
 }
 
 TEST(StartupTest, MissingModelFileSaysHowToGetOne) {

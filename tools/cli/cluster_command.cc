@@ -1,4 +1,4 @@
-#include <sys/stat.h>
+#include <arpa/inet.h>
 
 #include <csignal>
 #include <filesystem>
@@ -28,15 +28,15 @@ struct UpFlags {
 
 void PrintEndpoints(const Supervisor& supervisor, const UpFlags& flags, double seconds) {
   const ClusterPlan& plan = supervisor.plan();
-  const auto url = [&](int port) { return absl::StrCat("http://", flags.cluster.host, ":", port); };
-  const std::string endpoint = absl::StrCat(flags.cluster.host, ":", plan.router_port);
+  const std::string endpoint = absl::StrCat(plan.router.admin_host, ":", plan.router_port);
   const std::vector<pid_t> pids = supervisor.pids();
   nlohmann::ordered_json processes;
   size_t next = 0;
   const auto add = [&](const ProcessPlan& process) {
     processes.push_back({{"name", process.name},
                          {"pid", next < pids.size() ? pids[next] : 0},
-                         {"metrics", url(process.admin_port) + "/metrics"},
+                         {"metrics", absl::StrCat("http://", process.admin_host, ":",
+                                                  process.admin_port, "/metrics")},
                          {"log", process.child.log_path}});
     ++next;
   };
@@ -60,6 +60,11 @@ void PrintEndpoints(const Supervisor& supervisor, const UpFlags& flags, double s
 }
 
 absl::Status CheckOptions(const ClusterOptions& options) {
+  in_addr ignored;
+  if (inet_pton(AF_INET, options.host.c_str(), &ignored) != 1) {
+    return absl::InvalidArgumentError(absl::StrCat("--host: got \"", options.host,
+                                                   "\", expected an IPv4 address such as 0.0.0.0"));
+  }
   if (!std::filesystem::exists(options.model_path)) {
     return absl::NotFoundError(absl::StrCat(
         "--model ", options.model_path, ": no such file; `skv model fetch` gets the default one"));
@@ -103,7 +108,9 @@ absl::Status Up(UpFlags flags) {
   SKV_RETURN_IF_ERROR(supervisor.Start());
   const absl::Status status = Serve(flags, &supervisor, &signals);
   if (!flags.json) std::cerr << "stopping the cluster" << std::endl;
-  supervisor.Stop(RealClock().Now() + std::chrono::seconds(flags.stop_timeout_secs));
+  // A second signal: at once.
+  supervisor.Stop(RealClock().Now() + std::chrono::seconds(flags.stop_timeout_secs),
+                  [&signals] { return signals.WaitFor(std::chrono::milliseconds(0)); });
   return status;
 }
 
@@ -128,7 +135,9 @@ void AddClusterCommand(CLI::App* app, Action* action) {
                  "Router's gRPC port; the ports up to 200 above it are used too")
       ->check(CLI::Range(1, 65000))
       ->capture_default_str();
-  up->add_option("--host", flags->cluster.host, "Address to listen on")->capture_default_str();
+  up->add_option("--host", flags->cluster.host,
+                 "IPv4 address that the router listens on; workers stay on loopback")
+      ->capture_default_str();
   up->add_option("--threads", flags->cluster.threads_per_rank,
                  "Threads of a rank; 0 shares out the cores")
       ->check(CLI::Range(0, 1024));

@@ -12,11 +12,13 @@ namespace {
 
 constexpr int kGroupPortOffset = 30;
 constexpr int kAdminPortOffset = 130;
+constexpr char kLoopback[] = "127.0.0.1";
 
 ProcessPlan PlanRank(const ClusterOptions& options, int threads, int group, int rank) {
   const int admin_port =
       options.port + kAdminPortOffset + group * options.tensor_parallel_size + rank;
   ProcessPlan plan;
+  plan.admin_host = kLoopback;
   plan.admin_port = admin_port;
   plan.name = absl::StrCat("group ", group, " rank ", rank);
   plan.child.log_path = absl::StrCat(options.log_dir, "/worker-", group, "-", rank, ".log");
@@ -32,7 +34,7 @@ ProcessPlan PlanRank(const ClusterOptions& options, int threads, int group, int 
                      "--threads",
                      absl::StrCat(threads),
                      "--host",
-                     options.host,
+                     kLoopback,
                      "--port",
                      absl::StrCat(options.port + kGroupPortOffset + group),
                      "--admin-port",
@@ -45,9 +47,10 @@ ProcessPlan PlanRank(const ClusterOptions& options, int threads, int group, int 
 ProcessPlan PlanRouter(const ClusterOptions& options) {
   std::vector<std::string> urls;
   for (int group = 0; group < options.num_groups; ++group) {
-    urls.push_back(absl::StrCat(options.host, ":", options.port + kGroupPortOffset + group));
+    urls.push_back(absl::StrCat(kLoopback, ":", options.port + kGroupPortOffset + group));
   }
   ProcessPlan plan;
+  plan.admin_host = options.host == "0.0.0.0" ? kLoopback : options.host;
   plan.admin_port = options.port + 1;
   plan.name = "router";
   plan.child.log_path = absl::StrCat(options.log_dir, "/router.log");

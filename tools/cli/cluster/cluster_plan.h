@@ -13,6 +13,7 @@ struct ClusterOptions {
   int tensor_parallel_size = 1;
   int threads_per_rank = 0;  // 0: the cores shared out evenly, at least 1
   std::string model_path;
+  // IPv4 address that the router listens on, admin port included; the workers stay on loopback.
   std::string host = "127.0.0.1";
   int port = 8070;  // of the router; admin of the router is port + 1
   std::string binary_dir;
@@ -24,6 +25,7 @@ struct ClusterOptions {
 struct ProcessPlan {
   std::string name;  // "group 0 rank 1"
   ChildOptions child;
+  std::string admin_host;  // where to reach it from here
   int admin_port;
 };
 

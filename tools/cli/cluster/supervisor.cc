@@ -1,17 +1,18 @@
 #include "tools/cli/cluster/supervisor.h"
 
-#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/http_get.h"
 #include "common/log.h"
 #include "common/status.h"
 
@@ -21,6 +22,8 @@ namespace {
 constexpr int kMaxFailures = 5;
 constexpr auto kFirstPause = std::chrono::milliseconds(300);
 constexpr auto kJustLook = std::chrono::milliseconds(0);
+constexpr auto kStopPoll = std::chrono::milliseconds(50);
+constexpr auto kProbeTimeout = std::chrono::seconds(1);
 
 // What the process said before it ended.
 std::string LastLine(const std::string& log_path) {
@@ -47,6 +50,18 @@ absl::Status CheckPortIsFree(int port) {
   if (!in_use) return absl::OkStatus();
   return absl::UnavailableError(
       absl::StrCat("port ", port, " is in use; stop what listens there or choose another --port"));
+}
+
+// Ready, and `pid` itself: another process may have taken the port.
+bool AnswersReady(const ProcessPlan& process, pid_t pid) {
+  const auto get = [&process](std::string_view path) {
+    return HttpGet(process.admin_host, process.admin_port, path, kProbeTimeout);
+  };
+  if (!get("/readyz").ok()) return false;
+  const absl::StatusOr<std::string> version = get("/version");
+  if (!version.ok()) return false;
+  const auto json = nlohmann::json::parse(*version, nullptr, /*allow_exceptions=*/false);
+  return json.is_object() && json.contains("pid") && json["pid"] == pid;
 }
 
 }  // namespace
@@ -84,45 +99,53 @@ absl::Status Supervisor::WatchUnit(Unit* unit) {
   }
   for (size_t i = 0; i < unit->children.size(); ++i) {
     const std::optional<ExitState> end = unit->children[i]->Wait(kJustLook);
-    if (!end) continue;
-    const ProcessPlan& process = unit->processes[i];
-    SKV_LOG(WARNING) << process.name << " " << end->ToString() << "; see "
-                     << process.child.log_path;
-    unit->children.clear();  // the rest of the unit is killed
-    if (++unit->failures >= kMaxFailures) {
-      return absl::UnavailableError(
-          absl::StrCat(process.name, " ended ", unit->failures,
-                       " times before it was ready, last it ", end->ToString(), "; its log ",
-                       process.child.log_path, " ends with: ", LastLine(process.child.log_path)));
-    }
-    unit->restart_at = RealClock().Now() + kFirstPause * (1 << unit->failures);
-    break;
+    if (end) return NoteEnd(unit, unit->processes[i], *end);
+  }
+  if (!unit->ready && AllReady(*unit)) {
+    unit->ready = true;
+    unit->failures = 0;
   }
   return absl::OkStatus();
 }
 
-bool Supervisor::IsReady() {
-  bool all_ready = true;
-  for (Unit& unit : units_) {
-    bool ready = !unit.children.empty();
-    for (const ProcessPlan& process : unit.processes) {
-      ready = ready && HttpOk("127.0.0.1", process.admin_port, "/readyz");
-    }
-    if (ready) unit.failures = 0;
-    all_ready = all_ready && ready;
+absl::Status Supervisor::NoteEnd(Unit* unit, const ProcessPlan& process, const ExitState& end) {
+  SKV_LOG(WARNING) << process.name << " " << end.ToString() << "; see " << process.child.log_path;
+  unit->children.clear();  // the rest of the unit is killed
+  unit->ready = false;
+  if (++unit->failures >= kMaxFailures) {
+    return absl::UnavailableError(absl::StrCat(process.name, " ended ", unit->failures,
+                                               " times before it was ready, last it ",
+                                               end.ToString(), "; its log ", process.child.log_path,
+                                               " ends with: ", LastLine(process.child.log_path)));
   }
-  return all_ready;
+  unit->restart_at = RealClock().Now() + kFirstPause * (1 << unit->failures);
+  return absl::OkStatus();
 }
 
-void Supervisor::Stop(TimePoint deadline) {
-  const auto stop = [deadline](auto begin, auto end) {
+bool Supervisor::AllReady(const Unit& unit) const {
+  for (size_t i = 0; i < unit.processes.size(); ++i) {
+    if (!AnswersReady(unit.processes[i], unit.children[i]->pid())) return false;
+  }
+  return true;
+}
+
+bool Supervisor::IsReady() const {
+  return std::all_of(units_.begin(), units_.end(), [](const Unit& unit) { return unit.ready; });
+}
+
+void Supervisor::Stop(TimePoint deadline, const std::function<bool()>& hurry) {
+  const auto stop = [&](auto begin, auto end) {
     for (auto unit = begin; unit != end; ++unit) {
-      for (const auto& child : unit->children) child->Signal(SIGTERM);
+      for (const auto& child : unit->children) {
+        child->Signal(SIGTERM);
+        child->Signal(SIGCONT);  // a stopped process could not act on it
+      }
     }
     for (auto unit = begin; unit != end; ++unit) {
       for (const auto& child : unit->children) {
-        child->Wait(std::chrono::duration_cast<std::chrono::milliseconds>(
-            std::max(Duration::zero(), deadline - RealClock().Now())));
+        while (!child->Wait(kStopPoll) && RealClock().Now() < deadline) {
+          if (hurry()) deadline = RealClock().Now();
+        }
       }
       unit->children.clear();  // killed, if they still run
     }
@@ -137,27 +160,6 @@ std::vector<pid_t> Supervisor::pids() const {
     for (const auto& child : unit.children) pids.push_back(child->pid());
   }
   return pids;
-}
-
-bool HttpOk(const std::string& host, int port, const std::string& path) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return false;
-  const timeval timeout{1, 0};
-  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-  setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  inet_pton(AF_INET, host.c_str(), &address.sin_addr);
-  const std::string request =
-      absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: ", host, "\r\nConnection: close\r\n\r\n");
-  char reply[16] = {};
-  const bool ok =
-      connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0 &&
-      send(fd, request.data(), request.size(), MSG_NOSIGNAL) == ssize_t(request.size()) &&
-      recv(fd, reply, 12, MSG_WAITALL) == 12 && std::memcmp(reply + 9, "200", 3) == 0;
-  close(fd);
-  return ok;
 }
 
 }  // namespace skv::cli

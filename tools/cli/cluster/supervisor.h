@@ -22,14 +22,14 @@ class Supervisor {
 
   // Starts everything. Unavailable: a port is in use; Internal: a process cannot be started.
   absl::Status Start();
-  // Restarts what has ended; call every few tens of milliseconds. Unavailable: something ended
-  // again and again before it was ever ready; names its log.
+  // Restarts what has ended and asks what is not ready yet; call every few tens of milliseconds.
+  // Unavailable: something ended again and again before it was ready; names its log.
   absl::Status Watch();
-  // True once every process answers 200 on /readyz.
-  bool IsReady();
+  // As of the last Watch: every process has said on /readyz that it is, since it was last started.
+  bool IsReady() const;
   // Router first, so that its streams end while workers live; then the workers. Kills at the
-  // deadline.
-  void Stop(TimePoint deadline);
+  // deadline, or as soon as `hurry`, asked every few tens of milliseconds, is true.
+  void Stop(TimePoint deadline, const std::function<bool()>& hurry);
 
   const ClusterPlan& plan() const { return plan_; }
   // Process ids of the running processes: the router's, then the ranks' in order.
@@ -41,16 +41,17 @@ class Supervisor {
     std::vector<ProcessPlan> processes;
     std::vector<std::unique_ptr<ScopedChild>> children;
     TimePoint restart_at{};
+    bool ready = false;
     int failures = 0;  // ends since it was last ready
   };
   absl::Status StartUnit(Unit* unit);
   absl::Status WatchUnit(Unit* unit);
+  // Plans the restart of `unit`, of which `process` has ended.
+  absl::Status NoteEnd(Unit* unit, const ProcessPlan& process, const ExitState& end);
+  bool AllReady(const Unit& unit) const;
 
   const ClusterPlan plan_;
   std::vector<Unit> units_;  // the router, then the groups
 };
-
-// GET http://host:port/path answers 200 within a second.
-bool HttpOk(const std::string& host, int port, const std::string& path);
 
 }  // namespace skv::cli
