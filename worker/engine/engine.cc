@@ -96,7 +96,9 @@ void Engine::Apply(Command command) {
   if (it == requests_.end()) return;
   const std::vector<SequenceId>& sequences = it->second->sequences;
   if (command.kind == CommandKind::kPreempt) {
-    scheduler_.Preempt(sequences.front());
+    // Any sample that has not ended stands for all: they are evicted together.
+    std::any_of(sequences.begin(), sequences.end(),
+                [this](SequenceId sequence) { return scheduler_.Preempt(sequence); });
   } else if (command.sample_idx >= 0 && command.sample_idx < static_cast<int>(sequences.size())) {
     CancelSequence(sequences[command.sample_idx]);
   }

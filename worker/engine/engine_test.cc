@@ -18,10 +18,11 @@ using testing::HasSubstr;
 constexpr int64_t kTokenBytes = 2 * 2 * 2 * 32 * 2;  // K and V, layers, KV heads, head_dim, bf16
 
 // Calls `hook` with its request's id on the engine's thread, between two steps, when the third
-// token has come.
+// token of sample 0 has come.
 class HookedSink : public CollectingSink {
  public:
-  explicit HookedSink(std::function<void(RequestId)> hook) : hook_(std::move(hook)) {}
+  HookedSink(int num_samples, std::function<void(RequestId)> hook)
+      : CollectingSink(num_samples), hook_(std::move(hook)) {}
 
   void Submit(Engine* engine, GenerationRequest request, std::shared_ptr<HookedSink> self) {
     const absl::StatusOr<RequestId> id = engine->Submit(std::move(request), std::move(self));
@@ -31,7 +32,7 @@ class HookedSink : public CollectingSink {
   }
   bool OnToken(const TokenEvent& event) override {
     CollectingSink::OnToken(event);
-    if (tokens().size() != 3) return true;
+    if (event.sample_idx != 0 || tokens().size() != 3) return true;
     submitted_.WaitForNotification();
     hook_(id_);
     return true;
@@ -77,7 +78,8 @@ class EngineTest : public testing::Test {
 
   static std::shared_ptr<HookedSink> SubmitHooked(LocalEngine* local, GenerationRequest request,
                                                   std::function<void(RequestId)> hook) {
-    auto sink = std::make_shared<HookedSink>(std::move(hook));
+    auto sink =
+        std::make_shared<HookedSink>(static_cast<int>(request.seeds.size()), std::move(hook));
     sink->Submit(&local->engine(), std::move(request), sink);
     return sink;
   }
@@ -116,13 +118,18 @@ TEST_F(EngineTest, BitsDoNotDependOnChunksThreadsOrNeighbours) {
   EXPECT_EQ(RunAlone(request, /*chunk=*/64, /*threads=*/2).hashes, want.hashes);
 
   const auto local = Open(/*chunk=*/64);
+  // Holds the engine back until all are there, however slowly this thread submits them.
+  absl::Notification all_submitted;
+  SubmitHooked(local.get(), MakeRequest(8, 5, 3),
+               [&](RequestId) { all_submitted.WaitForNotification(); });
   std::vector<std::shared_ptr<CollectingSink>> others;
   for (int i = 0; i < 8; ++i)
     others.push_back(Submit(local.get(), MakeRequest(20 + i, 30 * i + 5, 40)));
   const auto sink = Submit(local.get(), request);
+  all_submitted.Notify();
   ASSERT_TRUE(sink->WaitForFinish());
   for (const auto& other : others) ASSERT_TRUE(other->WaitForFinish());
-  EXPECT_EQ(local->recorder().logit_hashes(9), want.hashes);
+  EXPECT_EQ(local->recorder().logit_hashes(10), want.hashes);
   EXPECT_EQ(sink->tokens(), want.tokens);
   const auto steps = local->recorder().steps();
   EXPECT_TRUE(std::any_of(steps.begin(), steps.end(), [](const StepRecord& step) {
@@ -168,6 +175,26 @@ TEST_F(EngineTest, SamplesShareTheirPromptAndEqualSoloRuns) {
     EXPECT_EQ(sink->tokens(i), RunAlone(solo).tokens) << "sample " << i;
   }
   EXPECT_NE(sink->tokens(0), sink->tokens(1));
+}
+
+TEST_F(EngineTest, SamplesAreEvictedTogetherThoughTheirFirstHasEnded) {
+  GenerationRequest request = MakeRequest(5, 140, 10);
+  request.params.temperature = 1.0f;
+  request.seeds = {11, 12, 13};
+  const auto local = Open();
+  const auto sink = SubmitHooked(local.get(), request, [&](RequestId id) {
+    local->engine().CancelSample(id, 0);
+    local->engine().Preempt(id);
+  });
+  ASSERT_TRUE(sink->WaitForFinish());
+  EXPECT_EQ(local->engine().stats().scheduler.num_preemptions, 1);
+  EXPECT_EQ(local->recorder().differences(), 0);
+  EXPECT_EQ(sink->finish(0).reason, FinishReason::kCancelled);
+  for (const int i : {1, 2}) {
+    GenerationRequest solo = request;
+    solo.seeds = {request.seeds[i]};
+    EXPECT_EQ(sink->tokens(i), RunAlone(solo).tokens) << "sample " << i;
+  }
 }
 
 TEST_F(EngineTest, ACancelledRequestGivesEverythingBackWithinAStep) {
