@@ -21,7 +21,7 @@ TEST(MetricsTest, AFinishedRequestIsCountedUnderOurNamesAndUnderThoseOfVllm) {
   std::vector<double> before;
   for (const auto& [name, by] : expected) before.push_back(cluster->Metric(kLeader, name));
   const eval::StreamResult result =
-      eval::Call(cluster->channel(), TextRequest("Hello", 5), std::chrono::seconds(30));
+      eval::Call(cluster->channel(), TextRequest("Hello", 5), kPatience);
   ASSERT_TRUE(result.status.ok()) << result.status.error_message();
   for (size_t i = 0; i < expected.size(); ++i) {
     const auto& [name, by] = expected[i];
@@ -32,12 +32,12 @@ TEST(MetricsTest, AFinishedRequestIsCountedUnderOurNamesAndUnderThoseOfVllm) {
 TEST(MetricsTest, TheGaugesOfARunningStreamFallBackToZeroWhenItIsCancelled) {
   ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start({.tensor_parallel_size = 1}));
   {
-    eval::StreamCall call(cluster->channel(), EndlessRequest(), std::chrono::seconds(30));
+    eval::StreamCall call(cluster->channel(), EndlessRequest(), kPatience);
     ASSERT_TRUE(call.WaitForTokens(3));
     EXPECT_EQ(cluster->Metric(kLeader, "vllm:num_requests_running"), 1);
     EXPECT_GT(cluster->Metric(kLeader, "vllm:kv_cache_usage_perc"), 0);
   }
-  EXPECT_TRUE(Eventually(std::chrono::seconds(20), [&] {
+  EXPECT_TRUE(Eventually([&] {
     return cluster->Pid(kLeader) != 0 &&
            cluster->Metric(kLeader, "vllm:num_requests_running") == 0 &&
            cluster->Metric(kLeader, "vllm:kv_cache_usage_perc") == 0;
