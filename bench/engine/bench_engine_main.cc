@@ -4,18 +4,18 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <csignal>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "bench/engine/bench_session.h"
+#include "common/flags.h"
 #include "common/status.h"
 #include "common/version.h"
 #include "worker/comm/self_communicator.h"
 #include "worker/comm/shm_communicator.h"
-#include "worker/engine/rank.h"
+#include "worker/engine/in_process_engine.h"
 
 namespace skv::bench {
 namespace {
@@ -48,36 +48,27 @@ class EngineTarget : public BenchTarget {
                                                             int world_size) {
     auto target = std::unique_ptr<EngineTarget>(new EngineTarget);
     target->threads_ = options.num_threads;
-    SKV_ASSIGN_OR_RETURN(target->description_, engine::DescribeModel(options.model_path));
+    SKV_ASSIGN_OR_RETURN(engine::ModelDescription description,
+                         engine::DescribeModel(options.model_path));
     const std::string path = absl::StrCat("/dev/shm/skv-bench-", getpid());
     for (int rank = 1; rank < world_size; ++rank) {
-      if (fork() == 0)
-        _exit(RunFollowerProcess(options, target->description_, path, rank, world_size));
+      if (fork() == 0) _exit(RunFollowerProcess(options, description, path, rank, world_size));
     }
-    SKV_ASSIGN_OR_RETURN(target->communicator_, Join(path, 0, world_size));
-    SKV_ASSIGN_OR_RETURN(target->rank_,
-                         engine::Rank::Open(options, target->description_,
-                                            target->communicator_.get(), RealClock()));
-    target->engine_ = std::make_unique<engine::Engine>(
-        target->rank_->MakeEngineOptions(target->description_, /*max_num_seqs=*/64,
-                                         options.max_num_batched_tokens, /*max_queue=*/1024),
-        target->rank_->executor(), target->communicator_.get(), RealClock());
-    target->thread_ = std::thread([engine = target->engine_.get()] { (void)engine->Run(); });
+    SKV_ASSIGN_OR_RETURN(auto communicator, Join(path, 0, world_size));
+    SKV_ASSIGN_OR_RETURN(target->engine_,
+                         engine::InProcessEngine::Open({.rank = options}, std::move(description),
+                                                       std::move(communicator)));
     return target;
-  }
-  ~EngineTarget() override {
-    if (engine_ != nullptr) engine_->Shutdown();
-    if (thread_.joinable()) thread_.join();
   }
 
   nlohmann::json Info() const override {
     return {{"engine", "skv"},
             {"version", std::string(Version())},
-            {"system", rank_->backend().numerics_id()},
+            {"system", engine_->rank().backend().numerics_id()},
             {"threads", threads_},
-            {"world_size", communicator_->world_size()},
+            {"world_size", engine_->communicator().world_size()},
             {"settings", {{"kv", "bf16"}, {"transport", "in-process"}}},
-            {"vocab_size", description_.config.vocab_size}};
+            {"vocab_size", engine_->description().config.vocab_size}};
   }
 
   absl::Status Start(const std::vector<TokenId>& prompt, int max_tokens,
@@ -88,7 +79,9 @@ class EngineTarget : public BenchTarget {
     request.params.ignore_eos = true;
     request.seeds = {0};
     request.max_tokens = max_tokens;
-    return engine_->Submit(std::move(request), std::make_shared<Sink>(std::move(stream))).status();
+    return engine_->engine()
+        .Submit(std::move(request), std::make_shared<Sink>(std::move(stream)))
+        .status();
   }
 
  private:
@@ -107,28 +100,24 @@ class EngineTarget : public BenchTarget {
 
   EngineTarget() = default;
   int threads_ = 0;
-  engine::ModelDescription description_;
-  std::unique_ptr<comm::Communicator> communicator_;
-  std::unique_ptr<engine::Rank> rank_;
-  std::unique_ptr<engine::Engine> engine_;
-  std::thread thread_;
+  std::unique_ptr<engine::InProcessEngine> engine_;
 };
 
 int Main(int argc, char** argv) {
   engine::RankOptions options;
   options.num_threads = 2;
   int world_size = 1;
-  CLI::App app("The engine under the bench protocol", "skv-bench-engine");
-  app.add_option("--model", options.model_path, "GGUF file")->required();
-  app.add_option("--threads", options.num_threads, "Threads")->capture_default_str();
-  app.add_option("--tensor-parallel-size", world_size,
-                 "Ranks, each a process with --threads threads")
-      ->check(CLI::Range(1, 64))
-      ->capture_default_str();
-  app.add_option("--backend", options.backend, "cpu or ref")->capture_default_str();
-  app.add_option("--max-num-batched-tokens", options.max_num_batched_tokens, "Tokens of a step")
-      ->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
+  Flags flags("skv-bench-engine", "The engine under the bench protocol (bench/peers/PROTOCOL.md)");
+  flags.Add("model", &options.model_path, "GGUF file");
+  flags.Require("model");
+  flags.Add("threads", &options.num_threads, IntRange{0, 1024}, "Threads; 0: all cores");
+  flags.Add("tensor-parallel-size", &world_size, IntRange{1, 64},
+            "Ranks, each a process with --threads threads");
+  flags.AddChoice("backend", &options.backend, {"cpu", "ref"}, "Arithmetic; ref is exact and slow");
+  flags.Add("max-num-batched-tokens", &options.max_num_batched_tokens, IntRange{64, 65536},
+            "Tokens of a step");
+  flags.SetExamples("  skv-bench-engine --model M.gguf --threads 2");
+  if (const std::optional<int> exit_code = flags.Parse(argc, argv)) return *exit_code;
   const auto target = EngineTarget::Open(options, world_size);
   if (!target.ok()) {
     std::cerr << "skv-bench-engine: " << target.status().ToString() << std::endl;

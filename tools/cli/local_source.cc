@@ -1,6 +1,5 @@
 #include <deque>
 #include <random>
-#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "common/mutex.h"
@@ -10,7 +9,7 @@
 #include "text/tokenizer.h"
 #include "tools/cli/text_source.h"
 #include "worker/comm/self_communicator.h"
-#include "worker/engine/rank.h"
+#include "worker/engine/in_process_engine.h"
 
 namespace skv::cli {
 namespace {
@@ -75,26 +74,18 @@ class LocalSource : public TextSource {
  public:
   static absl::StatusOr<std::unique_ptr<TextSource>> Open(const LocalOptions& options) {
     auto source = std::unique_ptr<LocalSource>(new LocalSource);
-    SKV_ASSIGN_OR_RETURN(const engine::ModelDescription description,
+    SKV_ASSIGN_OR_RETURN(engine::ModelDescription description,
                          engine::DescribeModel(options.model_path));
     SKV_ASSIGN_OR_RETURN(source->tokenizer_, text::Tokenizer::Create(description.tokenizer));
-    source->communicator_ = comm::CreateSelfCommunicator();
-    const engine::RankOptions rank_options{.model_path = options.model_path,
-                                           .backend = options.backend,
-                                           .num_threads = options.num_threads};
     SKV_ASSIGN_OR_RETURN(
-        source->rank_,
-        engine::Rank::Open(rank_options, description, source->communicator_.get(), RealClock()));
-    source->engine_ = std::make_unique<engine::Engine>(
-        source->rank_->MakeEngineOptions(description, /*max_num_seqs=*/1,
-                                         rank_options.max_num_batched_tokens, /*max_queue=*/16),
-        source->rank_->executor(), source->communicator_.get(), RealClock());
-    source->thread_ = std::thread([engine = source->engine_.get()] { (void)engine->Run(); });
+        source->engine_,
+        engine::InProcessEngine::Open({.rank = {.model_path = options.model_path,
+                                                .backend = options.backend,
+                                                .num_threads = options.num_threads},
+                                       .max_num_seqs = 1,
+                                       .max_queue = 1},
+                                      std::move(description), comm::CreateSelfCommunicator()));
     return source;
-  }
-  ~LocalSource() override {
-    if (engine_ != nullptr) engine_->Shutdown();
-    if (thread_.joinable()) thread_.join();
   }
 
   absl::StatusOr<GenerateSummary> Generate(
@@ -107,7 +98,7 @@ class LocalSource : public TextSource {
     request.seeds = {options.seed.value_or(std::random_device{}())};
     request.max_tokens = options.max_tokens;
     const auto events = std::make_shared<EventQueue>();
-    SKV_RETURN_IF_ERROR(engine_->Submit(std::move(request), events).status());
+    SKV_RETURN_IF_ERROR(engine_->engine().Submit(std::move(request), events).status());
     return Print(events.get(), on_text);
   }
 
@@ -144,10 +135,7 @@ class LocalSource : public TextSource {
   }
 
   std::unique_ptr<text::Tokenizer> tokenizer_;
-  std::unique_ptr<comm::Communicator> communicator_;
-  std::unique_ptr<engine::Rank> rank_;
-  std::unique_ptr<engine::Engine> engine_;
-  std::thread thread_;
+  std::unique_ptr<engine::InProcessEngine> engine_;
 };
 
 }  // namespace

@@ -105,24 +105,16 @@ int StepRecorder::differences() const {
 
 absl::StatusOr<std::unique_ptr<LocalEngine>> LocalEngine::Open(const LocalEngineOptions& options) {
   auto local = std::unique_ptr<LocalEngine>(new LocalEngine);
-  SKV_ASSIGN_OR_RETURN(local->description_, DescribeModel(options.rank.model_path));
-  local->communicator_ = comm::CreateSelfCommunicator();
-  SKV_ASSIGN_OR_RETURN(local->rank_, Rank::Open(options.rank, local->description_,
-                                                local->communicator_.get(), *options.clock));
-  const EngineOptions engine_options =
-      local->rank_->MakeEngineOptions(local->description_, options.max_num_seqs,
-                                      options.rank.max_num_batched_tokens, options.max_queue);
-  local->recorder_ = std::make_unique<StepRecorder>(engine_options.vocab_size);
-  local->engine_ =
-      std::make_unique<Engine>(engine_options, local->rank_->executor(), local->communicator_.get(),
-                               *options.clock, local->recorder_.get());
-  local->thread_ = std::thread([engine = local->engine_.get()] { (void)engine->Run(); });
+  SKV_ASSIGN_OR_RETURN(ModelDescription description, DescribeModel(options.rank.model_path));
+  local->recorder_ = std::make_unique<StepRecorder>(description.config.vocab_size);
+  SKV_ASSIGN_OR_RETURN(local->engine_, InProcessEngine::Open({.rank = options.rank,
+                                                              .max_num_seqs = options.max_num_seqs,
+                                                              .max_queue = options.max_queue,
+                                                              .clock = options.clock,
+                                                              .observer = local->recorder_.get()},
+                                                             std::move(description),
+                                                             comm::CreateSelfCommunicator()));
   return local;
-}
-
-LocalEngine::~LocalEngine() {
-  if (engine_ != nullptr) engine_->Shutdown();
-  if (thread_.joinable()) thread_.join();
 }
 
 }  // namespace skv::engine

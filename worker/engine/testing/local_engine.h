@@ -1,17 +1,15 @@
 #pragma once
-// An engine over a model file in this process, with its thread, for tests and measurements:
-// requests in, tokens and the bits of every logit row out.
+// An engine in this process that is watched, for tests and measurements: requests in, tokens and
+// the bits of every logit row out.
 
 #include <map>
 #include <memory>
 #include <optional>
-#include <thread>
 #include <vector>
 
 #include "common/clock.h"
 #include "common/mutex.h"
-#include "worker/engine/engine.h"
-#include "worker/engine/rank.h"
+#include "worker/engine/in_process_engine.h"
 
 namespace skv::engine {
 
@@ -78,21 +76,16 @@ struct LocalEngineOptions {
 class LocalEngine {
  public:
   static absl::StatusOr<std::unique_ptr<LocalEngine>> Open(const LocalEngineOptions& options);
-  ~LocalEngine();  // stops the engine
 
-  Engine& engine() { return *engine_; }
-  const Rank& rank() const { return *rank_; }
-  const ModelDescription& description() const { return description_; }
+  Engine& engine() { return engine_->engine(); }
+  const Rank& rank() const { return engine_->rank(); }
+  const ModelDescription& description() const { return engine_->description(); }
   const StepRecorder& recorder() const { return *recorder_; }
 
  private:
   LocalEngine() = default;
-  ModelDescription description_;
-  std::unique_ptr<comm::Communicator> communicator_;
-  std::unique_ptr<Rank> rank_;
   std::unique_ptr<StepRecorder> recorder_;
-  std::unique_ptr<Engine> engine_;
-  std::thread thread_;
+  std::unique_ptr<InProcessEngine> engine_;
 };
 
 }  // namespace skv::engine
