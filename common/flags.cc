@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "common/log.h"
 #include "common/status.h"
 #include "common/version.h"
 
@@ -55,6 +56,11 @@ CLI::callback_t Collect() {
 absl::Status SetBool(const std::string& text, bool* value) {
   if (absl::SimpleAtob(text, value)) return absl::OkStatus();
   return Expected(text, "true or false");
+}
+
+// What Kubernetes puts into SKV_PORT of every pod beside a service called "skv".
+bool IsServiceAddress(std::string_view value) {
+  return absl::StartsWith(Sv(value), "tcp://") || absl::StartsWith(Sv(value), "udp://");
 }
 
 }  // namespace
@@ -166,6 +172,17 @@ void Flags::Add(std::string_view name, double* value, RealRange range, std::stri
   }).option->default_str(absl::StrCat(*value));
 }
 
+void Flags::Add(std::string_view name, std::optional<uint64_t>* value, std::string_view help) {
+  AddFlag(name, "UINT", help, [value](const std::string& text) {
+    uint64_t number = 0;
+    if (!absl::SimpleAtoi(text, &number)) {
+      return Expected(text, absl::StrCat("an integer from 0 to ", ~uint64_t{0}));
+    }
+    *value = number;
+    return absl::OkStatus();
+  });
+}
+
 void Flags::Add(std::string_view name, std::vector<std::string>* value, std::string_view help) {
   Flag& flag = AddFlag(name, "LIST", help, [value](const std::string& text) {
     *value = absl::StrSplit(text, ',', absl::SkipEmpty());
@@ -270,6 +287,11 @@ absl::Status Flags::SetAll() {
     for (const auto& flag : command->flags_) {
       const std::string variable = EnvironmentName(flag->name);
       const char* from_environment = flag->is_positional ? nullptr : std::getenv(variable.c_str());
+      if (from_environment != nullptr && IsServiceAddress(from_environment)) {
+        SKV_LOG(WARNING) << variable << "=" << from_environment
+                         << " is ignored: Kubernetes sets it for a service of that name";
+        from_environment = nullptr;
+      }
       if (flag->option->count() > 0) {
         const std::string dashes = flag->is_positional ? "" : "--";
         SKV_RETURN_IF_ERROR(flag->SetFrom(dashes + flag->name, flag->option->results()));

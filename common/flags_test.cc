@@ -24,6 +24,7 @@ struct Program {
     flags.Add("max-num-seqs", &max_num_seqs, IntRange{1, 100}, "Sequences at once");
     flags.Add("capacity", &capacity, IntRange{0, int64_t{1} << 40}, "Bytes");
     flags.Add("temperature", &temperature, RealRange{0, 2}, "Temperature");
+    flags.Add("seed", &seed, "Seed");
     flags.Add("worker-urls", &urls, "Workers");
     flags.AddChoice("policy", &policy, {"round-robin", "least-load"}, "Balancing");
     flags.SetExamples("  skv-test --max-num-seqs 8");
@@ -37,6 +38,7 @@ struct Program {
   int max_num_seqs = 16;
   int64_t capacity = 0;
   double temperature = 0.7;
+  std::optional<uint64_t> seed;
   std::vector<std::string> urls;
   Flags flags;
   std::ostringstream out, err;
@@ -119,6 +121,7 @@ TEST(FlagsTest, BadValuesNameFlagValueAndWhatIsExpected) {
       {{"--capacity", "9223372036854775808"}, "got '9223372036854775808'"},
       {{"--max-num-seqs", "8x"}, "got '8x'"},
       {{"--max-num-seqs", ""}, "got ''"},
+      {{"--seed", "-1"}, "--seed: got '-1', expected an integer from 0 to 18446744073709551615"},
       {{"--temperature", "nan"}, "--temperature: got 'nan', expected a number from 0 to 2"},
       {{"--temperature", "1e400"}, "got '1e400'"},
       {{"--temperature", "-inf"}, "got '-inf'"},
@@ -189,6 +192,21 @@ TEST(FlagsTest, RequiredFlagsMayComeFromAnywhere) {
   p.flags.Require("name");
   EXPECT_EQ(p.Parse({}), std::nullopt);
   EXPECT_EQ(p.name, "given");
+}
+
+TEST(FlagsTest, ANumberMayBeAbsent) {
+  Program without, with;
+  EXPECT_EQ(without.Parse({}), std::nullopt);
+  EXPECT_EQ(without.seed, std::nullopt);
+  EXPECT_EQ(with.Parse({"--seed", "18446744073709551615"}), std::nullopt) << with.err.str();
+  EXPECT_EQ(with.seed, ~uint64_t{0});
+}
+
+TEST(FlagsTest, WhatKubernetesSetsForAServiceIsIgnored) {
+  const ScopedEnvironment environment("SKV_MAX_NUM_SEQS", "tcp://10.0.0.7:8070");
+  Program p;
+  EXPECT_EQ(p.Parse({}), std::nullopt) << p.err.str();
+  EXPECT_EQ(p.max_num_seqs, 16);
 }
 
 // skv [--json] cluster up --groups N | skv tokenize TEXT

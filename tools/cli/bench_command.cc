@@ -3,17 +3,17 @@
 #include <iostream>
 #include <thread>
 
-#include "absl/strings/str_cat.h"
 #include "bench/engine/bench_session.h"
 #include "common/status.h"
 #include "common/version.h"
 #include "skv/v1/generation.grpc.pb.h"
 #include "tools/cli/command.h"
+#include "tools/cli/router_channel.h"
 
 namespace skv::cli {
 namespace {
 
-constexpr auto kConnectTimeout = std::chrono::seconds(5);
+constexpr auto kCallTimeout = std::chrono::minutes(10);
 
 // A router's Generation API under the bench protocol; one thread a stream.
 class RouterTarget : public bench::BenchTarget {
@@ -55,6 +55,7 @@ class RouterTarget : public bench::BenchTarget {
 
   absl::Status Relay(const v1::GenerateRequest& request, bench::TokenLog* stream) {
     grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kCallTimeout);
     const auto reader = stub_->Generate(&context, request);
     v1::GenerateEvent event;
     while (reader->Read(&event)) {
@@ -70,12 +71,7 @@ class RouterTarget : public bench::BenchTarget {
 };
 
 absl::Status Run(const std::string& endpoint) {
-  auto channel = grpc::CreateChannel(endpoint, grpc::InsecureChannelCredentials());
-  if (!channel->WaitForConnected(std::chrono::system_clock::now() + kConnectTimeout)) {
-    return absl::UnavailableError(absl::StrCat("--endpoint ", endpoint,
-                                               ": nobody answers; start a cluster with "
-                                               "`skv cluster up` or name another endpoint"));
-  }
+  SKV_ASSIGN_OR_RETURN(auto channel, ConnectToRouter(endpoint));
   RouterTarget target(endpoint, std::move(channel));
   bench::ServeBenchProtocol(&target, std::cin, std::cout);
   return absl::OkStatus();
@@ -83,18 +79,15 @@ absl::Status Run(const std::string& endpoint) {
 
 }  // namespace
 
-void AddBenchCommand(CLI::App* app, Action* action) {
-  CLI::App* const command = app->add_subcommand(
-      "bench", "Answer timing requests, JSON lines on stdin and stdout (bench/peers/PROTOCOL.md)");
+Command AddBenchCommand(Flags* program) {
   auto endpoint = std::make_shared<std::string>("127.0.0.1:8070");
-  command->add_option("--endpoint", *endpoint, "Router to measure, host:port")
-      ->envname("SKV_ENDPOINT")
-      ->capture_default_str();
-  command->footer(
-      "Example:\n"
+  Flags& flags = program->AddCommand(
+      "bench", "Answer timing requests, JSON lines on stdin and stdout (bench/peers/PROTOCOL.md)");
+  flags.Add("endpoint", endpoint.get(), "Router to measure, host:port");
+  flags.SetExamples(
       "  echo '{\"cmd\": \"decode\", \"tokens\": [1, 2, 3], \"n\": 8}' | skv bench --endpoint "
       "localhost:8070");
-  command->callback([endpoint, action] { *action = [endpoint] { return Run(*endpoint); }; });
+  return {&flags, [endpoint] { return Run(*endpoint); }};
 }
 
 }  // namespace skv::cli

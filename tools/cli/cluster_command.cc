@@ -19,14 +19,14 @@ namespace {
 
 constexpr auto kPoll = std::chrono::milliseconds(50);
 
-struct UpFlags {
+struct UpOptions {
   ClusterOptions cluster{.model_path = kDefaultModelPath, .log_dir = "build/cluster"};
   int ready_timeout_secs = 120;
   int stop_timeout_secs = 90;
   bool json = false;
 };
 
-void PrintEndpoints(const Supervisor& supervisor, const UpFlags& flags, double seconds) {
+void PrintEndpoints(const Supervisor& supervisor, const UpOptions& options, double seconds) {
   const ClusterPlan& plan = supervisor.plan();
   const std::string endpoint = absl::StrCat(plan.router.admin_host, ":", plan.router_port);
   const std::vector<pid_t> pids = supervisor.pids();
@@ -44,7 +44,7 @@ void PrintEndpoints(const Supervisor& supervisor, const UpFlags& flags, double s
   for (const auto& group : plan.groups) {
     for (const ProcessPlan& rank : group) add(rank);
   }
-  if (flags.json) {
+  if (options.json) {
     std::cout << nlohmann::ordered_json{{"endpoint", endpoint}, {"processes", processes}}.dump()
               << std::endl;
     return;
@@ -56,7 +56,7 @@ void PrintEndpoints(const Supervisor& supervisor, const UpFlags& flags, double s
     std::cout << "  " << process["name"].get<std::string>() << "  pid " << process["pid"] << "  "
               << process["metrics"].get<std::string>() << "\n";
   }
-  std::cout << "  logs in " << flags.cluster.log_dir << "; stop with Ctrl-C" << std::endl;
+  std::cout << "  logs in " << options.cluster.log_dir << "; stop with Ctrl-C" << std::endl;
 }
 
 absl::Status CheckOptions(const ClusterOptions& options) {
@@ -79,7 +79,7 @@ absl::Status CheckOptions(const ClusterOptions& options) {
 }
 
 // Watches until a signal; prints the endpoints once, when all is ready.
-absl::Status Serve(const UpFlags& flags, Supervisor* supervisor, SignalWaiter* signals) {
+absl::Status Serve(const UpOptions& options, Supervisor* supervisor, SignalWaiter* signals) {
   const TimePoint start = RealClock().Now();
   bool announced = false;
   while (!signals->WaitFor(kPoll)) {
@@ -87,77 +87,63 @@ absl::Status Serve(const UpFlags& flags, Supervisor* supervisor, SignalWaiter* s
     if (announced) continue;
     const double seconds = ToSeconds(RealClock().Now() - start);
     if (supervisor->IsReady()) {
-      PrintEndpoints(*supervisor, flags, seconds);
+      PrintEndpoints(*supervisor, options, seconds);
       announced = true;
-    } else if (seconds > flags.ready_timeout_secs) {
+    } else if (seconds > options.ready_timeout_secs) {
       return absl::DeadlineExceededError(
-          absl::StrCat("the cluster is not ready after ", flags.ready_timeout_secs,
-                       " s (--ready-timeout-secs); logs are in ", flags.cluster.log_dir));
+          absl::StrCat("the cluster is not ready after ", options.ready_timeout_secs,
+                       " s (--ready-timeout-secs); logs are in ", options.cluster.log_dir));
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status Up(UpFlags flags) {
+absl::Status Up(UpOptions options) {
   SetLogName("cluster");
-  flags.cluster.binary_dir = std::filesystem::read_symlink("/proc/self/exe").parent_path();
-  SKV_RETURN_IF_ERROR(CheckOptions(flags.cluster));
+  options.cluster.binary_dir = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+  SKV_RETURN_IF_ERROR(CheckOptions(options.cluster));
   SignalWaiter signals;
   Supervisor supervisor(
-      PlanCluster(flags.cluster, static_cast<int>(std::thread::hardware_concurrency())));
+      PlanCluster(options.cluster, static_cast<int>(std::thread::hardware_concurrency())));
   SKV_RETURN_IF_ERROR(supervisor.Start());
-  const absl::Status status = Serve(flags, &supervisor, &signals);
-  if (!flags.json) std::cerr << "stopping the cluster" << std::endl;
+  const absl::Status status = Serve(options, &supervisor, &signals);
+  if (!options.json) std::cerr << "stopping the cluster" << std::endl;
   // A second signal: at once.
-  supervisor.Stop(RealClock().Now() + std::chrono::seconds(flags.stop_timeout_secs),
+  supervisor.Stop(RealClock().Now() + std::chrono::seconds(options.stop_timeout_secs),
                   [&signals] { return signals.WaitFor(std::chrono::milliseconds(0)); });
   return status;
 }
 
 }  // namespace
 
-void AddClusterCommand(CLI::App* app, Action* action) {
-  CLI::App* const command = app->add_subcommand("cluster", "A whole cluster on this machine");
-  command->require_subcommand(1);
-  CLI::App* const up = command->add_subcommand(
-      "up", "Start router and workers, restart what ends, stop all on Ctrl-C");
-  auto flags = std::make_shared<UpFlags>();
-  up->add_option("--groups", flags->cluster.num_groups, "Worker groups")
-      ->check(CLI::Range(1, 100))
-      ->capture_default_str();
-  up->add_option("--tp", flags->cluster.tensor_parallel_size, "Tensor-parallel ranks a group")
-      ->check(CLI::Range(1, 64))
-      ->capture_default_str();
-  up->add_option("--model", flags->cluster.model_path, "GGUF file")
-      ->envname("SKV_MODEL")
-      ->capture_default_str();
-  up->add_option("--port", flags->cluster.port,
-                 "Router's gRPC port; the ports up to 200 above it are used too")
-      ->check(CLI::Range(1, 65000))
-      ->capture_default_str();
-  up->add_option("--host", flags->cluster.host,
-                 "IPv4 address that the router listens on; workers stay on loopback")
-      ->capture_default_str();
-  up->add_option("--threads", flags->cluster.threads_per_rank,
-                 "Threads of a rank; 0 shares out the cores")
-      ->check(CLI::Range(0, 1024));
-  up->add_option("--log-dir", flags->cluster.log_dir, "Folder of the processes' logs")
-      ->capture_default_str();
-  up->add_option("--worker-flag", flags->cluster.worker_flags,
-                 "Flag for every skv-worker, e.g. --worker-flag=--max-num-seqs=8");
-  up->add_option("--router-flag", flags->cluster.router_flags, "Flag for skv-router");
-  up->add_option("--ready-timeout-secs", flags->ready_timeout_secs, "Give up after so long")
-      ->check(CLI::Range(1, 86400))
-      ->capture_default_str();
-  up->add_option("--stop-timeout-secs", flags->stop_timeout_secs, "Kill what has not ended by then")
-      ->check(CLI::Range(1, 86400))
-      ->capture_default_str();
-  up->add_flag("--json", flags->json, "Print one JSON object when ready");
-  up->footer(
-      "Examples:\n"
+Command AddClusterCommand(Flags* program) {
+  auto options = std::make_shared<UpOptions>();
+  ClusterOptions& cluster = options->cluster;
+  Flags& flags =
+      program->AddCommand("cluster", "A whole cluster on this machine")
+          .AddCommand("up", "Start router and workers, restart what ends, stop all on Ctrl-C");
+  flags.Add("groups", &cluster.num_groups, IntRange{1, 100}, "Worker groups");
+  flags.Add("tp", &cluster.tensor_parallel_size, IntRange{1, 64}, "Tensor-parallel ranks a group");
+  flags.Add("model", &cluster.model_path, "GGUF file");
+  flags.Add("port", &cluster.port, IntRange{1, 65000},
+            "Router's gRPC port; the ports up to 200 above it are used too");
+  flags.Add("host", &cluster.host,
+            "IPv4 address that the router listens on; workers stay on loopback");
+  flags.Add("threads", &cluster.threads_per_rank, IntRange{0, 1024},
+            "Threads of a rank; 0 shares out the cores");
+  flags.Add("log-dir", &cluster.log_dir, "Folder of the processes' logs");
+  flags.Add("worker-flag", &cluster.worker_flags,
+            "Flags for every skv-worker, e.g. --worker-flag=--max-num-seqs=8; several with commas");
+  flags.Add("router-flag", &cluster.router_flags, "Flags for skv-router");
+  flags.Add("ready-timeout-secs", &options->ready_timeout_secs, IntRange{1, 86400},
+            "Give up after so long");
+  flags.Add("stop-timeout-secs", &options->stop_timeout_secs, IntRange{1, 86400},
+            "Kill what has not ended by then");
+  flags.Add("json", &options->json, "Print one JSON object when ready");
+  flags.SetExamples(
       "  skv cluster up --tp 2                one group of two ranks\n"
       "  skv cluster up --groups 2 --port 9000");
-  up->callback([flags, action] { *action = [flags] { return Up(*flags); }; });
+  return {&flags, [options] { return Up(*options); }};
 }
 
 }  // namespace skv::cli

@@ -14,8 +14,8 @@
 namespace skv::cli {
 namespace {
 
-struct Flags {
-  std::string endpoint;
+struct Options {
+  RemoteOptions remote;
   LocalOptions local{.model_path = kDefaultModelPath};
   GenerateOptions generate;
   std::string file;
@@ -36,10 +36,10 @@ absl::StatusOr<std::string> ReadAll(const std::string& path) {
 }
 
 // The document comes first, as readers of long contexts are used to.
-absl::Status AddDocument(Flags* flags) {
-  if (flags->file.empty()) return absl::OkStatus();
-  SKV_ASSIGN_OR_RETURN(const std::string document, ReadAll(flags->file));
-  flags->generate.prompt = absl::StrCat(document, "\n\n", flags->generate.prompt);
+absl::Status AddDocument(Options* options) {
+  if (options->file.empty()) return absl::OkStatus();
+  SKV_ASSIGN_OR_RETURN(const std::string document, ReadAll(options->file));
+  options->generate.prompt = absl::StrCat(document, "\n\n", options->generate.prompt);
   return absl::OkStatus();
 }
 
@@ -66,22 +66,22 @@ void PrintSummary(const GenerateSummary& summary) {
   std::cerr << "]" << std::endl;
 }
 
-absl::Status Run(Flags flags) {
-  flags.generate.chat = !flags.raw;
-  SKV_RETURN_IF_ERROR(AddDocument(&flags));
-  if (flags.generate.prompt.empty()) {
+absl::Status Run(Options options) {
+  options.generate.chat = !options.raw;
+  SKV_RETURN_IF_ERROR(AddDocument(&options));
+  if (options.generate.prompt.empty()) {
     return absl::InvalidArgumentError("PROMPT: empty; give a text, or --file FILE");
   }
-  SKV_ASSIGN_OR_RETURN(const auto source, flags.endpoint.empty()
-                                              ? OpenLocalSource(flags.local)
-                                              : OpenRemoteSource(flags.endpoint));
+  SKV_ASSIGN_OR_RETURN(const auto source, options.remote.endpoint.empty()
+                                              ? OpenLocalSource(options.local)
+                                              : OpenRemoteSource(options.remote));
   std::string text;
   SKV_ASSIGN_OR_RETURN(const GenerateSummary summary,
-                       source->Generate(flags.generate, [&](std::string_view piece) {
+                       source->Generate(options.generate, [&](std::string_view piece) {
                          text += piece;
-                         if (!flags.json) std::cout << piece << std::flush;
+                         if (!options.json) std::cout << piece << std::flush;
                        }));
-  if (flags.json) {
+  if (options.json) {
     PrintJson(text, summary);
   } else {
     std::cout << std::endl;
@@ -92,42 +92,32 @@ absl::Status Run(Flags flags) {
 
 }  // namespace
 
-void AddGenerateCommand(CLI::App* app, Action* action) {
-  auto flags = std::make_shared<Flags>();
-  CLI::App* const command = app->add_subcommand("generate", "Generate text, streaming it");
-  command->add_option("prompt", flags->generate.prompt, "The user's message");
-  command
-      ->add_option("--endpoint", flags->endpoint,
-                   "Router to ask, host:port; without it a model is loaded into this process")
-      ->envname("SKV_ENDPOINT");
-  command->add_option("--model", flags->local.model_path, "GGUF file to load")
-      ->envname("SKV_MODEL")
-      ->capture_default_str();
-  command->add_option("--backend", flags->local.backend, "cpu, or ref (exact and slow)")
-      ->capture_default_str();
-  command->add_option("--threads", flags->local.num_threads, "Threads, 0: all cores")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  command->add_option("--file", flags->file, "Document to put before the prompt; - for stdin");
-  command->add_option("--system", flags->generate.system, "System message");
-  command->add_flag("--raw", flags->raw, "Continue the prompt as it stands: no chat template");
-  command->add_option("--max-tokens", flags->generate.max_tokens, "Most tokens to generate")
-      ->check(CLI::Range(1, 1 << 24))
-      ->capture_default_str();
-  command->add_option("--temperature", flags->generate.temperature, "0 is greedy")
-      ->check(CLI::Range(0.0, 100.0))
-      ->capture_default_str();
-  command->add_option("--top-p", flags->generate.top_p, "Nucleus, above 0, at most 1")
-      ->check(CLI::Range(1e-9, 1.0))
-      ->capture_default_str();
-  command->add_option("--seed", flags->generate.seed, "Seed of the sampler; drawn when missing");
-  command->add_flag("--json", flags->json, "Print one JSON object instead of the text");
-  command->footer(
-      "Examples:\n"
+Command AddGenerateCommand(Flags* program) {
+  auto options = std::make_shared<Options>();
+  GenerateOptions& generate = options->generate;
+  Flags& flags = program->AddCommand("generate", "Generate text, streaming it");
+  flags.AddPositional("prompt", &generate.prompt, "The user's message");
+  flags.Add("endpoint", &options->remote.endpoint,
+            "Router to ask, host:port; without it a model is loaded into this process");
+  flags.Add("timeout-secs", &options->remote.timeout_secs, IntRange{1, 86400},
+            "Give a router's answer up after so long");
+  flags.Add("model", &options->local.model_path, "GGUF file to load");
+  flags.AddChoice("backend", &options->local.backend, {"cpu", "ref"},
+                  "Arithmetic; ref is exact and slow");
+  flags.Add("threads", &options->local.num_threads, IntRange{0, 1024}, "Threads, 0: all cores");
+  flags.Add("file", &options->file, "Document to put before the prompt; - for stdin");
+  flags.Add("system", &generate.system, "System message");
+  flags.Add("raw", &options->raw, "Continue the prompt as it stands: no chat template");
+  flags.Add("max-tokens", &generate.max_tokens, IntRange{1, 1 << 24}, "Most tokens to generate");
+  flags.Add("temperature", &generate.temperature, RealRange{0, 100}, "0 is greedy");
+  flags.Add("top-p", &generate.top_p, RealRange{1e-9, 1}, "Nucleus, above 0, at most 1");
+  flags.Add("seed", &generate.seed, "Seed of the sampler; drawn when missing");
+  flags.Add("json", &options->json, "Print one JSON object instead of the text");
+  flags.SetExamples(
       "  skv generate \"Name three rivers.\"\n"
       "  skv generate --endpoint localhost:8070 --file report.txt \"Who wrote this?\"\n"
       "  skv generate --raw --temperature 0.8 --seed 7 \"Once upon a time\"");
-  command->callback([flags, action] { *action = [flags] { return Run(*flags); }; });
+  return {&flags, [options] { return Run(*options); }};
 }
 
 }  // namespace skv::cli

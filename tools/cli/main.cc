@@ -1,9 +1,8 @@
 // skv: the command line.
 
-#include <csignal>
+#include <algorithm>
 #include <iostream>
 
-#include "common/version.h"
 #include "tools/cli/command.h"
 
 namespace skv::cli {
@@ -24,29 +23,20 @@ int ExitCode(const absl::Status& status) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("skv: serving cluster for Llama-family models", "skv");
-  app.set_version_flag("--version", "skv " + std::string(Version()));
-  app.require_subcommand(1);
-  app.footer(
-      "Examples:\n"
+  Flags flags("skv", "Serving cluster for Llama-family models");
+  const Command commands[] = {AddGenerateCommand(&flags), AddTokenizeCommand(&flags),
+                              AddModelCommand(&flags), AddBenchCommand(&flags),
+                              AddClusterCommand(&flags)};
+  flags.SetExamples(
       "  skv cluster up --tp 2                serve it: a router over two tensor-parallel ranks\n"
       "  skv model fetch                      get the default model into models/\n"
       "  skv generate \"Why is the sky blue?\"  answer with the default model in this process\n"
       "  skv generate --endpoint localhost:8070 --file report.txt \"Who wrote this?\"\n"
       "  skv COMMAND --help                   flags and examples of one command");
-  Action action;
-  AddGenerateCommand(&app, &action);
-  AddTokenizeCommand(&app, &action);
-  AddModelCommand(&app, &action);
-  AddBenchCommand(&app, &action);
-  AddClusterCommand(&app, &action);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    return code == 0 ? 0 : 2;
-  }
-  const absl::Status status = action();
+  if (const std::optional<int> exit_code = flags.Parse(argc, argv)) return *exit_code;
+  const auto chosen = std::ranges::find_if(
+      commands, [](const Command& command) { return command.flags->chosen(); });
+  const absl::Status status = chosen->run();
   if (!status.ok()) std::cerr << "skv: " << std::string(status.message()) << std::endl;
   return ExitCode(status);
 }

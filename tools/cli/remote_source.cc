@@ -1,13 +1,12 @@
 #include <grpcpp/grpcpp.h>
 
-#include "absl/strings/str_cat.h"
+#include "common/status.h"
 #include "skv/v1/generation.grpc.pb.h"
+#include "tools/cli/router_channel.h"
 #include "tools/cli/text_source.h"
 
 namespace skv::cli {
 namespace {
-
-constexpr auto kConnectTimeout = std::chrono::seconds(5);
 
 std::string ReasonName(v1::FinishReason reason) {
   std::string name = v1::FinishReason_Name(reason);
@@ -17,20 +16,22 @@ std::string ReasonName(v1::FinishReason reason) {
 
 class RemoteSource : public TextSource {
  public:
-  explicit RemoteSource(std::shared_ptr<grpc::Channel> channel)
-      : stub_(v1::Generation::NewStub(std::move(channel))) {}
+  RemoteSource(std::shared_ptr<grpc::Channel> channel, std::chrono::seconds timeout)
+      : stub_(v1::Generation::NewStub(std::move(channel))), timeout_(timeout) {}
 
   absl::StatusOr<GenerateSummary> Generate(
       const GenerateOptions& options,
       const std::function<void(std::string_view)>& on_text) override {
     const v1::GenerateRequest request = ToProto(options);
     grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + timeout_);
     const auto reader = stub_->Generate(&context, request);
     GenerateSummary summary;
+    v1::Finish finish;
     v1::GenerateEvent event;
     while (reader->Read(&event)) {
       on_text(event.text());
-      if (event.has_finish()) summary.finish_reason = ReasonName(event.finish().reason());
+      if (event.has_finish()) finish = event.finish();
       if (event.has_usage()) {
         summary.prompt_tokens = static_cast<int>(event.usage().prompt_tokens());
         summary.cached_tokens = static_cast<int>(event.usage().cached_tokens());
@@ -46,6 +47,8 @@ class RemoteSource : public TextSource {
       return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
                           status.error_message());
     }
+    if (finish.reason() == v1::ERROR) return absl::InternalError(finish.message());
+    summary.finish_reason = ReasonName(finish.reason());
     return summary;
   }
 
@@ -71,20 +74,15 @@ class RemoteSource : public TextSource {
   }
 
   const std::unique_ptr<v1::Generation::Stub> stub_;
+  const std::chrono::seconds timeout_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TextSource>> OpenRemoteSource(const std::string& endpoint) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(-1);
-  auto channel = grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(), arguments);
-  if (!channel->WaitForConnected(std::chrono::system_clock::now() + kConnectTimeout)) {
-    return absl::UnavailableError(absl::StrCat("--endpoint ", endpoint,
-                                               ": nobody answers; start a cluster with "
-                                               "`skv cluster up` or name another endpoint"));
-  }
-  return std::make_unique<RemoteSource>(std::move(channel));
+absl::StatusOr<std::unique_ptr<TextSource>> OpenRemoteSource(const RemoteOptions& options) {
+  SKV_ASSIGN_OR_RETURN(auto channel, ConnectToRouter(options.endpoint));
+  return std::make_unique<RemoteSource>(std::move(channel),
+                                        std::chrono::seconds(options.timeout_secs));
 }
 
 }  // namespace skv::cli

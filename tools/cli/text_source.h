@@ -45,9 +45,15 @@ struct LocalOptions {
   int num_threads = 0;
 };
 
+struct RemoteOptions {
+  std::string endpoint;  // host:port
+  int timeout_secs = 600;
+};
+
 // Loads the model into this process. Errors are the loader's.
 absl::StatusOr<std::unique_ptr<TextSource>> OpenLocalSource(const LocalOptions& options);
-// A router's Generation API at host:port. Unavailable when nobody answers within 5 seconds.
-absl::StatusOr<std::unique_ptr<TextSource>> OpenRemoteSource(const std::string& endpoint);
+// A router's Generation API. Unavailable when nobody answers within 5 seconds. Generate returns
+// DeadlineExceeded at the time-out, Internal with the worker's reason when it failed there.
+absl::StatusOr<std::unique_ptr<TextSource>> OpenRemoteSource(const RemoteOptions& options);
 
 }  // namespace skv::cli

@@ -12,7 +12,7 @@
 namespace skv::cli {
 namespace {
 
-struct Flags {
+struct Options {
   std::string model_path = kDefaultModelPath;
   std::string text;
   bool parse_special = false;
@@ -24,21 +24,21 @@ std::string Printable(std::string_view bytes) {
   return nlohmann::json(bytes).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-absl::Status Run(const Flags& flags) {
-  SKV_ASSIGN_OR_RETURN(const auto file, loader::GgufFile::Open(flags.model_path));
+absl::Status Run(const Options& options) {
+  SKV_ASSIGN_OR_RETURN(const auto file, loader::GgufFile::Open(options.model_path));
   SKV_ASSIGN_OR_RETURN(text::TokenizerSpec spec, loader::ReadTokenizerSpec(*file));
   SKV_ASSIGN_OR_RETURN(const auto tokenizer, text::Tokenizer::Create(std::move(spec)));
-  std::string text = flags.text;
+  std::string text = options.text;
   if (text == "-") {
     std::stringstream input;
     input << std::cin.rdbuf();
     text = input.str();
   }
   SKV_ASSIGN_OR_RETURN(const std::vector<TokenId> ids,
-                       tokenizer->Encode(text, {.parse_special = flags.parse_special}));
-  if (flags.count) {
+                       tokenizer->Encode(text, {.parse_special = options.parse_special}));
+  if (options.count) {
     std::cout << ids.size() << std::endl;
-  } else if (flags.json) {
+  } else if (options.json) {
     std::cout << nlohmann::json(ids).dump() << std::endl;
   } else {
     for (const TokenId id : ids) {
@@ -50,22 +50,20 @@ absl::Status Run(const Flags& flags) {
 
 }  // namespace
 
-void AddTokenizeCommand(CLI::App* app, Action* action) {
-  auto flags = std::make_shared<Flags>();
-  CLI::App* const command = app->add_subcommand("tokenize", "Show the tokens of a text");
-  command->add_option("text", flags->text, "The text; - for stdin")->required();
-  command->add_option("--model", flags->model_path, "GGUF file with the vocabulary")
-      ->envname("SKV_MODEL")
-      ->capture_default_str();
-  command->add_flag("--parse-special", flags->parse_special,
-                    "Read control tokens such as <|im_end|> as such");
-  command->add_flag("--count", flags->count, "Print only their number");
-  command->add_flag("--json", flags->json, "Print the ids as a JSON array");
-  command->footer(
-      "Examples:\n"
+Command AddTokenizeCommand(Flags* program) {
+  auto options = std::make_shared<Options>();
+  Flags& flags = program->AddCommand("tokenize", "Show the tokens of a text");
+  flags.AddPositional("text", &options->text, "The text; - for stdin");
+  flags.Require("text");
+  flags.Add("model", &options->model_path, "GGUF file with the vocabulary");
+  flags.Add("parse-special", &options->parse_special,
+            "Read control tokens such as <|im_end|> as such");
+  flags.Add("count", &options->count, "Print only their number");
+  flags.Add("json", &options->json, "Print the ids as a JSON array");
+  flags.SetExamples(
       "  skv tokenize \"Hello world\"\n"
       "  skv tokenize --count - < report.txt");
-  command->callback([flags, action] { *action = [flags] { return Run(*flags); }; });
+  return {&flags, [options] { return Run(*options); }};
 }
 
 }  // namespace skv::cli

@@ -12,6 +12,8 @@ namespace {
 
 constexpr int kGroupPortOffset = 30;
 constexpr int kAdminPortOffset = 130;
+// The file that configures the cluster has keys that its processes do not know.
+constexpr char kNoConfig[] = "SKV_CONFIG=";
 constexpr char kLoopback[] = "127.0.0.1";
 
 ProcessPlan PlanRank(const ClusterOptions& options, int threads, int group, int rank) {
@@ -21,6 +23,7 @@ ProcessPlan PlanRank(const ClusterOptions& options, int threads, int group, int 
   plan.admin_host = kLoopback;
   plan.admin_port = admin_port;
   plan.name = absl::StrCat("group ", group, " rank ", rank);
+  plan.child.environment = {kNoConfig};
   plan.child.log_path = absl::StrCat(options.log_dir, "/worker-", group, "-", rank, ".log");
   plan.child.args = {absl::StrCat(options.binary_dir, "/skv-worker"),
                      "--model",
@@ -53,6 +56,7 @@ ProcessPlan PlanRouter(const ClusterOptions& options) {
   plan.admin_host = options.host == "0.0.0.0" ? kLoopback : options.host;
   plan.admin_port = options.port + 1;
   plan.name = "router";
+  plan.child.environment = {kNoConfig};
   plan.child.log_path = absl::StrCat(options.log_dir, "/router.log");
   plan.child.args = {absl::StrCat(options.binary_dir, "/skv-router"),
                      "--worker-urls",

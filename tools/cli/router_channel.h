@@ -1,0 +1,16 @@
+#pragma once
+// The way to a router, for the commands that ask one.
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace skv::cli {
+
+// A connected channel to `endpoint`, host:port. Unavailable: nobody answers within 5 s.
+absl::StatusOr<std::shared_ptr<grpc::Channel>> ConnectToRouter(const std::string& endpoint);
+
+}  // namespace skv::cli
