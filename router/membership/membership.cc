@@ -179,33 +179,51 @@ void Membership::OnProbe(Member* member, const absl::StatusOr<ProbeResult>& resu
     if (!member->fetching) StartFetch(member);
     return;
   }
-  if (result->load.step_age <= options_.stall_timeout) SetHealth(member, absl::OkStatus());
+  if (result->load.step_age > options_.stall_timeout) return;
+  // While it was out, a group with another model of that name may have taken its place.
+  absl::Status agrees;
+  if (!member->health.ok()) {
+    agrees = FindAgreed(*member, member->served->name(), member->served->fingerprint()).status();
+  }
+  if (!agrees.ok()) LogKeptOut(*member, agrees);
+  SetHealth(member, agrees);
 }
 
 void Membership::OnModelInfo(Member* member, absl::StatusOr<ModelInfo> info) {
   member->fetching = false;
   absl::Status status = info.status();
   if (status.ok()) status = AdoptModel(member, *std::move(info));
-  if (!status.ok()) {
-    SKV_LOG_EVERY_SECONDS(ERROR, 10)
-        << "worker group " << member->group->address() << " kept out: " << status.message();
-  }
+  if (!status.ok()) LogKeptOut(*member, status);
   SetHealth(member, status);
 }
 
-absl::Status Membership::AdoptModel(Member* member, ModelInfo info) {
-  std::shared_ptr<const ServedModel> served;
+void Membership::LogKeptOut(const Member& member, const absl::Status& status) {
+  SKV_LOG_EVERY_SECONDS(ERROR, 10)
+      << "worker group " << member.group->address() << " kept out: " << status.message();
+}
+
+// Only groups that can be picked have a say: one that is gone for good must not keep others out.
+absl::StatusOr<std::shared_ptr<const ServedModel>> Membership::FindAgreed(
+    const Member& member, std::string_view name, std::string_view fingerprint) const {
+  std::shared_ptr<const ServedModel> agreed;
   for (const auto& [id, other] : members_) {
-    if (other.get() == member || other->served == nullptr) continue;
-    if (other->served->name() != info.name) continue;
-    if (other->served->fingerprint() != info.fingerprint) {
+    if (other.get() == &member || other->served == nullptr) continue;
+    if (other->served->name() != name) continue;
+    if (other->served->fingerprint() == fingerprint) {
+      agreed = other->served;
+    } else if (other->health.ok()) {
       return absl::FailedPreconditionError(absl::StrCat(
-          member->group->address(), " serves model \"", info.name, "\" with fingerprint ",
-          info.fingerprint, ", but ", other->group->address(), " serves it with ",
+          member.group->address(), " serves model \"", Sv(name), "\" with fingerprint ",
+          Sv(fingerprint), ", but ", other->group->address(), " serves it with ",
           other->served->fingerprint(), ": start both with the same model file"));
     }
-    served = other->served;
   }
+  return agreed;
+}
+
+absl::Status Membership::AdoptModel(Member* member, ModelInfo info) {
+  SKV_ASSIGN_OR_RETURN(std::shared_ptr<const ServedModel> served,
+                       FindAgreed(*member, info.name, info.fingerprint));
   member->numerics_id = info.numerics_id;
   if (served == nullptr) {
     SKV_ASSIGN_OR_RETURN(served, ServedModel::Create(std::move(info)));
@@ -243,7 +261,8 @@ void Membership::Publish() {
     cluster->groups[id] = {member->group, member->numerics_id, member->health};
     if (member->served == nullptr) continue;
     ClusterModel& model = cluster->models[member->served->name()];
-    model.served = member->served;
+    // That of a group that is out may be another one of this name.
+    if (model.served == nullptr || member->health.ok()) model.served = member->served;
     if (!member->health.ok()) continue;
     ++model.num_healthy_groups;
     candidates[member->served->name()].push_back({id, member->load.unfinished_tokens,

@@ -6,17 +6,19 @@
 // gave no sign of life for the stall time-out, or whose slowest rank is stuck that long in a step,
 // is lost: its streams are told, so that no client hangs on a stopped worker.
 //
-// First contact fetches model and tokenizer. A group whose fingerprint differs from that of another
-// member with the same model name is kept out, with both named.
+// First contact fetches model and tokenizer. A group whose fingerprint differs from that of a
+// healthy group with the same model name is kept out, with both named.
 
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "router/balancer/picker.h"
@@ -62,6 +64,12 @@ class Membership {
   void OnProbe(Member* member, const absl::StatusOr<ProbeResult>& result);
   void OnModelInfo(Member* member, absl::StatusOr<ModelInfo> info);
   absl::Status AdoptModel(Member* member, ModelInfo info);
+  // The model of that name and fingerprint, from a member that has it; null when none does.
+  // FailedPrecondition: a healthy group serves that name with another fingerprint.
+  absl::StatusOr<std::shared_ptr<const ServedModel>> FindAgreed(const Member& member,
+                                                                std::string_view name,
+                                                                std::string_view fingerprint) const;
+  static void LogKeptOut(const Member& member, const absl::Status& status);
   void CheckStall(Member* member);
   void SetHealth(Member* member, absl::Status health);
   void Publish();

@@ -99,6 +99,29 @@ TEST_F(MembershipTest, AGroupThatDisagreesOnTheModelIsKeptOutUntilItAgrees) {
   EXPECT_EQ(NumHealthy(), 2);
 }
 
+TEST_F(MembershipTest, AGroupThatIsGoneHasNoSayInWhichModelIsServed) {
+  Settle();
+  groups_["a:1"].probe = absl::UnavailableError("connection refused");
+  Pass(seconds(1));
+  groups_["b:2"].info = TinyModel("f2");
+  groups_["b:2"].probe = ProbeResult{.serving = true, .load = {.epoch = 2}};
+  Pass(seconds(1));
+  EXPECT_EQ(NumHealthy(), 1);
+  EXPECT_EQ(membership_->snapshot()->FindModel("tiny")->served->fingerprint(), "f2");
+
+  // Back with the old model, it is the one that is kept out.
+  groups_["a:1"].probe = ProbeResult{.serving = true, .load = {.epoch = 1}};
+  Pass(seconds(1));
+  EXPECT_EQ(NumHealthy(), 1);
+  EXPECT_THAT(membership_->snapshot()->groups.at(FindGroup("a:1")->id()).health,
+              StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("f1")));
+  EXPECT_EQ(membership_->snapshot()->FindModel("tiny")->served->fingerprint(), "f2");
+  groups_["b:2"].probe = absl::UnavailableError("connection refused");
+  Pass(seconds(2));
+  EXPECT_EQ(NumHealthy(), 1);
+  EXPECT_EQ(membership_->snapshot()->FindModel("tiny")->served->fingerprint(), "f1");
+}
+
 TEST_F(MembershipTest, AHostileTokenizerKeepsItsGroupOut) {
   groups_["b:2"].info->tokenizer.token_types = {1, 2};
   groups_["b:2"].info->name = "other";
