@@ -170,7 +170,10 @@ void Membership::OnProbe(Member* member, const absl::StatusOr<ProbeResult>& resu
   member->group->MarkHeard(clock_->Now());
   member->load = result->load;
   member->outstanding_at_report = member->group->outstanding()->load();
-  if (member->served != nullptr && member->epoch != result->load.epoch) member->served = nullptr;
+  if (member->served != nullptr && member->epoch != result->load.epoch) {
+    member->served = nullptr;
+    SetHealth(member, absl::UnavailableError("restarted: its model is not known yet"));
+  }
   if (result->load.draining) return SetHealth(member, absl::UnavailableError("draining"));
   if (!result->serving) {
     return SetHealth(member, absl::UnavailableError("its health check says NOT_SERVING"));

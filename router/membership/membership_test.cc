@@ -145,7 +145,12 @@ TEST_F(MembershipTest, ARefusedProbeTakesAGroupOutAndAGoodOneBringsItBack) {
 TEST_F(MembershipTest, ARestartedGroupIsAskedForItsModelAgain) {
   Settle();
   groups_["a:1"].probe = ProbeResult{.serving = true, .load = {.epoch = 2}};
-  Pass(seconds(1));
+  clock_.Advance(seconds(1));
+  membership_->Tick();  // asks
+  membership_->Tick();  // hears of the new epoch; the model is under way
+  EXPECT_EQ(NumHealthy(), 1);
+  EXPECT_THAT(membership_->snapshot()->DownStatus().message(), HasSubstr("a:1: restarted"));
+  Settle();
   EXPECT_EQ(groups_["a:1"].num_fetches, 2);
   EXPECT_EQ(NumHealthy(), 2);
 }
