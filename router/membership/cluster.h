@@ -27,7 +27,8 @@ struct ClusterGroup {
 
 struct Cluster {
   std::map<std::string, ClusterModel, std::less<>> models;  // by name
-  std::map<GroupId, ClusterGroup> groups;                   // all members
+  // All members, and those that have left while streams of theirs go on.
+  std::map<GroupId, ClusterGroup> groups;
 
   // `name` empty: the only model. Unavailable: no group has told its model yet; the message says
   // why for each. NotFound: unknown name. InvalidArgument: empty name among several models.

@@ -31,4 +31,9 @@ void Group::LoseStreams(const absl::Status& status) {
   for (const auto& [id, on_lost] : lost) on_lost(status);
 }
 
+bool Group::InUse() {
+  MutexLock lock(&mutex_);
+  return !watchers_.empty() || outstanding_->load() > 0;
+}
+
 }  // namespace skv::router

@@ -36,6 +36,9 @@ class Group {
   // Tells all watchers that this group is lost, and forgets them.
   void LoseStreams(const absl::Status& status);
 
+  // Whether a stream is open, or tokens are waited for.
+  bool InUse();
+
  private:
   const GroupId id_;
   const std::string address_;

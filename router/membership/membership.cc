@@ -23,6 +23,8 @@ struct Membership::Member {
   bool fetching = false;
   // A passive failure outranks the result of a probe that was under way when it came.
   bool discard_probe = false;
+  // No longer listed: gets nothing new, but is probed for the sake of its streams until they end.
+  bool leaving = false;
   TimePoint next_probe{};
 };
 
@@ -126,10 +128,19 @@ void Membership::RefreshMembers() {
   }
   std::set<std::string> missing(listed->begin(), listed->end());
   std::erase_if(members_, [&](const auto& entry) {
-    const std::string& address = entry.second->group->address();
-    if (missing.erase(address) > 0) return false;
-    SKV_LOG(INFO) << "worker group " << address << " left the list; its streams go on";
-    return true;
+    Member& member = *entry.second;
+    const std::string& address = member.group->address();
+    const bool was_leaving = std::exchange(member.leaving, missing.erase(address) == 0);
+    // Not at once: a relay may be about to use the snapshot in which it was still picked.
+    if (was_leaving && member.leaving) return !member.group->InUse();
+    if (member.leaving) {
+      SKV_LOG(INFO) << "worker group " << address << " left the list; its streams go on";
+    } else if (was_leaving) {
+      // Its model is to be compared again.
+      SetHealth(&member, absl::UnavailableError("back on the worker list, not probed yet"));
+      member.next_probe = {};
+    }
+    return false;
   });
   for (const std::string& address : missing) {
     const GroupId id = next_group_id_++;
@@ -210,7 +221,7 @@ absl::StatusOr<std::shared_ptr<const ServedModel>> Membership::FindAgreed(
     const Member& member, std::string_view name, std::string_view fingerprint) const {
   std::shared_ptr<const ServedModel> agreed;
   for (const auto& [id, other] : members_) {
-    if (other.get() == &member || other->served == nullptr) continue;
+    if (other.get() == &member || other->served == nullptr || other->leaving) continue;
     if (other->served->name() != name) continue;
     if (other->served->fingerprint() == fingerprint) {
       agreed = other->served;
@@ -261,8 +272,10 @@ void Membership::Publish() {
   auto cluster = std::make_shared<Cluster>();
   std::map<std::string, std::vector<Candidate>> candidates;
   for (const auto& [id, member] : members_) {
-    cluster->groups[id] = {member->group, member->numerics_id, member->health};
-    if (member->served == nullptr) continue;
+    cluster->groups[id] = {
+        member->group, member->numerics_id,
+        member->leaving ? absl::UnavailableError("left the worker list") : member->health};
+    if (member->served == nullptr || member->leaving) continue;
     ClusterModel& model = cluster->models[member->served->name()];
     // That of a group that is out may be another one of this name.
     if (model.served == nullptr || member->health.ok()) model.served = member->served;

@@ -4,7 +4,8 @@
 // Active health: every group is probed (grpc.health.v1 and load report) once an interval. Passive:
 // a relay that loses a group says so, and the group is out until its next good probe. A group that
 // gave no sign of life for the stall time-out, or whose slowest rank is stuck that long in a step,
-// is lost: its streams are told, so that no client hangs on a stopped worker.
+// is lost: its streams are told, so that no client hangs on a stopped worker. That holds for a
+// group that has left the list, too, until its last stream has ended.
 //
 // First contact fetches model and tokenizer. A group whose fingerprint differs from that of a
 // healthy group with the same model name is kept out, with both named.

@@ -235,11 +235,42 @@ TEST_F(MembershipTest, ALossThatARelaySawOutranksTheProbeUnderWay) {
 TEST_F(MembershipTest, TheListMayGrowAndShrinkAndSurvivesAnUnreadableFile) {
   Settle();
   list_ = std::vector<std::string>{"b:2", "c:3"};
-  Pass(seconds(1));
+  Pass(seconds(2));
   EXPECT_EQ(FindGroup("a:1"), nullptr);
   EXPECT_EQ(NumHealthy(), 2);
   list_ = absl::NotFoundError("workers.txt: cannot be read");
   Pass(seconds(1));
+  EXPECT_EQ(NumHealthy(), 2);
+}
+
+TEST_F(MembershipTest, AGroupThatLeavesTheListIsWatchedUntilItsStreamsEnd) {
+  Settle();
+  const auto leaving = FindGroup("a:1");
+  std::vector<std::string> lost;
+  leaving->Watch([&](const absl::Status& s) { lost.emplace_back(s.message()); });
+  list_ = std::vector<std::string>{"b:2"};
+  Pass(seconds(10));
+  EXPECT_EQ(FindGroup("a:1"), leaving);
+  EXPECT_EQ(NumHealthy(), 1);
+  EXPECT_EQ(membership_->snapshot()->FindModel("")->num_healthy_groups, 1);
+  EXPECT_TRUE(lost.empty());
+  groups_["a:1"].silent = true;
+  Pass(seconds(4));
+  EXPECT_THAT(lost, testing::ElementsAre(HasSubstr("no sign of life")));
+  Pass(seconds(2));
+  EXPECT_EQ(FindGroup("a:1"), nullptr);
+}
+
+TEST_F(MembershipTest, AListThatIsEmptyForAMomentDisturbsNoStream) {
+  Settle();
+  const auto before = FindGroup("a:1");
+  before->outstanding()->fetch_add(5);
+  list_ = std::vector<std::string>{};
+  Pass(seconds(3));
+  EXPECT_EQ(NumHealthy(), 0);
+  list_ = std::vector<std::string>{"a:1", "b:2"};
+  Pass(seconds(1));
+  EXPECT_EQ(FindGroup("a:1"), before);
   EXPECT_EQ(NumHealthy(), 2);
 }
 
