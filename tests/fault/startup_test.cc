@@ -1,5 +1,7 @@
 // What cannot start says why: the message names what is wrong and what to do about it.
 
+#include <unistd.h>
+
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
@@ -35,7 +37,10 @@ std::vector<std::string> RankArguments(const loader::TinyLlamaFile& model, int r
           group_path};
 }
 
-std::string GroupPath() { return absl::StrCat("/dev/shm/skv-startup-test-", FindFreePorts()); }
+std::string GroupPath() {
+  static int next = 0;
+  return absl::StrCat("/dev/shm/skv-startup-test-", getpid(), "-", next++);
+}
 
 TEST(StartupTest, PortInUseIsNamed) {
   const loader::TinyLlamaFile model(TinyModelOptions());

@@ -25,6 +25,9 @@ using std::chrono::milliseconds;
 
 bool IsFree(int port) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  // As servers do: connections of a cluster that has just ended do not count.
+  const int reuse = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
   sockaddr_in address = {};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<uint16_t>(port));
@@ -45,6 +48,21 @@ bool Reserve(int base_port) {
   if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) return true;
   close(fd);
   return false;
+}
+
+// Of a few blocks of ports, far apart, that no other process of these tests has: more than a test
+// uses at once.
+std::vector<int> ReserveBases() {
+  // Below the range from which the kernel gives out ports.
+  constexpr int kFirst = 10'000, kStep = 200, kCount = 100;
+  constexpr size_t kEnough = 6;
+  std::vector<int> bases;
+  for (int i = 0; i < kCount && bases.size() < kEnough; ++i) {
+    const int base = kFirst + (getpid() + i) % kCount * kStep;
+    if (Reserve(base)) bases.push_back(base);
+  }
+  SKV_CHECK(!bases.empty()) << "other test programs have all ports from " << kFirst << " on";
+  return bases;
 }
 
 std::string MakeTempPath(const std::string& name) {
@@ -78,12 +96,11 @@ loader::TinyLlamaOptions TinyModelOptions() {
 }
 
 int FindFreePorts() {
-  // Below the range from which the kernel gives out ports.
-  constexpr int kFirst = 10'000, kStep = 200, kCount = 100;
-  static int next = getpid();
+  static const std::vector<int> bases = ReserveBases();
+  static size_t next = 0;
   while (true) {
-    const int base = kFirst + next++ % kCount * kStep;
-    bool all_free = Reserve(base);
+    const int base = bases[next++ % bases.size()];
+    bool all_free = true;
     for (const int offset : {0, 1, 30, 31, 130, 131, 132, 133}) {
       all_free = all_free && IsFree(base + offset);
     }

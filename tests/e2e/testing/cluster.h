@@ -24,8 +24,8 @@ std::string BinaryPath(const std::string& name);
 // Its context is long, so that a stream lasts until a test does something to it.
 loader::TinyLlamaOptions TinyModelOptions();
 
-// First of 200 consecutive ports of which those that a small cluster takes are free. No other call,
-// in whichever process, returns them while this process lives.
+// First of 200 consecutive ports of which those that a small cluster takes are free. No other
+// process is given them while this one lives, and this one gets others first when it asks again.
 int FindFreePorts();
 
 // For what must happen, however loaded the machine is; nothing waits for it when all is well.
