@@ -326,7 +326,9 @@ absl::Status Flags::CheckEndsTheCommand() const {
 
 absl::Status Flags::Apply(const ConfigFile& file) {
   for (const CLI::ConfigItem& item : file.items) {
-    const std::string section = ConfigFile::SectionOf(item);
+    std::string section = ConfigFile::SectionOf(item);
+    if (section == app_->get_name()) section.clear();
+    if (absl::StartsWith(section, "skv")) continue;  // another program's
     const std::string source = absl::StrCat(file.path, ": ", item.fullname());
     if (!Knows(section, item.name)) {
       return absl::InvalidArgumentError(absl::StrCat(source, ": there is no such flag"));

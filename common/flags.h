@@ -5,7 +5,8 @@
 //   --max-num-seqs 8        on the command line
 //   SKV_MAX_NUM_SEQS=8      in the environment
 //   max-num-seqs = 8        in the file of --config or SKV_CONFIG
-// Keys before any [section] of the file go to whichever command runs, those in [cluster.up] to it.
+// Keys before any [section] of the file go to whichever command runs, those in [cluster.up] to it,
+// and those in [skv-worker] to that program: one file may serve several.
 //
 //   int port = 8080;
 //   Flags flags("skv-router", "Routes requests to worker groups.");

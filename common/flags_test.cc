@@ -271,6 +271,17 @@ TEST(FlagsTest, FileSectionsBelongToTheirCommand) {
   EXPECT_EQ(tokenize.groups, 1);
 }
 
+TEST(FlagsTest, OneFileMayServeSeveralPrograms) {
+  const ScopedFile file("[skv-test]\nmax-num-seqs = 4\n[skv-other]\nthreads = 8\n");
+  Program p;
+  EXPECT_EQ(p.Parse({"--config", file.path()}), std::nullopt) << p.err.str();
+  EXPECT_EQ(p.max_num_seqs, 4);
+  const ScopedFile typo("[skv-test]\nmax-num-sqes = 4\n");
+  Program q;
+  EXPECT_EQ(q.Parse({"--config", typo.path()}), Flags::kUsageExitCode);
+  EXPECT_THAT(q.err.str(), HasSubstr("max-num-sqes: there is no such flag"));
+}
+
 TEST(FlagsTest, HelpOfASubcommandShowsItsFlags) {
   Tree tree;
   EXPECT_EQ(tree.Parse({"cluster", "up", "--help"}), 0);
