@@ -1,12 +1,12 @@
 // skv-invariance: the same requests under every circumstance that must not matter, compared by the
 // bits of their logits at every step. Prints one JSON object.
 
-#include <CLI/CLI.hpp>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <random>
 
 #include "absl/strings/str_cat.h"
+#include "common/flags.h"
 #include "common/status.h"
 #include "worker/engine/testing/local_engine.h"
 
@@ -17,7 +17,7 @@ using engine::CollectingSink;
 using engine::GenerationRequest;
 using engine::LocalEngine;
 
-struct Flags {
+struct Options {
   std::string model;
   int num_requests = 20;
   int num_tokens = 32;
@@ -34,22 +34,22 @@ struct Tally {
   int64_t differences = 0;  // of them, with other bits
 };
 
-GenerationRequest MakeRequest(int seed, const Flags& flags) {
+GenerationRequest MakeRequest(int seed, const Options& options) {
   std::mt19937 random(seed);
   GenerationRequest request;
-  const int length = 16 + static_cast<int>(random() % (flags.max_prompt - 16));
+  const int length = 16 + static_cast<int>(random() % (options.max_prompt - 16));
   for (int i = 0; i < length; ++i) request.prompt_ids.push_back(1000 + random() % 40000);
   request.params.temperature = seed % 2 == 0 ? 0.0f : 1.0f;
   request.params.ignore_eos = true;
   request.seeds = {static_cast<uint64_t>(seed)};
-  request.max_tokens = flags.num_tokens;
+  request.max_tokens = options.num_tokens;
   return request;
 }
 
-absl::StatusOr<std::unique_ptr<LocalEngine>> Open(const Flags& flags, int chunk, int threads) {
-  return LocalEngine::Open({.rank = {.model_path = flags.model,
+absl::StatusOr<std::unique_ptr<LocalEngine>> Open(const Options& options, int chunk, int threads) {
+  return LocalEngine::Open({.rank = {.model_path = options.model,
                                      .num_threads = threads,
-                                     .max_model_len = flags.max_prompt + flags.num_tokens,
+                                     .max_model_len = options.max_prompt + options.num_tokens,
                                      .max_num_batched_tokens = chunk}});
 }
 
@@ -96,9 +96,9 @@ void Compare(const std::vector<Outcome>& want, const std::vector<Outcome>& got, 
 
 class Study {
  public:
-  explicit Study(Flags flags) : flags_(std::move(flags)) {
-    for (int i = 0; i < flags_.num_requests; ++i)
-      requests_.push_back(MakeRequest(10000 + i, flags_));
+  explicit Study(Options options) : options_(std::move(options)) {
+    for (int i = 0; i < options_.num_requests; ++i)
+      requests_.push_back(MakeRequest(10000 + i, options_));
   }
 
   absl::Status Run() {
@@ -118,13 +118,13 @@ class Study {
 
  private:
   absl::Status Alone() {
-    SKV_ASSIGN_OR_RETURN(const auto local, Open(flags_, 512, 2));
+    SKV_ASSIGN_OR_RETURN(const auto local, Open(options_, 512, 2));
     SKV_ASSIGN_OR_RETURN(want_, RunAll(local.get(), requests_, /*together=*/false, false));
     return absl::OkStatus();
   }
 
   absl::Status Together(int chunk, int threads) {
-    SKV_ASSIGN_OR_RETURN(const auto local, Open(flags_, chunk, threads));
+    SKV_ASSIGN_OR_RETURN(const auto local, Open(options_, chunk, threads));
     SKV_ASSIGN_OR_RETURN(const auto got, RunAll(local.get(), requests_, /*together=*/true, false));
     Record(absl::StrCat("together, chunk ", chunk, ", threads ", threads), got, false, *local);
     return absl::OkStatus();
@@ -141,17 +141,17 @@ class Study {
       prompts[i].prompt_ids.insert(prompts[i].prompt_ids.end(), tokens.begin(), half);
       prompts[i].max_tokens -= static_cast<int>(tokens.size() / 2);
     }
-    SKV_ASSIGN_OR_RETURN(auto local, Open(flags_, 256, 2));
+    SKV_ASSIGN_OR_RETURN(auto local, Open(options_, 256, 2));
     SKV_ASSIGN_OR_RETURN(auto got, RunAll(local.get(), resumed, true, false));
     Record("prefix as resume ids", got, true, *local);
-    SKV_ASSIGN_OR_RETURN(local, Open(flags_, 256, 2));
+    SKV_ASSIGN_OR_RETURN(local, Open(options_, 256, 2));
     SKV_ASSIGN_OR_RETURN(got, RunAll(local.get(), prompts, true, false));
     Record("prefix as prompt", got, true, *local);
     return absl::OkStatus();
   }
 
   absl::Status Evicted() {
-    SKV_ASSIGN_OR_RETURN(const auto local, Open(flags_, 256, 2));
+    SKV_ASSIGN_OR_RETURN(const auto local, Open(options_, 256, 2));
     SKV_ASSIGN_OR_RETURN(const auto got, RunAll(local.get(), requests_, true, /*evict=*/true));
     Record("after a forced preemption", got, false, *local);
     preemptions_ = local->engine().stats().scheduler.num_preemptions;
@@ -175,7 +175,7 @@ class Study {
               << " differ" << std::endl;
   }
 
-  const Flags flags_;
+  const Options options_;
   std::vector<GenerationRequest> requests_;
   std::vector<Outcome> want_;
   Tally total_;
@@ -189,14 +189,15 @@ class Study {
 }  // namespace skv::eval
 
 int main(int argc, char** argv) {
-  skv::eval::Flags flags;
-  CLI::App app("Equal logit bits whatever runs beside a request", "skv-invariance");
-  app.add_option("--model", flags.model, "GGUF file")->required();
-  app.add_option("--requests", flags.num_requests, "Requests")->check(CLI::Range(1, 256));
-  app.add_option("--tokens", flags.num_tokens, "Tokens of each")->check(CLI::Range(2, 1024));
-  app.add_option("--max-prompt", flags.max_prompt, "Longest prompt")->check(CLI::Range(32, 8000));
-  CLI11_PARSE(app, argc, argv);
-  skv::eval::Study study(flags);
+  skv::eval::Options options;
+  skv::Flags flags("skv-invariance", "Equal logit bits whatever runs beside a request");
+  flags.Add("model", &options.model, "GGUF file");
+  flags.Require("model");
+  flags.Add("requests", &options.num_requests, skv::IntRange{1, 256}, "Requests");
+  flags.Add("tokens", &options.num_tokens, skv::IntRange{2, 1024}, "Tokens of each");
+  flags.Add("max-prompt", &options.max_prompt, skv::IntRange{32, 8000}, "Longest prompt");
+  if (const std::optional<int> exit_code = flags.Parse(argc, argv)) return *exit_code;
+  skv::eval::Study study(options);
   const absl::Status status = study.Run();
   if (!status.ok()) {
     std::cerr << "skv-invariance: " << status.ToString() << std::endl;

@@ -3,12 +3,12 @@
 //   --positions FILE  positions whose logits are wanted (after that token), ascending JSON array
 //   --out FILE        raw float32 [num_positions, vocab_size]
 
-#include <CLI/CLI.hpp>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "common/flags.h"
 #include "common/status.h"
 #include "worker/comm/self_communicator.h"
 #include "worker/kv/kv_pool.h"
@@ -18,7 +18,7 @@
 namespace skv::eval {
 namespace {
 
-struct Flags {
+struct Options {
   std::string model, tokens, positions, out;
   std::string backend = "cpu";
   int threads = 2;
@@ -49,28 +49,30 @@ absl::Status PrintTensorBytes(const std::string& model) {
   return absl::OkStatus();
 }
 
-absl::Status Run(const Flags& flags) {
-  SKV_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, ReadInts(flags.tokens));
-  SKV_ASSIGN_OR_RETURN(const std::vector<int32_t> positions, ReadInts(flags.positions));
-  SKV_ASSIGN_OR_RETURN(const auto file, loader::GgufFile::Open(flags.model));
+absl::Status Run(const Options& options) {
+  SKV_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, ReadInts(options.tokens));
+  SKV_ASSIGN_OR_RETURN(const std::vector<int32_t> positions, ReadInts(options.positions));
+  SKV_ASSIGN_OR_RETURN(const auto file, loader::GgufFile::Open(options.model));
   SKV_ASSIGN_OR_RETURN(const auto config, loader::ReadLlamaConfig(*file));
   SKV_ASSIGN_OR_RETURN(const auto tensors, loader::FindLlamaTensors(*file, config));
   SKV_ASSIGN_OR_RETURN(const auto plan, loader::MakeShardPlan(config, tensors, 1, 0));
-  SKV_ASSIGN_OR_RETURN(const auto backend, backend::CreateBackend(flags.backend, flags.threads));
+  SKV_ASSIGN_OR_RETURN(const auto backend,
+                       backend::CreateBackend(options.backend, options.threads));
   const auto communicator = comm::CreateSelfCommunicator();
   const int num_tokens = static_cast<int>(tokens.size());
-  SKV_ASSIGN_OR_RETURN(const auto model, model::LlamaModel::Load(
-                                             config, tensors, plan,
-                                             {.max_rows = flags.chunk, .max_positions = num_tokens},
-                                             backend.get(), communicator.get()));
+  SKV_ASSIGN_OR_RETURN(
+      const auto model,
+      model::LlamaModel::Load(config, tensors, plan,
+                              {.max_rows = options.chunk, .max_positions = num_tokens},
+                              backend.get(), communicator.get()));
   SKV_ASSIGN_OR_RETURN(const auto pool, kv::KvPool::Create(model->kv_layout(), num_tokens + 128));
   SKV_ASSIGN_OR_RETURN(const auto policy, policy::CreatePolicy("full"));
   kv::SequenceCache cache(pool.get(), num_tokens);
-  std::ofstream out(flags.out, std::ios::binary);
+  std::ofstream out(options.out, std::ios::binary);
   std::vector<float> logits;
   size_t next = 0;
-  for (int begin = 0; begin < num_tokens; begin += flags.chunk) {
-    const int count = std::min(flags.chunk, num_tokens - begin);
+  for (int begin = 0; begin < num_tokens; begin += options.chunk) {
+    const int count = std::min(options.chunk, num_tokens - begin);
     std::vector<int> rows;
     while (next < positions.size() && positions[next] < begin + count) {
       rows.push_back(positions[next++] - begin);
@@ -89,7 +91,8 @@ absl::Status Run(const Flags& flags) {
     cache.Commit();
     out.write(reinterpret_cast<const char*>(logits.data()), logits.size() * sizeof(float));
   }
-  if (!out.flush()) return absl::InternalError(absl::StrCat("--out ", flags.out, ": write failed"));
+  if (!out.flush())
+    return absl::InternalError(absl::StrCat("--out ", options.out, ": write failed"));
   return absl::OkStatus();
 }
 
@@ -97,20 +100,21 @@ absl::Status Run(const Flags& flags) {
 }  // namespace skv::eval
 
 int main(int argc, char** argv) {
-  skv::eval::Flags flags;
-  CLI::App app("Teacher-forced logits of one document", "skv-logits");
-  app.add_option("--model", flags.model, "GGUF file")->required();
+  skv::eval::Options options;
   bool tensor_bytes = false;
-  app.add_flag("--tensor-bytes", tensor_bytes, "Only print the bytes of all tensors in the file");
-  app.add_option("--tokens", flags.tokens, "Token ids, a JSON array");
-  app.add_option("--positions", flags.positions, "Wanted positions, a JSON array");
-  app.add_option("--out", flags.out, "Raw float32 [positions, vocabulary]");
-  app.add_option("--backend", flags.backend, "cpu or ref")->capture_default_str();
-  app.add_option("--threads", flags.threads, "Threads")->capture_default_str();
-  app.add_option("--chunk", flags.chunk, "Tokens a step")->check(CLI::Range(1, 8192));
-  CLI11_PARSE(app, argc, argv);
+  skv::Flags flags("skv-logits", "Teacher-forced logits of one document");
+  flags.Add("model", &options.model, "GGUF file");
+  flags.Require("model");
+  flags.Add("tensor-bytes", &tensor_bytes, "Only print the bytes of all tensors in the file");
+  flags.Add("tokens", &options.tokens, "Token ids, a JSON array");
+  flags.Add("positions", &options.positions, "Wanted positions, a JSON array");
+  flags.Add("out", &options.out, "Raw float32 [positions, vocabulary]");
+  flags.AddChoice("backend", &options.backend, {"cpu", "ref"}, "Arithmetic; ref is exact and slow");
+  flags.Add("threads", &options.threads, skv::IntRange{0, 1024}, "Threads; 0: all cores");
+  flags.Add("chunk", &options.chunk, skv::IntRange{1, 8192}, "Tokens a step");
+  if (const std::optional<int> exit_code = flags.Parse(argc, argv)) return *exit_code;
   const absl::Status status =
-      tensor_bytes ? skv::eval::PrintTensorBytes(flags.model) : skv::eval::Run(flags);
+      tensor_bytes ? skv::eval::PrintTensorBytes(options.model) : skv::eval::Run(options);
   if (!status.ok()) std::cerr << "skv-logits: " << status.ToString() << std::endl;
   return status.ok() ? 0 : 1;
 }

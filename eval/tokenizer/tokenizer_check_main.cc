@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "CLI/CLI.hpp"
+#include "common/flags.h"
 #include "common/status.h"
 #include "text/detokenizer.h"
 #include "text/tokenizer.h"
@@ -76,12 +76,13 @@ absl::Status Run(const std::string& model, const std::string& mode) {
 }  // namespace skv
 
 int main(int argc, char** argv) {
-  CLI::App app(skv::kDescription, "skv-tokenizer-check");
   std::string model, mode = "encode";
-  app.add_option("--model", model, "GGUF file")->required();
-  app.add_option("--mode", mode, "what to do with each item")
-      ->check(CLI::IsMember({"encode", "encode-special", "decode"}));
-  CLI11_PARSE(app, argc, argv);
+  skv::Flags flags("skv-tokenizer-check", skv::kDescription);
+  flags.Add("model", &model, "GGUF file");
+  flags.Require("model");
+  flags.AddChoice("mode", &mode, {"encode", "encode-special", "decode"},
+                  "What to do with each item");
+  if (const std::optional<int> exit_code = flags.Parse(argc, argv)) return *exit_code;
   std::ios::sync_with_stdio(false);
   const absl::Status status = skv::Run(model, mode);
   if (status.ok()) return 0;
