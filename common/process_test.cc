@@ -17,7 +17,7 @@ using absl::StatusCode;
 using std::chrono::milliseconds;
 using testing::HasSubstr;
 
-constexpr milliseconds kLong{20'000};
+constexpr milliseconds kLong{60'000};
 
 std::string TempPath(const std::string& name) {
   return testing::TempDir() + "skv_process_test_" + std::to_string(getpid()) + "_" + name;
@@ -31,7 +31,7 @@ std::string ReadFile(const std::string& path) {
 
 ChildOptions Shell(const std::string& script) { return {{"sh", "-c", script}, {}, ""}; }
 
-// Spins until `path` has text, for at most 20 s.
+// Spins until `path` has text, for at most a minute.
 std::string AwaitText(const std::string& path) {
   const TimePoint deadline = RealClock().Now() + kLong;
   while (RealClock().Now() < deadline) {

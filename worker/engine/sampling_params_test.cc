@@ -71,6 +71,7 @@ TEST(SamplingParamsTest, RefusesEachFieldOutsideItsRange) {
       {"presence_penalty is -2.5, expected -2 to 2", {.presence_penalty = -2.5f}},
       {"presence_penalty is nan", {.presence_penalty = kNan}},
       {"frequency_penalty is 2.5, expected -2 to 2", {.frequency_penalty = 2.5f}},
+      {"frequency_penalty is nan", {.frequency_penalty = kNan}},
       {"frequency_penalty is -inf", {.frequency_penalty = -kInfinity}},
       {"logit_bias of token 5 is 101, expected -100 to 100", {.logit_bias = {{5, 101.0f}}}},
       {"logit_bias of token 5 is nan", {.logit_bias = {{5, kNan}}}},
