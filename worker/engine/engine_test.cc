@@ -258,6 +258,24 @@ TEST_F(EngineTest, ARequestLargerThanThePoolIsRefusedWithTheFlagToChange) {
   EXPECT_THAT(std::string(sink->finish().status.message()), HasSubstr("--kv-cache-memory-bytes"));
 }
 
+TEST_F(EngineTest, APoolFilledByShortRequestsServesThemAll) {
+  const auto local = Open(/*chunk=*/64, /*threads=*/1, /*kv_tokens=*/1024);
+  std::vector<std::shared_ptr<CollectingSink>> others;
+  const auto first = SubmitHooked(local.get(), MakeRequest(1, 8, 56), [&](RequestId) {
+    // Together: 30 requests of 8 + 56 tokens want 30 x (16 + 64).
+    for (int i = 2; i <= 30; ++i) others.push_back(Submit(local.get(), MakeRequest(i, 8, 56)));
+  });
+  ASSERT_TRUE(first->WaitForFinish());
+  for (const auto& sink : others) {
+    ASSERT_TRUE(sink->WaitForFinish());
+    EXPECT_EQ(sink->finish().reason, FinishReason::kLength) << sink->finish().status.ToString();
+  }
+  const auto steps = local->recorder().steps();
+  EXPECT_TRUE(std::any_of(steps.begin(), steps.end(), [](const StepRecord& step) {
+    return step.num_decodes >= 10;
+  })) << "the pool was never full";
+}
+
 // Counts how often it is read.
 class CountingClock : public Clock {
  public:

@@ -15,7 +15,8 @@
 namespace skv::engine {
 namespace {
 
-// The share of the pool that admission gives away; the rest absorbs partly filled pages.
+// The share of the pool that admission gives away; the rest keeps free ranges long enough that
+// prompts need not be cut into small blocks.
 constexpr double kAdmittedShare = 0.9;
 
 std::string ModelName(const std::string& file_name) {

@@ -15,11 +15,11 @@ Footprint& Footprint::operator-=(const Footprint& other) {
 }
 
 Footprint WorstCase(int num_prompt_tokens, int max_tokens, int num_samples, int page_tokens) {
-  const int64_t page = page_tokens;
-  const int64_t shared = num_prompt_tokens / page * page;
-  const int64_t total = int64_t{num_prompt_tokens} + max_tokens;
-  const int64_t each = (total + page - 1) / page * page - shared;
-  return {.kv_tokens = shared + num_samples * each, .num_sequences = num_samples};
+  const auto whole_pages = [page = int64_t{page_tokens}](int num_tokens) {
+    return (num_tokens + page - 1) / page * page;
+  };
+  return {.kv_tokens = whole_pages(num_prompt_tokens) + num_samples * whole_pages(max_tokens),
+          .num_sequences = num_samples};
 }
 
 bool Fits(const Footprint& wanted, const Footprint& used, const Footprint& limit) {

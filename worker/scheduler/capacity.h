@@ -17,8 +17,8 @@ struct Footprint {
   bool operator==(const Footprint&) const = default;
 };
 
-// The worst case of `num_samples` sequences that share a prompt: each whole page of the prompt
-// counts once, and for each sample the pages from there to its last possible token.
+// The worst case of `num_samples` sequences that share a prompt. A page holds tokens of the prompt
+// or of one sample, never both: the prompt's pages count once, those of max_tokens for each sample.
 Footprint WorstCase(int num_prompt_tokens, int max_tokens, int num_samples, int page_tokens);
 
 // True when `wanted` fits beside `used` within `limit`.

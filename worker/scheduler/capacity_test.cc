@@ -11,7 +11,7 @@ namespace {
 
 using testing::IsEmpty;
 
-TEST(CapacityTest, WorstCaseCountsTheWholePagesOfASharedPromptOnce) {
+TEST(CapacityTest, WorstCaseCountsThePagesOfASharedPromptOnce) {
   const struct {
     const char* why;
     int num_prompt_tokens, max_tokens, num_samples, page_tokens;
@@ -19,9 +19,10 @@ TEST(CapacityTest, WorstCaseCountsTheWholePagesOfASharedPromptOnce) {
   } kCases[] = {
       {"one sample takes prompt and output", 10, 5, 1, 1, 15},
       {"three samples share the prompt", 10, 5, 3, 1, 25},
-      {"a page is taken whole", 10, 5, 1, 16, 16},
-      {"the last page of the prompt is each sample's own", 18, 5, 3, 16, 16 + 3 * 16},
-      {"a prompt that ends a page is shared wholly", 32, 1, 2, 16, 32 + 2 * 16},
+      {"prompt and output share no page", 10, 5, 1, 16, 16 + 16},
+      {"a page is taken whole", 8, 56, 1, 16, 16 + 64},
+      {"the last page of the prompt is shared too", 18, 5, 3, 16, 32 + 3 * 16},
+      {"nothing is added to what ends a page", 32, 16, 2, 16, 32 + 2 * 16},
       {"no overflow at the limits", 2147483646, 1, 256, 1, int64_t{2147483646} + 256},
   };
   for (const auto& c : kCases) {

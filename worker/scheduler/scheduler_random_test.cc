@@ -197,20 +197,20 @@ class Simulation {
     ASSERT_TRUE(due.empty()) << "sequence " << *due.begin() << " had to wait for its decode";
   }
 
-  // What the ranks really hold, in whole pages, each whole page of a prompt counted once.
+  // What the ranks may hold: the blocks of each prompt once, taken ahead of its tokens, and for
+  // each sequence pages of its own for what it generated. No container serves both.
   void CheckCapacity() {
-    const int64_t page = options_.page_tokens;
+    const auto whole_pages = [page = int64_t{options_.page_tokens}](int64_t num_tokens) {
+      return (num_tokens + page - 1) / page * page;
+    };
     int64_t kv_tokens = 0;
-    std::map<int, int64_t> shared_pages;
+    std::set<int> counted;
     for (const auto& [id, num_held] : held_) {
       const int request = clients_[id].request;
-      const int64_t num_prompt_pages = requests_[request].prompt.size() / page;
-      const int64_t pages = (num_held + page - 1) / page;
-      int64_t& shared = shared_pages[request];
-      shared = std::max(shared, std::min(pages, num_prompt_pages));
-      kv_tokens += std::max<int64_t>(0, pages - num_prompt_pages) * page;
+      const int num_prompt_tokens = requests_[request].prompt.size();
+      if (counted.insert(request).second) kv_tokens += whole_pages(num_prompt_tokens);
+      kv_tokens += whole_pages(std::max(0, num_held - num_prompt_tokens));
     }
-    for (const auto& [request, pages] : shared_pages) kv_tokens += pages * page;
     ASSERT_LE(kv_tokens, scheduler_.stats().kv_tokens_reserved);
     ASSERT_LE(scheduler_.stats().kv_tokens_reserved, options_.capacity_tokens);
     ASSERT_LE(static_cast<int>(held_.size()), options_.max_num_seqs);
