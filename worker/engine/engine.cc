@@ -44,7 +44,8 @@ absl::Status Engine::Run() {
     status = Step();
   }
   if (status.ok()) {
-    FinishAll(FinishReason::kCancelled, absl::OkStatus());
+    FinishAll(FinishReason::kError,
+              absl::UnavailableError("the worker shut down before the request ended"));
     std::string last = scheduler::Encode(StepPlan{.shutdown = true});
     status = communicator_->Broadcast(&last, kPlanTimeoutMs);
   } else {

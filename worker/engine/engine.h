@@ -60,8 +60,8 @@ class Engine {
   // Evicts the request's sequences once, to be rebuilt later: for tests of replay.
   void Preempt(RequestId id);
 
-  // Steps until Shutdown, then ends what is left as cancelled and returns OK; or returns the
-  // failure that broke the group.
+  // Steps until Shutdown, then ends what is left with UNAVAILABLE, which another group may cure,
+  // and returns OK; or returns the failure that broke the group.
   absl::Status Run();
   void Shutdown();
 

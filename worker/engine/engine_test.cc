@@ -302,13 +302,19 @@ TEST_F(EngineTest, AStepBeatsAfterEachLayerSoThatALongOneShowsLife) {
   EXPECT_EQ(clock.num_reads - before, description.config.num_layers + 1);
 }
 
-TEST_F(EngineTest, ShutdownEndsEveryRequest) {
-  auto local = Open();
-  const auto sink = SubmitHooked(local.get(), MakeRequest(2, 50, 900),
-                                 [&](RequestId) { local->engine().Shutdown(); });
-  ASSERT_TRUE(sink->WaitForFinish());
-  EXPECT_EQ(sink->finish().reason, FinishReason::kCancelled);
-  local.reset();
+TEST_F(EngineTest, ShutdownEndsRunningAndQueuedRequestsAsUnavailable) {
+  const auto local = Open();
+  std::shared_ptr<CollectingSink> queued;
+  const auto running = SubmitHooked(local.get(), MakeRequest(2, 50, 900), [&](RequestId) {
+    queued = Submit(local.get(), MakeRequest(3, 50, 900));
+    local->engine().Shutdown();
+  });
+  ASSERT_TRUE(running->WaitForFinish());
+  ASSERT_TRUE(queued->WaitForFinish());
+  for (const FinishEvent& finish : {running->finish(), queued->finish()}) {
+    EXPECT_EQ(finish.reason, FinishReason::kError);
+    EXPECT_THAT(finish.status, StatusIs(absl::StatusCode::kUnavailable, HasSubstr("shut down")));
+  }
 }
 
 }  // namespace
