@@ -13,13 +13,11 @@ grpc::Status ToGrpc(const absl::Status& status) {
                       std::string(status.message()));
 }
 
-GenerateStream::GenerateStream(engine::Engine* engine, int num_samples,
-                               std::function<void(const engine::FinishEvent&)> on_finish,
-                               std::function<void()> on_done)
+GenerateStream::GenerateStream(engine::Engine* engine, int num_samples, Callbacks callbacks)
     : engine_(engine),
-      on_finish_(std::move(on_finish)),
-      on_done_(std::move(on_done)),
-      samples_left_(num_samples) {}
+      callbacks_(std::move(callbacks)),
+      samples_left_(num_samples),
+      cancelled_(num_samples) {}
 
 void GenerateStream::Start(engine::GenerationRequest request) {
   self_ = shared_from_this();
@@ -27,7 +25,11 @@ void GenerateStream::Start(engine::GenerationRequest request) {
   if (!id.ok()) return Refuse(id.status());
   MutexLock lock(&mutex_);
   request_ = *id;
-  if (broken_) engine_->Cancel(request_);  // the client left before the request had its id
+  // What came before the request had its id.
+  if (broken_) engine_->Cancel(request_);
+  for (size_t i = 0; i < cancelled_.size(); ++i) {
+    if (cancelled_[i]) engine_->CancelSample(request_, static_cast<int>(i));
+  }
 }
 
 void GenerateStream::Refuse(const absl::Status& status) {
@@ -40,23 +42,33 @@ void GenerateStream::Refuse(const absl::Status& status) {
 
 void GenerateStream::CancelSample(int sample_idx) {
   MutexLock lock(&mutex_);
+  // Each sample once: however many a caller names, the engine's queue stays short.
+  const bool known = sample_idx >= 0 && sample_idx < static_cast<int>(cancelled_.size());
+  if (!known || cancelled_[sample_idx]) return;
+  cancelled_[sample_idx] = true;
   if (request_ != 0) engine_->CancelSample(request_, sample_idx);
 }
 
 bool GenerateStream::OnToken(const engine::TokenEvent& event) {
-  MutexLock lock(&mutex_);
-  if (broken_) return false;
-  if (events_.size() >= kMaxBufferedEvents) {
+  {
+    MutexLock lock(&mutex_);
+    if (broken_) return false;
+    if (events_.size() < kMaxBufferedEvents) {
+      Enqueue(ToProto(event));
+      return true;
+    }
+    broken_ = true;
     status_ = absl::ResourceExhaustedError(
         absl::StrCat("the client left ", kMaxBufferedEvents, " events unread"));
-    return false;
   }
-  Enqueue(ToProto(event));
-  return true;
+  // A write is in flight and would wait for the client for ever. The call lives: this sample has
+  // not finished. Without the lock, since gRPC may call OnCancel from here.
+  callbacks_.cancel_call();
+  return false;
 }
 
 void GenerateStream::OnFinish(const engine::FinishEvent& event) {
-  if (on_finish_) on_finish_(event);
+  if (callbacks_.on_finish) callbacks_.on_finish(event);
   MutexLock lock(&mutex_);
   --samples_left_;
   const bool ends_call = event.reason == engine::FinishReason::kError ||
@@ -112,7 +124,7 @@ void GenerateStream::OnCancel() {
 }
 
 void GenerateStream::OnDone() {
-  on_done_();
+  callbacks_.on_done();
   self_.reset();
 }
 

@@ -1,12 +1,13 @@
 #pragma once
 // One Generate call: the engine's events go into a bounded buffer, gRPC takes them out one write at
-// a time. A client that does not read for kMaxBufferedEvents events is cancelled.
+// a time. The call of a client that leaves kMaxBufferedEvents events unread is cancelled.
 
 #include <grpcpp/grpcpp.h>
 
 #include <deque>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "common/mutex.h"
 #include "skv/worker/v1/worker.grpc.pb.h"
@@ -22,15 +23,18 @@ class GenerateStream : public grpc::ServerWriteReactor<worker::v1::GenerateEvent
                        public engine::TokenSink,
                        public std::enable_shared_from_this<GenerateStream> {
  public:
-  // `on_finish` runs with each sample's finish, `on_done` once, when the call has ended.
-  GenerateStream(engine::Engine* engine, int num_samples,
-                 std::function<void(const engine::FinishEvent&)> on_finish,
-                 std::function<void()> on_done);
+  struct Callbacks {
+    std::function<void(const engine::FinishEvent&)> on_finish;  // may be null; each sample's finish
+    std::function<void()> on_done;                              // once, when the call has ended
+    std::function<void()> cancel_call;  // makes gRPC give up the call; runs before on_done
+  };
+  GenerateStream(engine::Engine* engine, int num_samples, Callbacks callbacks);
 
   // Hands the request to the engine, or ends the call with its refusal.
   void Start(engine::GenerationRequest request);
   // Ends the call before it began.
   void Refuse(const absl::Status& status);
+  // Also before Start. Unknown samples are ignored.
   void CancelSample(int sample_idx);
 
   // Engine thread.
@@ -48,14 +52,14 @@ class GenerateStream : public grpc::ServerWriteReactor<worker::v1::GenerateEvent
   void MaybeFinish() SKV_REQUIRES(mutex_);
 
   engine::Engine* const engine_;
-  const std::function<void(const engine::FinishEvent&)> on_finish_;
-  const std::function<void()> on_done_;
+  const Callbacks callbacks_;
   std::shared_ptr<GenerateStream> self_;  // held until OnDone
 
   Mutex mutex_;
   std::deque<worker::v1::GenerateEvent> events_ SKV_GUARDED_BY(mutex_);
   engine::RequestId request_ SKV_GUARDED_BY(mutex_) = 0;  // 0: not submitted yet
   int samples_left_ SKV_GUARDED_BY(mutex_);
+  std::vector<bool> cancelled_ SKV_GUARDED_BY(mutex_);  // samples, by CancelSample
   bool sent_first_ SKV_GUARDED_BY(mutex_) = false;
   bool writing_ SKV_GUARDED_BY(mutex_) = false;
   bool broken_ SKV_GUARDED_BY(mutex_) = false;  // cancelled, or a write failed

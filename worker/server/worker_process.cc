@@ -24,6 +24,8 @@ namespace skv::server {
 namespace {
 
 constexpr int kMaxMessageBytes = 16 << 20;
+// A router that has vanished without closing its connection is noticed after this and 20 s more.
+constexpr int kKeepaliveMs = 30'000;
 constexpr auto kPoll = std::chrono::milliseconds(20);
 // Longest wait for a peer inside a step, or for its load to end.
 constexpr auto kCallTimeout = std::chrono::seconds(30);
@@ -98,6 +100,7 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> StartGrpc(const WorkerOptions& opt
   const std::string address = absl::StrCat(options.host, ":", options.port);
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &bound_port);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.RegisterService(service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();

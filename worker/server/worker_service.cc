@@ -50,11 +50,14 @@ grpc::ServerWriteReactor<pb::GenerateEvent>* WorkerService::Generate(
     grpc::CallbackServerContext* context, const pb::GenerateRequest* proto) {
   const std::string id = proto->request_id();
   auto registered = std::make_shared<bool>(false);
-  const auto on_done = [this, id, registered] {
-    if (*registered) Unregister(id);
-  };
+  GenerateStream::Callbacks callbacks{.on_finish = options_.on_finish,
+                                      .on_done =
+                                          [this, id, registered] {
+                                            if (*registered) Unregister(id);
+                                          },
+                                      .cancel_call = [context] { context->TryCancel(); }};
   auto stream =
-      std::make_shared<GenerateStream>(engine_, proto->seeds_size(), options_.on_finish, on_done);
+      std::make_shared<GenerateStream>(engine_, proto->seeds_size(), std::move(callbacks));
   absl::StatusOr<engine::GenerationRequest> request = ToRequest(*proto);
   absl::Status status = request.ok() ? CheckRequestId(id) : request.status();
   if (status.ok()) status = Register(id, stream);
