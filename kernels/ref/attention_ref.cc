@@ -6,17 +6,18 @@
 namespace skv::kernels {
 namespace {
 
-constexpr int kMaxHeadDim = 256;
 // Independent sums, so that the compiler may use vectors without reordering any one of them.
 constexpr int kSums = 8;
 
 double Dot(const double* q, const float* k, int head_dim) {
   double sums[kSums] = {};
-  for (int c = 0; c < head_dim; c += kSums) {
+  int c = 0;
+  for (; c + kSums <= head_dim; c += kSums) {
     for (int j = 0; j < kSums; ++j) sums[j] += q[c + j] * static_cast<double>(k[c + j]);
   }
   double total = 0;
   for (double sum : sums) total += sum;
+  for (; c < head_dim; ++c) total += q[c] * static_cast<double>(k[c]);
   return total;
 }
 
@@ -24,7 +25,7 @@ double Dot(const double* q, const float* k, int head_dim) {
 struct RowState {
   double max = -INFINITY;
   double sum = 0;
-  double o[kMaxHeadDim] = {};
+  double o[kMaxRefHeadDim] = {};
 
   void Add(double score, const float* v, int head_dim) {
     if (score > max) {
@@ -42,7 +43,7 @@ struct RowState {
 void AttendRow(const AttentionShape& shape, const FloatKvRun* runs, int num_runs, const float* q,
                int num_visible, float* out) {
   const int head_dim = shape.head_dim;
-  double scaled[kMaxHeadDim];
+  double scaled[kMaxRefHeadDim];
   for (int c = 0; c < head_dim; ++c) scaled[c] = static_cast<double>(q[c]) * shape.scale;
   RowState state;
   for (int r = 0; r < num_runs && num_visible > 0; ++r) {

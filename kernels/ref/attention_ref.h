@@ -15,7 +15,11 @@ struct FloatKvRun {
   int num_rows;
 };
 
-// Softmax attention with double sums and double exponentials; shapes as in AttendPrefill.
+// Largest head of AttentionRef.
+inline constexpr int kMaxRefHeadDim = 512;
+
+// Softmax attention with double sums and double exponentials; shapes as in AttendPrefill, but for
+// head_dim: any from 1 to kMaxRefHeadDim.
 void AttentionRef(const AttentionShape& shape, const FloatKvRun* runs, int num_runs, const float* q,
                   int64_t q_stride, int num_queries, int first_visible, float* out,
                   int64_t out_stride);

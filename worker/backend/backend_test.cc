@@ -73,42 +73,105 @@ TEST(BackendTest, EmbeddingRowsOutsideOfTheShardAreZero) {
   }
 }
 
-// One sequence of `num_rows` queries over `context` earlier entries, with its keys stored by the
-// backend.
-std::vector<float> AttendOnce(Backend* backend, int context, int num_rows) {
-  const AttentionShape shape{.num_kv_heads = 2, .group_size = 3, .head_dim = 64};
-  const int total = context + num_rows;
-  auto kv = RandomFloats(2 * total * 128, 5);
-  auto q = RandomFloats(num_rows * 384, 6);
-  const size_t row_bytes = 64 * backend->kv_element_bytes();
-  std::vector<std::byte> cache(2 * 2 * total * row_bytes);
+constexpr int kKvHeads = 2;
+constexpr int kGroupSize = 3;
+
+// One sequence of `num_rows` queries over `context` earlier entries.
+struct AttentionCase {
+  int context, num_rows;
+  int head_dim = 64;
+
+  int total() const { return context + num_rows; }
+  int kv_width() const { return kKvHeads * head_dim; }
+  int q_width() const { return kGroupSize * kv_width(); }
+  std::vector<float> keys() const { return RandomFloats(total() * kv_width(), 5); }
+  std::vector<float> values() const { return RandomFloats(total() * kv_width(), 7); }
+  std::vector<float> queries() const { return RandomFloats(num_rows * q_width(), 6); }
+};
+
+// Its keys and values are stored by the backend.
+std::vector<float> AttendOnce(Backend* backend, const AttentionCase& c) {
+  const AttentionShape shape{
+      .num_kv_heads = kKvHeads, .group_size = kGroupSize, .head_dim = c.head_dim};
+  EXPECT_OK(backend->CheckShape(shape));
+  auto k = c.keys(), v = c.values(), q = c.queries();
+  const size_t row_bytes = c.head_dim * backend->kv_element_bytes();
+  std::vector<std::byte> cache(2 * kKvHeads * c.total() * row_bytes);
   const auto place = [&](int which, int head, int position) {
-    return cache.data() + ((which * 2 + head) * size_t(total) + position) * row_bytes;
+    return cache.data() + ((which * kKvHeads + head) * size_t(c.total()) + position) * row_bytes;
   };
   std::vector<KvTarget> targets;
-  for (int t = 0; t < total; ++t) {
-    for (int h = 0; h < 2; ++h) targets.push_back({place(0, h, t), place(1, h, t)});
+  for (int t = 0; t < c.total(); ++t) {
+    for (int h = 0; h < kKvHeads; ++h) targets.push_back({place(0, h, t), place(1, h, t)});
   }
-  backend->StoreKv(shape, {kv.data(), 128, total}, {kv.data() + total * 128, 128, total}, targets);
+  backend->StoreKv(shape, {k.data(), c.kv_width(), c.total()}, {v.data(), c.kv_width(), c.total()},
+                   targets);
   std::vector<KvRun> runs;
   std::vector<AttentionTask> tasks;
-  for (int h = 0; h < 2; ++h) runs.push_back({place(0, h, 0), place(1, h, 0), total});
-  for (int h = 0; h < 2; ++h) tasks.push_back({h, 0, num_rows, context + 1, &runs[h], 1});
-  std::vector<float> out(num_rows * 384);
-  backend->Attend(shape, tasks, {q.data(), 384, num_rows}, {out.data(), 384, num_rows});
+  for (int h = 0; h < kKvHeads; ++h) runs.push_back({place(0, h, 0), place(1, h, 0), c.total()});
+  for (int h = 0; h < kKvHeads; ++h) {
+    tasks.push_back({h, 0, c.num_rows, c.context + 1, &runs[h], 1});
+  }
+  std::vector<float> out(c.num_rows * c.q_width());
+  backend->Attend(shape, tasks, {q.data(), c.q_width(), c.num_rows},
+                  {out.data(), c.q_width(), c.num_rows});
   return out;
 }
 
+// softmax(q K^T / sqrt(head_dim)) V, as it is written.
+std::vector<float> AttendByDefinition(const AttentionCase& c) {
+  const auto k = c.keys(), v = c.values(), q = c.queries();
+  std::vector<float> out(c.num_rows * c.q_width());
+  for (int head = 0; head < kKvHeads * kGroupSize; ++head) {
+    const int kv_column = head / kGroupSize * c.head_dim;
+    for (int row = 0; row < c.num_rows; ++row) {
+      const int num_visible = c.context + row + 1;
+      const float* query = q.data() + row * c.q_width() + head * c.head_dim;
+      float* result = out.data() + row * c.q_width() + head * c.head_dim;
+      std::vector<double> weights(num_visible);
+      double sum = 0;
+      for (int t = 0; t < num_visible; ++t) {
+        double score = 0;
+        for (int i = 0; i < c.head_dim; ++i) {
+          score += double{query[i]} * k[t * c.kv_width() + kv_column + i];
+        }
+        sum += weights[t] = std::exp(score / std::sqrt(c.head_dim));
+      }
+      for (int i = 0; i < c.head_dim; ++i) {
+        double mean = 0;
+        for (int t = 0; t < num_visible; ++t) {
+          mean += weights[t] / sum * v[t * c.kv_width() + kv_column + i];
+        }
+        result[i] = static_cast<float>(mean);
+      }
+    }
+  }
+  return out;
+}
+
+TEST(BackendTest, TheReferenceAttendsWithHeadsOfAnySize) {
+  for (const int head_dim : {1, 7, 64, 100, 256, 320, 511, 512}) {
+    SCOPED_TRACE(head_dim);
+    const AttentionCase c{.context = 5, .num_rows = 3, .head_dim = head_dim};
+    EXPECT_LT(RelativeError(AttendOnce(CreateRefBackend(1).get(), c), AttendByDefinition(c)), 1e-6);
+  }
+}
+
+TEST(BackendTest, HeadsThatABackendCannotAttendAreRefused) {
+  for (const auto& backend : {CreateRefBackend(1), CreateCpuBackend(1)}) {
+    EXPECT_THAT(backend->CheckShape({.num_kv_heads = 1, .group_size = 1, .head_dim = 513}),
+                StatusIs(absl::StatusCode::kUnimplemented, testing::HasSubstr("up to")));
+  }
+}
+
 TEST(BackendTest, AttentionAgreesWithTheReferenceOnAnyNumberOfThreads) {
-  const struct {
-    int context, num_rows;
-  } kCases[] = {{0, 1}, {0, 40}, {130, 3}, {2500, 1}, {300, 65}};
+  const AttentionCase kCases[] = {{0, 1}, {0, 40}, {130, 3}, {2500, 1}, {300, 65}};
   for (const auto& c : kCases) {
     SCOPED_TRACE(testing::Message() << c.context << "+" << c.num_rows);
-    const auto want = AttendOnce(CreateRefBackend(2).get(), c.context, c.num_rows);
-    const auto one = AttendOnce(CreateCpuBackend(1).get(), c.context, c.num_rows);
+    const auto want = AttendOnce(CreateRefBackend(2).get(), c);
+    const auto one = AttendOnce(CreateCpuBackend(1).get(), c);
     EXPECT_LT(RelativeError(one, want), 8e-3);  // bf16 keys, values, queries and weights
-    EXPECT_EQ(AttendOnce(CreateCpuBackend(2).get(), c.context, c.num_rows), one);
+    EXPECT_EQ(AttendOnce(CreateCpuBackend(2).get(), c), one);
   }
 }
 

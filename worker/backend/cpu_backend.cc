@@ -70,7 +70,7 @@ class CpuBackend : public Backend {
     return absl::UnimplementedError(absl::StrCat(
         "attention heads of ", shape.head_dim, " elements, ", shape.group_size,
         " query heads a KV head; the cpu backend has multiples of 32 up to 256, and up to 16 query "
-        "heads; --backend=ref has all"));
+        "heads; --backend=ref has more"));
   }
 
   absl::StatusOr<std::unique_ptr<Matrix>> LoadMatrix(std::span<const MatrixSlice> slices) override;

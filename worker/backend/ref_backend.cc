@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "common/status.h"
 #include "common/thread_pool.h"
 #include "kernels/attention.h"
@@ -46,7 +47,12 @@ class RefBackend : public Backend {
   std::string name() const override { return "ref"; }
   std::string numerics_id() const override { return "ref-f32"; }
   int kv_element_bytes() const override { return sizeof(float); }
-  absl::Status CheckShape(const AttentionShape&) const override { return absl::OkStatus(); }
+  absl::Status CheckShape(const AttentionShape& shape) const override {
+    if (shape.head_dim <= kernels::kMaxRefHeadDim) return absl::OkStatus();
+    return absl::UnimplementedError(absl::StrCat("attention heads of ", shape.head_dim,
+                                                 " elements; the ref backend has up to ",
+                                                 kernels::kMaxRefHeadDim));
+  }
 
   absl::StatusOr<std::unique_ptr<Matrix>> LoadMatrix(std::span<const MatrixSlice> slices) override {
     int num_outputs = 0;
