@@ -109,13 +109,10 @@ void Engine::Open(RequestId id, std::unique_ptr<OpenRequest> open) {
   const GenerationRequest& request = open->request;
   open->num_live = static_cast<int>(request.seeds.size());
   for (int i = 0; i < open->num_live; ++i) {
-    SamplingParams params = request.params;
-    params.seed = request.seeds[i];
     const SequenceId sequence = next_sequence_++;
-    Sample sample{id, open.get(), i, SamplingState(std::move(params), request.prompt_ids)};
-    for (const TokenId token : request.resume_ids) sample.sampling.AddOutput(token);
     open->sequences.push_back(sequence);
-    samples_.emplace(sequence, std::move(sample));
+    samples_.emplace(sequence,
+                     Sample{.request = id, .open = open.get(), .sample_idx = i, .sampling = {}});
   }
   const absl::Status status = scheduler_.Add({.sample_ids = open->sequences,
                                               .prompt_ids = request.prompt_ids,
@@ -149,17 +146,31 @@ void Engine::ExpireDeadlines() {
 }
 
 void Engine::MarkScheduled(const PlannedStep& step) {
-  const TimePoint now = clock_.Now();
-  const auto mark = [&](SequenceId id) {
-    const auto it = samples_.find(id);
-    if (it != samples_.end() && !it->second.scheduled) it->second.scheduled = now;
-  };
-  for (const scheduler::Admission& admission : step.plan.admitted) mark(admission.id);
-  for (const scheduler::Draw& draw : step.draws) mark(draw.id);
+  for (const scheduler::Admission& admission : step.plan.admitted) {
+    OpenRequest* const open = samples_.at(admission.id).open;
+    if (open->scheduled) continue;  // evicted and back
+    open->scheduled = clock_.Now();
+    StartSampling(*open);
+  }
   for (const scheduler::Chunk& chunk : step.plan.chunks) {
     if (chunk.position_class == scheduler::PositionClass::kPrompt) {
       totals_.num_prompt_tokens += chunk.num_tokens;
     }
+  }
+}
+
+// Not before: what the draws need of a prompt would multiply by the length of the queue.
+void Engine::StartSampling(const OpenRequest& open) {
+  const GenerationRequest& request = open.request;
+  std::shared_ptr<const PromptTokens> prompt;
+  if (request.params.repetition_penalty != 1.0f) prompt = MakePromptTokens(request.prompt_ids);
+  for (const SequenceId id : open.sequences) {
+    const auto it = samples_.find(id);
+    if (it == samples_.end()) continue;
+    SamplingParams params = request.params;
+    params.seed = request.seeds[it->second.sample_idx];
+    SamplingState& sampling = it->second.sampling.emplace(std::move(params), prompt);
+    for (const TokenId token : request.resume_ids) sampling.AddOutput(token);
   }
 }
 
@@ -177,7 +188,7 @@ void Engine::SampleAndPublish(const PlannedStep& step, const std::vector<float>&
         logits.data() + static_cast<size_t>(logit_row[draw.chunk_idx]) * options_.vocab_size,
         options_.vocab_size);
     const absl::StatusOr<SampledToken> token =
-        sampler_.Sample(row, it->second.sampling, draw.position);
+        sampler_.Sample(row, *it->second.sampling, draw.position);
     if (token.ok()) {
       PublishToken(draw.id, *token, draw.position);
     } else {
@@ -193,10 +204,10 @@ void Engine::PublishToken(SequenceId id, const SampledToken& token, int position
   const TimePoint now = clock_.Now();
   if (!sample.first_token) sample.first_token = now;
   sample.last_token = now;
-  sample.sampling.AddOutput(token.token);
+  sample.sampling->AddOutput(token.token);
   ++sample.num_generated;
   ++totals_.num_generated_tokens;
-  const bool stop = IsStop(sample.sampling.params(), token.token);
+  const bool stop = IsStop(sample.open->request.params, token.token);
   const RequestId request = sample.request;
   const bool wanted = sample.open->sink->OnToken({sample.sample_idx, position, token});
   const bool ended = scheduler_.OnToken(id, token.token, stop);
@@ -216,11 +227,11 @@ void Engine::FinishSample(SequenceId id, FinishReason reason, const absl::Status
                     .status = status,
                     .num_prompt_tokens = static_cast<int>(open->request.prompt_ids.size()),
                     .num_generated_tokens = sample.num_generated};
-  if (sample.scheduled) {
-    event.timings.queue_seconds = ToSeconds(*sample.scheduled - open->submitted);
+  if (open->scheduled) {
+    event.timings.queue_seconds = ToSeconds(*open->scheduled - open->submitted);
   }
   if (sample.first_token) {
-    event.timings.prefill_seconds = ToSeconds(*sample.first_token - *sample.scheduled);
+    event.timings.prefill_seconds = ToSeconds(*sample.first_token - *open->scheduled);
     event.timings.time_to_first_token_seconds = ToSeconds(*sample.first_token - open->submitted);
     event.timings.decode_seconds = ToSeconds(*sample.last_token - *sample.first_token);
   }

@@ -90,6 +90,7 @@ class Engine {
   void CancelSequence(SequenceId id);
   void ExpireDeadlines();
   void MarkScheduled(const scheduler::PlannedStep& step);
+  void StartSampling(const OpenRequest& open);
   void SampleAndPublish(const scheduler::PlannedStep& step, const std::vector<float>& logits);
   void PublishToken(SequenceId id, const SampledToken& token, int position);
   void FinishSample(SequenceId id, FinishReason reason, const absl::Status& status);

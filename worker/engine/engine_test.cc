@@ -164,6 +164,7 @@ TEST_F(EngineTest, AnEvictedSequenceIsRebuiltWithEqualBits) {
 TEST_F(EngineTest, SamplesShareTheirPromptAndEqualSoloRuns) {
   GenerationRequest request = MakeRequest(5, 140, 10);
   request.params.temperature = 1.0f;
+  request.params.repetition_penalty = 1.3f;
   request.seeds = {11, 12, 13};
   const auto local = Open();
   const auto sink = Submit(local.get(), request);
@@ -300,6 +301,58 @@ TEST_F(EngineTest, AStepBeatsAfterEachLayerSoThatALongOneShowsLife) {
        .tokens = {1, 2, 3}},
       &logits));
   EXPECT_EQ(clock.num_reads - before, description.config.num_layers + 1);
+}
+
+// Each step takes a second.
+class SecondPerStep : public StepObserver {
+ public:
+  explicit SecondPerStep(FakeClock* clock) : clock_(clock) {}
+  void OnStep(const scheduler::PlannedStep&, const std::vector<float>&) override {
+    clock_->Advance(std::chrono::seconds(1));
+  }
+
+ private:
+  FakeClock* const clock_;
+};
+
+// Ends the engine with its request's last sample.
+class LastSink : public CollectingSink {
+ public:
+  LastSink(int num_samples, Engine* engine)
+      : CollectingSink(num_samples), num_left_(num_samples), engine_(engine) {}
+  void OnFinish(const FinishEvent& event) override {
+    CollectingSink::OnFinish(event);
+    if (--num_left_ == 0) engine_->Shutdown();
+  }
+
+ private:
+  int num_left_;
+  Engine* const engine_;
+};
+
+TEST_F(EngineTest, EverySampleWaitsInTheQueueAndForThePromptAlike) {
+  ASSERT_OK_AND_ASSIGN(const ModelDescription description, DescribeModel(model_.path()));
+  const auto communicator = comm::CreateSelfCommunicator();
+  FakeClock clock;
+  ASSERT_OK_AND_ASSIGN(const auto rank, Rank::Open({.model_path = model_.path()}, description,
+                                                   communicator.get(), clock));
+  SecondPerStep observer(&clock);
+  Engine engine(rank->MakeEngineOptions(description, /*max_num_seqs=*/8,
+                                        /*max_num_batched_tokens=*/64, /*max_queue=*/8),
+                rank->executor(), communicator.get(), clock, &observer);
+  GenerationRequest request = MakeRequest(1, 150, 3);
+  request.seeds = {1, 2, 3};
+  const auto sink = std::make_shared<LastSink>(3, &engine);
+  ASSERT_OK(engine.Submit(request, sink));
+  clock.Advance(std::chrono::seconds(5));
+  ASSERT_OK(engine.Run());
+  for (int i = 0; i < 3; ++i) {
+    SCOPED_TRACE(i);
+    const Timings timings = sink->finish(i).timings;
+    EXPECT_DOUBLE_EQ(timings.queue_seconds, 5);
+    EXPECT_DOUBLE_EQ(timings.prefill_seconds, 3);  // 150 tokens, 64 a step
+    EXPECT_DOUBLE_EQ(timings.decode_seconds, 2);
+  }
 }
 
 TEST_F(EngineTest, ShutdownEndsRunningAndQueuedRequestsAsUnavailable) {

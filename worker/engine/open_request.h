@@ -15,15 +15,16 @@ struct Engine::OpenRequest {
   TimePoint submitted;
   std::vector<SequenceId> sequences;  // of its samples, in order
   int num_live = 0;                   // samples that have not finished
+  std::optional<TimePoint> scheduled;
 };
 
 struct Engine::Sample {
   RequestId request;
   OpenRequest* open;
   int sample_idx;
-  SamplingState sampling;
+  std::optional<SamplingState> sampling;  // from when its request is first scheduled
   int num_generated = 0;
-  std::optional<TimePoint> scheduled, first_token, last_token;
+  std::optional<TimePoint> first_token, last_token;
 };
 
 }  // namespace skv::engine

@@ -34,29 +34,31 @@ absl::Status InvalidLogits(absl::Span<const float> logits, int64_t position) {
       absl::StrCat("logits for position ", position, ": none of ", logits.size(), " is finite"));
 }
 
-float Penalized(float logit, const TokenCounts::Count& count, const SamplingParams& params) {
+// Of a token that the prompt has, or the output `num_in_output` times.
+float Penalized(float logit, int num_in_output, const SamplingParams& params) {
   logit = logit > 0.0f ? logit / params.repetition_penalty : logit * params.repetition_penalty;
-  logit -= params.frequency_penalty * static_cast<float>(count.in_output);
-  if (count.in_output > 0) logit -= params.presence_penalty;
+  logit -= params.frequency_penalty * static_cast<float>(num_in_output);
+  if (num_in_output > 0) logit -= params.presence_penalty;
   // A tiny repetition_penalty must not make infinities, whose differences are NaN.
   return std::min(logit, std::numeric_limits<float>::max());
 }
 
 }  // namespace
 
-void TokenCounts::AddPrompt(absl::Span<const TokenId> tokens) {
-  for (const TokenId token : tokens) counts_[token].in_prompt = true;
+std::shared_ptr<const PromptTokens> MakePromptTokens(absl::Span<const TokenId> prompt_ids) {
+  auto tokens = std::make_shared<PromptTokens>(prompt_ids.begin(), prompt_ids.end());
+  std::sort(tokens->begin(), tokens->end());
+  tokens->erase(std::unique(tokens->begin(), tokens->end()), tokens->end());
+  tokens->shrink_to_fit();
+  return tokens;
 }
 
-void TokenCounts::AddOutput(TokenId token) { ++counts_[token].in_output; }
-
-SamplingState::SamplingState(SamplingParams params, absl::Span<const TokenId> prompt_ids)
-    : params_(std::move(params)) {
-  if (params_.repetition_penalty != 1.0f) token_counts_.AddPrompt(prompt_ids);
-}
+SamplingState::SamplingState(SamplingParams params, std::shared_ptr<const PromptTokens> prompt)
+    : params_(std::move(params)),
+      prompt_(prompt != nullptr ? std::move(prompt) : MakePromptTokens({})) {}
 
 void SamplingState::AddOutput(TokenId token) {
-  if (params_.has_penalties()) token_counts_.AddOutput(token);
+  if (params_.has_penalties()) ++output_counts_[token];
 }
 
 Sampler::Sampler(int vocab_size) : vocab_size_(vocab_size) {}
@@ -101,9 +103,16 @@ absl::Status Sampler::ApplyBiasAndPenalties(absl::Span<const float> logits,
     SKV_RETURN_IF_ERROR(check(token));
     adjusted_[token] += bias;
   }
-  for (const auto& [token, count] : state.token_counts().counts()) {
+  const SamplingParams& params = state.params();
+  for (const auto& [token, count] : state.output_counts()) {
     SKV_RETURN_IF_ERROR(check(token));
-    adjusted_[token] = Penalized(adjusted_[token], count, state.params());
+    adjusted_[token] = Penalized(adjusted_[token], count, params);
+  }
+  if (params.repetition_penalty == 1.0f) return absl::OkStatus();
+  for (const TokenId token : state.prompt_tokens()) {
+    SKV_RETURN_IF_ERROR(check(token));
+    if (state.output_counts().contains(token)) continue;
+    adjusted_[token] = Penalized(adjusted_[token], 0, params);
   }
   return absl::OkStatus();
 }

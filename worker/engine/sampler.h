@@ -9,6 +9,7 @@
 // lanes, so the token does not depend on machine, thread or batch.
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -21,37 +22,29 @@
 
 namespace skv::engine {
 
-// The tokens that penalties look at, counted as they come.
-class TokenCounts {
- public:
-  struct Count {
-    bool in_prompt = false;
-    int in_output = 0;
-  };
-
-  void AddPrompt(absl::Span<const TokenId> tokens);
-  void AddOutput(TokenId token);
-  const absl::flat_hash_map<TokenId, Count>& counts() const { return counts_; }
-
- private:
-  absl::flat_hash_map<TokenId, Count> counts_;
-};
+// The distinct tokens of a prompt, ascending. Immutable: the samples of a request share one.
+using PromptTokens = std::vector<TokenId>;
+std::shared_ptr<const PromptTokens> MakePromptTokens(absl::Span<const TokenId> prompt_ids);
 
 // What one sequence brings to its draws. Counts nothing unless its parameters have penalties.
 class SamplingState {
  public:
+  // `prompt` may be null while repetition_penalty is 1: no other penalty looks at the prompt.
   // REQUIRES: params.Validate(vocab_size).ok().
-  SamplingState(SamplingParams params, absl::Span<const TokenId> prompt_ids);
+  SamplingState(SamplingParams params, std::shared_ptr<const PromptTokens> prompt);
 
   // Each generated token in turn: drawn, resumed, whatever its origin; once each.
   void AddOutput(TokenId token);
 
   const SamplingParams& params() const { return params_; }
-  const TokenCounts& token_counts() const { return token_counts_; }
+  const PromptTokens& prompt_tokens() const { return *prompt_; }
+  // How often the output has each of its tokens.
+  const absl::flat_hash_map<TokenId, int>& output_counts() const { return output_counts_; }
 
  private:
   const SamplingParams params_;
-  TokenCounts token_counts_;
+  const std::shared_ptr<const PromptTokens> prompt_;  // never null
+  absl::flat_hash_map<TokenId, int> output_counts_;
 };
 
 struct TokenLogprob {

@@ -208,13 +208,16 @@ TEST(SamplerTest, PenaltiesLookAtPromptAndOutputAsDocumented) {
   const auto sample = [&](SamplingParams params, std::vector<TokenId> prompt,
                           std::vector<TokenId> output) {
     params.temperature = 0;
-    SamplingState state(params, prompt);
+    SamplingState state(params, MakePromptTokens(prompt));
     for (const TokenId token : output) state.AddOutput(token);
     return Sampler(5).Sample(logits, state, 0).value();
   };
   SampledToken sampled = sample({.repetition_penalty = 2}, {0, 0}, {1});
   EXPECT_EQ(sampled.token, 2);
   EXPECT_EQ(sampled.margin, 4.0f) << "8 / 2 for prompt and output alike, however often";
+  sampled = sample({.repetition_penalty = 2}, {0, 1}, {1, 1});
+  EXPECT_EQ(sampled.token, 2);
+  EXPECT_EQ(sampled.margin, 4.0f) << "once for what is in both";
   sampled = sample({.presence_penalty = 1.5f}, {0}, {1, 1, 2});
   EXPECT_EQ(sampled.token, 0) << "the prompt is not penalized";
   EXPECT_EQ(sampled.margin, 1.5f) << "once, however often";
@@ -230,13 +233,13 @@ TEST(SamplerTest, PenaltiesLookAtPromptAndOutputAsDocumented) {
 }
 
 TEST(SamplerTest, RepetitionPenaltyMultipliesNegativeLogits) {
-  SamplingState state({.temperature = 0, .repetition_penalty = 2}, std::vector<TokenId>{0});
+  SamplingState state({.temperature = 0, .repetition_penalty = 2}, MakePromptTokens({0}));
   EXPECT_EQ(Sampler(2).Sample({-1.0f, -1.5f}, state, 0)->token, 1) << "-2 is below -1.5";
 }
 
 TEST(SamplerTest, PenaltiesOfExtremeSizeStayFinite) {
   const float kTiny = std::numeric_limits<float>::min();
-  SamplingState state({.repetition_penalty = kTiny}, std::vector<TokenId>{0, 1});
+  SamplingState state({.repetition_penalty = kTiny}, MakePromptTokens({0, 1}));
   const auto sampled = Sampler(3).Sample({30.0f, 20.0f, -30.0f}, state, 0);
   ASSERT_OK(sampled);
   EXPECT_LT(sampled->token, 2);
@@ -298,7 +301,7 @@ TEST(SamplerTest, BadLogitsAreAnErrorThatNamesTokenAndPosition) {
               StatusIs(kInternal, HasSubstr("none of 3 is finite")));
   EXPECT_THAT(sampler.Sample({0.0f, 0.0f}, state, 0),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("got 2 logits")));
-  const SamplingState alien({.repetition_penalty = 2}, std::vector<TokenId>{3});
+  const SamplingState alien({.repetition_penalty = 2}, MakePromptTokens({3}));
   EXPECT_THAT(sampler.Sample({0.0f, 0.0f, 0.0f}, alien, 0),
               StatusIs(kInternal, HasSubstr("token 3")));
 }
