@@ -94,7 +94,7 @@ class Backend {
   virtual absl::StatusOr<std::unique_ptr<Matrix>> LoadMatrix(
       std::span<const MatrixSlice> slices) = 0;
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(size_t num_floats) = 0;
-  // Uploads float32 values (norm weights, rope tables).
+  // Uploads float32 values (norm weights).
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Upload(std::span<const float> values) = 0;
 
   // x[t] = row tokens[t] - first_token of `table`, or zeros when that is not one of its rows.

@@ -277,6 +277,18 @@ TEST_F(EngineTest, APoolFilledByShortRequestsServesThemAll) {
   })) << "the pool was never full";
 }
 
+TEST_F(EngineTest, AContextTooLongForTheRopeTableAsksForAShorterOne) {
+  const loader::TinyLlamaFile model({.head_dim = 32, .context_length = 1 << 24});
+  LocalEngineOptions options{.rank = {.model_path = model.path(), .num_threads = 1}};
+  EXPECT_THAT(LocalEngine::Open(options),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("--max-model-len: 0")));
+  options.rank.max_model_len = (1 << 23) + 1;
+  EXPECT_THAT(LocalEngine::Open(options),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("room for 8388608")));
+  options.rank.max_model_len = 100;
+  EXPECT_OK(LocalEngine::Open(options));
+}
+
 // Counts how often it is read.
 class CountingClock : public Clock {
  public:

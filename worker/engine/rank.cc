@@ -19,18 +19,27 @@ namespace {
 // prompts need not be cut into small blocks.
 constexpr double kAdmittedShare = 0.9;
 
+// Of cosines and sines, one row a position. A file may claim any context up to 2^24.
+constexpr int64_t kMaxRopeTableBytes = int64_t{1} << 30;
+
 std::string ModelName(const std::string& file_name) {
   return file_name.substr(0, file_name.rfind(".gguf"));
 }
 
 absl::StatusOr<int> ChooseMaxModelLen(int wanted, const loader::LlamaConfig& config) {
-  if (wanted == 0) return config.context_length;
-  if (wanted < 1 || wanted > config.context_length) {
+  const int chosen = wanted == 0 ? config.context_length : wanted;
+  if (chosen < 1 || chosen > config.context_length) {
     return absl::InvalidArgumentError(absl::StrCat("--max-model-len: ", wanted,
                                                    ", this model has a context of 1 to ",
                                                    config.context_length, " tokens"));
   }
-  return wanted;
+  const int64_t most = kMaxRopeTableBytes / (config.head_dim * int64_t{sizeof(float)});
+  if (chosen > most) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--max-model-len: ", wanted, ", which is a context of ", chosen,
+        " tokens for this model; the rope table has room for ", most, ": set at most that"));
+  }
+  return chosen;
 }
 
 // One number of tokens for all ranks, though their tokens differ in bytes.

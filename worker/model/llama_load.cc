@@ -69,10 +69,10 @@ absl::Status LlamaModel::LoadRopeTable(const loader::LlamaTensors& tensors) {
   std::vector<float> divisors;
   if (tensors.rope_freqs) divisors = loader::ReadFloats(*tensors.rope_freqs);
   const std::vector<float> frequencies = loader::RopeFrequencies(config_, divisors);
-  std::vector<float> table(static_cast<size_t>(options_.max_positions) * config_.head_dim);
+  const size_t size = static_cast<size_t>(options_.max_positions) * config_.head_dim;
+  SKV_ASSIGN_OR_RETURN(rope_table_, backend_->Allocate(size));
   kernels::MakeRopeTable(frequencies.data(), config_.head_dim, options_.max_positions,
-                         table.data());
-  SKV_ASSIGN_OR_RETURN(rope_table_, backend_->Upload(table));
+                         rope_table_->data());
   return absl::OkStatus();
 }
 
