@@ -1,8 +1,8 @@
 // skv_all_reduce_benchmark [ranks]
-// Median time of an all-reduce of 576 floats (one hidden state) between 2 processes or more, beside
-// the round trip of one cache line between the same two, as one line of JSON:
+// Median time of an all-reduce of 576 doubles (one hidden state) between 2 processes or more,
+// beside the round trip of one cache line between the same two, as one line of JSON:
 //   {"allreduce_us":..,"allreduce_p99_us":..,"pingpong_us":..,"ratio":..,"large_us":..}
-// large_us: 256 x 576 floats, a prefill chunk.
+// large_us: 256 x 576 doubles, a prefill chunk.
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -61,7 +61,7 @@ void RunRank(int rank, int world_size, const std::string& path, PingPong* lines)
   options.world_size = world_size;
   auto group = JoinShmGroup(options);
   SKV_CHECK(group.ok()) << group.status();
-  std::vector<float> data(256 * 576, 0.5f);
+  std::vector<double> data(256 * 576, 0.5);
   const auto all_reduce = [&](size_t count) {
     const absl::Status status = (*group)->AllReduceSum(data.data(), count);
     SKV_CHECK(status.ok()) << status;

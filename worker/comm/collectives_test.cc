@@ -11,26 +11,29 @@ namespace {
 
 using testing::HasSubstr;
 
-// Floats whose sum depends on the order of the additions.
-std::vector<float> RandomFloats(uint32_t seed, int rank, size_t count) {
+// Numbers whose sum depends on the order of the additions.
+template <typename T>
+std::vector<T> RandomNumbers(uint32_t seed, int rank, size_t count) {
   std::mt19937 random(seed * 31 + rank);
-  std::uniform_real_distribution<float> mantissa(-1.0f, 1.0f);
-  std::vector<float> values(count);
-  for (float& value : values) value = std::ldexp(mantissa(random), static_cast<int>(random() % 24));
+  std::uniform_real_distribution<T> mantissa(-1, 1);
+  std::vector<T> values(count);
+  for (T& value : values) value = std::ldexp(mantissa(random), static_cast<int>(random() % 24));
   return values;
 }
 
+template <typename T>
 void CheckAllReduce(Communicator& group, uint32_t seed, size_t count) {
-  std::vector<float> expected = RandomFloats(seed, 0, count);
+  std::vector<T> expected = RandomNumbers<T>(seed, 0, count);
   for (int rank = 1; rank < group.world_size(); ++rank) {
-    const std::vector<float> part = RandomFloats(seed, rank, count);
+    const std::vector<T> part = RandomNumbers<T>(seed, rank, count);
     for (size_t i = 0; i < count; ++i) expected[i] += part[i];
   }
-  std::vector<float> data = RandomFloats(seed, group.rank(), count);
+  std::vector<T> data = RandomNumbers<T>(seed, group.rank(), count);
   ASSERT_OK(group.AllReduceSum(data.data(), count));
   if (count == 0) return;
-  ASSERT_EQ(std::memcmp(data.data(), expected.data(), count * sizeof(float)), 0)
-      << "rank " << group.rank() << ": other bits for " << count << " floats, seed " << seed;
+  ASSERT_EQ(std::memcmp(data.data(), expected.data(), count * sizeof(T)), 0)
+      << "rank " << group.rank() << ": other bits for " << count << " numbers of " << sizeof(T)
+      << " bytes, seed " << seed;
 }
 
 void CheckBroadcast(Communicator& group, uint32_t seed, size_t size) {
@@ -45,10 +48,10 @@ void CheckBroadcast(Communicator& group, uint32_t seed, size_t size) {
 void CheckGather(Communicator& group, uint32_t seed, const std::vector<size_t>& counts) {
   std::vector<float> expected;
   for (int rank = 0; rank < group.world_size(); ++rank) {
-    const std::vector<float> part = RandomFloats(seed, rank, counts[rank]);
+    const std::vector<float> part = RandomNumbers<float>(seed, rank, counts[rank]);
     expected.insert(expected.end(), part.begin(), part.end());
   }
-  const std::vector<float> shard = RandomFloats(seed, group.rank(), counts[group.rank()]);
+  const std::vector<float> shard = RandomNumbers<float>(seed, group.rank(), counts[group.rank()]);
   std::vector<float> out(group.rank() == 0 ? expected.size() : 0);
   ASSERT_OK(group.Gather(shard.data(), counts.data(), group.rank() == 0 ? out.data() : nullptr));
   if (group.rank() == 0) {
@@ -56,16 +59,19 @@ void CheckGather(Communicator& group, uint32_t seed, const std::vector<size_t>& 
   }
 }
 
-// All ranks draw the same calls from one seed; sizes sit around the chunk of 16384 floats.
+// All ranks draw the same calls from one seed; sizes sit around the chunks of 16384 floats
+// and 8192 doubles.
 void RunRandomCalls(Communicator& group, uint32_t seed, int num_calls) {
-  constexpr size_t kSizes[] = {0, 1, 2, 63, 576, 577, 16383, 16384, 16385, 50'000};
+  constexpr size_t kSizes[] = {0, 1, 2, 63, 576, 577, 8192, 8193, 16383, 16384, 16385, 50'000};
   constexpr size_t kBytes[] = {0, 1, 900, 65'527, 65'528, 65'529, 131'064, 300'000};
   std::mt19937 random(seed);
   for (int i = 0; i < num_calls && !testing::Test::HasFatalFailure(); ++i) {
     const uint32_t kind = random() % 4;
     const uint32_t pick = random();
-    if (kind <= 1) {
-      CheckAllReduce(group, pick, kSizes[pick % std::size(kSizes)]);
+    if (kind == 0) {
+      CheckAllReduce<float>(group, pick, kSizes[pick % std::size(kSizes)]);
+    } else if (kind == 1) {
+      CheckAllReduce<double>(group, pick, kSizes[pick % std::size(kSizes)]);
     } else if (kind == 2) {
       CheckBroadcast(group, pick, kBytes[pick % std::size(kBytes)]);
     } else {
@@ -154,7 +160,8 @@ TEST(SelfCommunicatorTest, AgreesWithTheModel) {
   const auto group = CreateSelfCommunicator();
   EXPECT_EQ(group->rank(), 0);
   EXPECT_EQ(group->world_size(), 1);
-  CheckAllReduce(*group, 1, 576);
+  CheckAllReduce<float>(*group, 1, 576);
+  CheckAllReduce<double>(*group, 1, 576);
   CheckGather(*group, 2, {576});
   CheckGather(*group, 2, {0});
   std::string message = "kept";

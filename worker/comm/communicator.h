@@ -1,8 +1,9 @@
 #pragma once
 // Collectives of one rank group. Sums run in rank order ((r0 + r1) + r2), so that their bits do not
-// depend on timing. Every call is made by all ranks in the same order, from one thread per rank,
-// and ends by the communicator's deadline: a peer that does not arrive in time gives Aborted and
-// breaks the communicator for good (every later call fails at once with the first error).
+// depend on timing; those of the model's products are exact besides (docs/arithmetic.md). Every
+// call is made by all ranks in the same order, from one thread per rank, and ends by the
+// communicator's deadline: a peer that does not arrive in time gives Aborted and breaks the
+// communicator for good (every later call fails at once with the first error).
 
 #include <cstddef>
 #include <memory>
@@ -21,6 +22,7 @@ class Communicator {
 
   // In place: data[i] = sum over ranks, in rank order, on every rank.
   virtual absl::Status AllReduceSum(float* data, size_t count) = 0;
+  virtual absl::Status AllReduceSum(double* data, size_t count) = 0;
 
   // Rank 0's `message` reaches every rank's `message`. Waits at most `timeout_ms` for it (idle
   // followers wait here between steps).

@@ -14,6 +14,7 @@ class SelfCommunicator : public Communicator {
   int world_size() const override { return 1; }
 
   absl::Status AllReduceSum(float* data, size_t count) override { return FirstError(); }
+  absl::Status AllReduceSum(double* data, size_t count) override { return FirstError(); }
   absl::Status Broadcast(std::string* message, int timeout_ms) override { return FirstError(); }
 
   absl::Status Gather(const float* shard, const size_t* counts, float* out) override {

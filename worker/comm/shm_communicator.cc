@@ -35,7 +35,7 @@ constexpr milliseconds kYield{1};
 // How long a sleeper goes without looking whether its peers are alive.
 constexpr milliseconds kLivenessCheck{50};
 
-enum class Op : uint64_t { kAllReduceSum = 1, kBroadcast = 2, kGather = 3 };
+enum class Op : uint64_t { kSumFloats = 1, kSumDoubles = 2, kBroadcast = 3, kGather = 4 };
 
 // One call of a collective on this rank.
 struct Call {
@@ -50,8 +50,10 @@ struct Call {
 std::string DescribeTag(uint64_t tag) {
   const uint64_t count = tag & ((uint64_t{1} << 56) - 1);
   switch (static_cast<Op>(tag >> 56)) {
-    case Op::kAllReduceSum:
+    case Op::kSumFloats:
       return absl::StrCat("AllReduceSum of ", count, " floats");
+    case Op::kSumDoubles:
+      return absl::StrCat("AllReduceSum of ", count, " doubles");
     case Op::kBroadcast:
       return "Broadcast";
     case Op::kGather:
@@ -66,9 +68,10 @@ bool HasReached(int32_t seen, uint32_t round) {
 }
 
 // out[i] = (parts[0][i] + parts[1][i]) + ...; out may be one of the parts.
-void SumInOrder(const float* const* parts, int num_parts, size_t count, float* out) {
+template <typename T>
+void SumInOrder(const T* const* parts, int num_parts, size_t count, T* out) {
   constexpr size_t kBlock = 64;  // a constant trip count lets the compiler use vectors
-  float sum[kBlock];
+  T sum[kBlock];
   size_t i = 0;
   for (; i + kBlock <= count; i += kBlock) {
     for (size_t j = 0; j < kBlock; ++j) sum[j] = parts[0][i + j] + parts[1][i + j];
@@ -78,7 +81,7 @@ void SumInOrder(const float* const* parts, int num_parts, size_t count, float* o
     std::memcpy(out + i, sum, sizeof(sum));
   }
   for (; i < count; ++i) {
-    float tail = parts[0][i] + parts[1][i];
+    T tail = parts[0][i] + parts[1][i];
     for (int part = 2; part < num_parts; ++part) tail += parts[part][i];
     out[i] = tail;
   }
@@ -112,7 +115,12 @@ class ShmCommunicator : public Communicator {
 
   int rank() const override { return rank_; }
   int world_size() const override { return world_size_; }
-  absl::Status AllReduceSum(float* data, size_t count) override;
+  absl::Status AllReduceSum(float* data, size_t count) override {
+    return Sum(Op::kSumFloats, data, count);
+  }
+  absl::Status AllReduceSum(double* data, size_t count) override {
+    return Sum(Op::kSumDoubles, data, count);
+  }
   absl::Status Broadcast(std::string* message, int timeout_ms) override;
   absl::Status Gather(const float* shard, const size_t* counts, float* out) override;
   void Abort(const absl::Status& why) override {
@@ -120,6 +128,8 @@ class ShmCommunicator : public Communicator {
   }
 
  private:
+  template <typename T>
+  absl::Status Sum(Op op, T* data, size_t count);
   absl::Status SendMessage(const std::string& message, Call* call);
   absl::Status ReceiveMessage(std::string* message, Call* call);
   absl::Status ReceiveShards(const float* shard, const size_t* counts, size_t done, float* out,
@@ -147,19 +157,21 @@ class ShmCommunicator : public Communicator {
   uint32_t round_;  // the last that this rank has entered
 };
 
-absl::Status ShmCommunicator::AllReduceSum(float* data, size_t count) {
+template <typename T>
+absl::Status ShmCommunicator::Sum(Op op, T* data, size_t count) {
+  constexpr size_t kSlotElements = kSlotBytes / sizeof(T);
   SKV_RETURN_IF_ERROR(segment_->CheckWhole());
   if (world_size_ == 1) return absl::OkStatus();
-  Call call{Op::kAllReduceSum, count, call_timeout_};
-  std::array<const float*, kMaxShmRanks> parts;
-  for (size_t done = 0; done < count; done += kSlotFloats) {
-    const size_t n = std::min(kSlotFloats, count - done);
+  Call call{op, count, call_timeout_};
+  std::array<const T*, kMaxShmRanks> parts;
+  for (size_t done = 0; done < count; done += kSlotElements) {
+    const size_t n = std::min(kSlotElements, count - done);
     SKV_RETURN_IF_ERROR(EnterRound(&call));
-    std::memcpy(OwnSlot(), data + done, n * sizeof(float));
+    std::memcpy(OwnSlot(), data + done, n * sizeof(T));
     Publish(call);
     for (int peer = 0; peer < world_size_; ++peer) {
       SKV_RETURN_IF_ERROR(AwaitPart(peer, &call));
-      parts[peer] = reinterpret_cast<const float*>(segment_->slot(peer, round_));
+      parts[peer] = reinterpret_cast<const T*>(segment_->slot(peer, round_));
     }
     parts[rank_] = data + done;
     SumInOrder(parts.data(), world_size_, n, data + done);
