@@ -26,7 +26,8 @@ void Rope(float* x, int64_t x_stride, int num_rows, int num_heads, int head_dim,
 void SiluMul(float* gate, int64_t gate_stride, const float* up, int64_t up_stride, int num_rows,
              int width);
 
-// x[t, i] += y[t, i].
-void AddRows(float* x, int64_t x_stride, const float* y, int64_t y_stride, int num_rows, int width);
+// x[t, i] += totals[t, i], the total rounded to float32 first.
+void AddTotals(float* x, int64_t x_stride, const double* totals, int64_t totals_stride,
+               int num_rows, int width);
 
 }  // namespace skv::kernels

@@ -52,4 +52,14 @@ void PackActivations(QuantType type, const float* x, int64_t x_stride, int num_r
 void MatMul(const PackedMatrix& w, const std::byte* activations, int num_rows, int row_begin,
             int row_end, int output_begin, int output_end, float* y, int64_t y_stride);
 
+// The product of a matrix whose inputs may be cut and summed elsewhere: totals[t, n] is the sum in
+// double, over segments of `segment_inputs` inputs (the last may be short), of what MatMul would
+// give for the segment alone, rounded to a multiple of 2^-34. Below 2^17 such sums are exact: the
+// totals of pieces of the matrix, cut between segments, add up to the same bits in any order.
+// The rest as for MatMul.
+// REQUIRES: segment_inputs is positive and a multiple of BlockElements(w.type).
+void MatMulTotals(const PackedMatrix& w, const std::byte* activations, int num_rows, int row_begin,
+                  int row_end, int output_begin, int output_end, int segment_inputs, double* totals,
+                  int64_t totals_stride);
+
 }  // namespace skv::kernels

@@ -53,9 +53,11 @@ void SiluMul(float* gate, int64_t gate_stride, const float* up, int64_t up_strid
   }
 }
 
-void AddRows(float* x, int64_t x_stride, const float* y, int64_t y_stride, int num_rows,
-             int width) {
-  for (int t = 0; t < num_rows; ++t) Active().add(x + t * x_stride, y + t * y_stride, width);
+void AddTotals(float* x, int64_t x_stride, const double* totals, int64_t totals_stride,
+               int num_rows, int width) {
+  for (int t = 0; t < num_rows; ++t) {
+    Active().add_totals(x + t * x_stride, totals + t * totals_stride, width);
+  }
 }
 
 }  // namespace skv::kernels

@@ -2,6 +2,6 @@
 
 namespace skv::kernels {
 
-const ElementwiseKernels kElementwiseAvx512 = {RmsNormRow, RopeHead, SiluMulRow, AddRow};
+const ElementwiseKernels kElementwiseAvx512 = {RmsNormRow, RopeHead, SiluMulRow, AddTotalsRow};
 
 }  // namespace skv::kernels

@@ -59,10 +59,8 @@ void SiluMulRow(float* gate, const float* up, int width) {
   });
 }
 
-void AddRow(float* x, const float* y, int width) {
-  ForEachLanes(width, [&](int i, int n) {
-    StoreLanes(x + i, Add(LoadLanes(x + i, n), LoadLanes(y + i, n)), n);
-  });
+void AddTotalsRow(float* x, const double* totals, int width) {
+  for (int i = 0; i < width; ++i) x[i] += static_cast<float>(totals[i]);
 }
 
 }  // namespace

@@ -12,7 +12,7 @@ struct ElementwiseKernels {
   void (*rms_norm)(const float* x, const float* weight, int hidden, float eps, float* y);
   void (*rope_head)(float* x, int head_dim, const float* cos_sin);
   void (*silu_mul)(float* gate, const float* up, int width);
-  void (*add)(float* x, const float* y, int width);
+  void (*add_totals)(float* x, const double* totals, int width);
 };
 
 extern const ElementwiseKernels kElementwiseScalar;

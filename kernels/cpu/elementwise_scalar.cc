@@ -2,6 +2,6 @@
 
 namespace skv::kernels {
 
-const ElementwiseKernels kElementwiseScalar = {RmsNormRow, RopeHead, SiluMulRow, AddRow};
+const ElementwiseKernels kElementwiseScalar = {RmsNormRow, RopeHead, SiluMulRow, AddTotalsRow};
 
 }  // namespace skv::kernels

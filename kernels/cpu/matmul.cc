@@ -42,4 +42,11 @@ void MatMul(const PackedMatrix& w, const std::byte* activations, int num_rows, i
   Active().matmul({&w, activations, row_begin, row_end, output_begin, output_end, y, y_stride});
 }
 
+void MatMulTotals(const PackedMatrix& w, const std::byte* activations, int num_rows, int row_begin,
+                  int row_end, int output_begin, int output_end, int segment_inputs, double* totals,
+                  int64_t totals_stride) {
+  Active().matmul({&w, activations, row_begin, row_end, output_begin, output_end, nullptr,
+                   totals_stride, totals, segment_inputs});
+}
+
 }  // namespace skv::kernels

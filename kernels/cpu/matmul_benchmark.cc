@@ -1,6 +1,7 @@
 // Products of the default model's shapes, one thread, weights larger than the cache in all:
 //   matmul/TYPE/INPUTSxOUTPUTS/ROWS   Gop/s (2 per weight and row), GB/s of weights, shares of the
 //                                     probes' int8 peak and read bandwidth
+//   .../segment:N                     the same with totals of segments of N inputs
 // Rows below about 8 are bound by memory, the others by the int8 units.
 
 #include <benchmark/benchmark.h>
@@ -48,7 +49,7 @@ std::vector<float> RandomFloats(size_t count) {
 }
 
 void RunProduct(benchmark::State& state, QuantType type, int num_inputs, int num_outputs,
-                int num_rows) {
+                int num_rows, int segment_inputs) {
   const size_t bytes = PackedMatrixBytes(type, num_outputs, num_inputs);
   const int num_copies = static_cast<int>((size_t{200} << 20) / bytes) + 1;
   const AlignedArray weights = AllocateAligned(bytes * num_copies);
@@ -57,10 +58,16 @@ void RunProduct(benchmark::State& state, QuantType type, int num_inputs, int num
   const AlignedArray packed = AllocateAligned(PackedActivationBytes(type, num_rows, num_inputs));
   PackActivations(type, x.data(), num_inputs, num_rows, num_inputs, 0, num_rows, packed.get());
   std::vector<float> y(size_t(num_rows) * num_outputs);
+  std::vector<double> totals(y.size());
   int copy = 0;
   for (auto _ : state) {
     const PackedMatrix w{type, num_outputs, num_inputs, weights.get() + bytes * copy};
-    MatMul(w, packed.get(), num_rows, 0, num_rows, 0, num_outputs, y.data(), num_outputs);
+    if (segment_inputs == 0) {
+      MatMul(w, packed.get(), num_rows, 0, num_rows, 0, num_outputs, y.data(), num_outputs);
+    } else {
+      MatMulTotals(w, packed.get(), num_rows, 0, num_rows, 0, num_outputs, segment_inputs,
+                   totals.data(), num_outputs);
+    }
     benchmark::ClobberMemory();
     copy = (copy + 1) % num_copies;
   }
@@ -101,18 +108,23 @@ void RegisterAll() {
   const struct {
     QuantType type;
     int num_inputs, num_outputs;
-  } kShapes[] = {{QuantType::kQ4_1, 576, 1536},  {QuantType::kQ4_1, 1536, 576},
-                 {QuantType::kQ8_0, 576, 49152}, {QuantType::kQ4_1, 4096, 4096},
-                 {QuantType::kQ8_0, 1536, 576},  {QuantType::kQ4_0, 576, 1536},
-                 {QuantType::kQ4_K, 1536, 576},  {QuantType::kQ6_K, 1536, 576},
-                 {QuantType::kBF16, 576, 1536},  {QuantType::kF32, 576, 1536}};
+    int segment_inputs = 0;  // 0: float32 results
+  } kShapes[] = {{QuantType::kQ4_1, 576, 1536},      {QuantType::kQ4_1, 1536, 576},
+                 {QuantType::kQ4_1, 1536, 576, 128}, {QuantType::kQ4_1, 576, 576},
+                 {QuantType::kQ4_1, 576, 576, 192},  {QuantType::kQ8_0, 576, 49152},
+                 {QuantType::kQ4_1, 4096, 4096},     {QuantType::kQ8_0, 1536, 576},
+                 {QuantType::kQ4_0, 576, 1536},      {QuantType::kQ4_K, 1536, 576},
+                 {QuantType::kQ6_K, 1536, 576},      {QuantType::kBF16, 576, 1536},
+                 {QuantType::kF32, 576, 1536}};
   for (const auto& shape : kShapes) {
     for (const int num_rows : {1, 2, 4, 8, 16, 64, 512}) {
-      const std::string name = std::string("matmul/") + QuantTypeName(shape.type) + "/" +
-                               std::to_string(shape.num_inputs) + "x" +
-                               std::to_string(shape.num_outputs) + "/" + std::to_string(num_rows);
+      std::string name = std::string("matmul/") + QuantTypeName(shape.type) + "/" +
+                         std::to_string(shape.num_inputs) + "x" +
+                         std::to_string(shape.num_outputs) + "/" + std::to_string(num_rows);
+      if (shape.segment_inputs > 0) name += "/segment:" + std::to_string(shape.segment_inputs);
       benchmark::RegisterBenchmark(name.c_str(), [shape, num_rows](benchmark::State& state) {
-        RunProduct(state, shape.type, shape.num_inputs, shape.num_outputs, num_rows);
+        RunProduct(state, shape.type, shape.num_inputs, shape.num_outputs, num_rows,
+                   shape.segment_inputs);
       });
     }
   }

@@ -6,6 +6,7 @@
 // A tile is kPanels panels by kRows rows. Loop order: panels outside, row tiles inside, so that a
 // panel comes from memory once and stays in cache while all rows pass by.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -13,6 +14,7 @@
 #include "kernels/cpu/f32x16.h"
 #include "kernels/cpu/matmul_kernels.h"
 #include "kernels/cpu/packed_format.h"
+#include "kernels/cpu/segment_sums.h"
 
 namespace skv::kernels {
 namespace {
@@ -52,13 +54,33 @@ struct TileArgs {
   const std::byte* rows;
   size_t row_stride;
   int num_inputs;
-  float* y;
+  int segment_inputs;  // num_inputs without totals
+  float* y;            // one of these two is null
+  double* totals;
   int64_t y_stride;
   int num_outputs;  // of the tile: less than kPanels * kPanelOutputs at the matrix's end
+
+  void AdvanceOutput(int64_t elements) {
+    if (totals != nullptr) {
+      totals += elements;
+    } else {
+      y += elements;
+    }
+  }
 };
 
 template <int kPanels, int kRows>
-void StoreTile(const TileArgs& args, const F32x16 (&sum)[kPanels][kRows]) {
+using TileSums = F32x16[kPanels][kRows];
+
+template <int kPanels, int kRows>
+inline void Clear(TileSums<kPanels, kRows>& sum) {
+  for (auto& panel : sum) {
+    for (F32x16& lanes : panel) lanes = Zero();
+  }
+}
+
+template <int kPanels, int kRows>
+inline void StoreTile(const TileArgs& args, const TileSums<kPanels, kRows>& sum) {
 #pragma GCC unroll 16
   for (int p = 0; p < kPanels; ++p) {
     const int n = args.num_outputs - p * kPanelOutputs;
@@ -71,6 +93,58 @@ void StoreTile(const TileArgs& args, const F32x16 (&sum)[kPanels][kRows]) {
         StorePartial(y, sum[p][r], n);
       }
     }
+  }
+}
+
+// The double totals of a tile whose segments end one after the other; nothing where float32 results
+// are wanted, which are the sums of the only segment.
+template <int kPanels, int kRows>
+class TileTotals {
+ public:
+  explicit TileTotals(const TileArgs& args) : wanted_(args.totals != nullptr) {
+    if (!wanted_) return;
+    for (auto& panel : totals_) {
+      for (F64x16& lanes : panel) lanes = EmptyTotals();
+    }
+  }
+
+  __attribute__((always_inline)) void Add(const TileSums<kPanels, kRows>& sum) {
+    if (!wanted_) return;
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) totals_[p][r] = AddSegment(totals_[p][r], sum[p][r]);
+    }
+  }
+
+  void Store(const TileArgs& args) const {
+    for (int p = 0; p < kPanels; ++p) {
+      const int n = args.num_outputs - p * kPanelOutputs;
+      for (int r = 0; r < kRows; ++r) {
+        double* const totals = args.totals + r * args.y_stride + p * kPanelOutputs;
+        if (n >= kPanelOutputs) {
+          StoreTotals(totals, totals_[p][r]);
+        } else {
+          double lanes[kPanelOutputs];
+          StoreTotals(lanes, totals_[p][r]);
+          std::copy_n(lanes, n, totals);
+        }
+      }
+    }
+  }
+
+ private:
+  const bool wanted_;
+  F64x16 totals_[kPanels][kRows];
+};
+
+template <int kPanels, int kRows>
+inline void StoreResults(const TileArgs& args, const TileSums<kPanels, kRows>& sum,
+                         const TileTotals<kPanels, kRows>& totals) {
+  if (args.totals == nullptr) {
+    StoreTile<kPanels, kRows>(args, sum);
+  } else {
+    totals.Store(args);
   }
 }
 
@@ -147,42 +221,55 @@ inline Dots<kPanels, kRows> DotBothPlanes(const std::byte* quants, size_t panel_
   return planes[0];
 }
 
+// Adds the blocks of one group to the chains of a tile.
+template <PackedFormat kFormat, int kPanels, int kRows>
+__attribute__((always_inline)) inline void AddGroup(const std::byte* group, size_t panel_bytes,
+                                                    const std::byte* row, size_t row_stride,
+                                                    TileSums<kPanels, kRows>& sum) {
+  Scales header[kPanels];
+#pragma GCC unroll 16
+  for (int p = 0; p < kPanels; ++p) header[p] = LoadHeader<kFormat>(group + p * panel_bytes);
+  const std::byte* block = group + kFormat.HeaderBytes();
+  for (int i = 0; i < kFormat.blocks_per_group; ++i) {
+    const Dots<kPanels, kRows> dots = DotBothPlanes<kFormat, kPanels, kRows>(
+        block + kFormat.ScaleBytes(), panel_bytes, row + 8, row_stride);
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) {
+      const Scales scales = BlockScales<kFormat>(header[p], block + p * panel_bytes);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        float s[2];
+        std::memcpy(s, row + r * row_stride, sizeof(s));
+        sum[p][r] = Fma(scales.m, Set1(s[1]), sum[p][r]);
+        sum[p][r] = Fma(ToFloat(dots.of[p][r]), Mul(scales.d, Set1(s[0])), sum[p][r]);
+      }
+    }
+    block += kFormat.BlockBytes();
+    row += kFormat.ActivationBlockBytes();
+  }
+}
+
 template <PackedFormat kFormat, int kPanels, int kRows>
 __attribute__((noinline)) void QuantizedTile(const TileArgs& args) {
-  F32x16 sum[kPanels][kRows];
-  for (auto& panel : sum) {
-    for (F32x16& lane : panel) lane = Zero();
-  }
+  constexpr int kRowBytes = kFormat.blocks_per_group * kFormat.ActivationBlockBytes();
   const std::byte* group = args.panel;
   const std::byte* row = args.rows;
   const size_t panel_bytes = args.panel_bytes, row_stride = args.row_stride;
-  for (int k = 0; k < args.num_inputs; k += kFormat.GroupElements()) {
-    Scales header[kPanels];
-#pragma GCC unroll 16
-    for (int p = 0; p < kPanels; ++p) {
-      header[p] = LoadHeader<kFormat>(group + p * panel_bytes);
+  TileSums<kPanels, kRows> sum;
+  TileTotals<kPanels, kRows> totals(args);
+  int begin = 0;
+  do {
+    const int end = std::min(begin + args.segment_inputs, args.num_inputs);
+    Clear<kPanels, kRows>(sum);
+    for (int k = begin; k < end; k += kFormat.GroupElements()) {
+      AddGroup<kFormat, kPanels, kRows>(group, panel_bytes, row, row_stride, sum);
+      group += kFormat.GroupBytes();
+      row += kRowBytes;
     }
-    const std::byte* block = group + kFormat.HeaderBytes();
-    for (int i = 0; i < kFormat.blocks_per_group; ++i) {
-      const Dots<kPanels, kRows> dots = DotBothPlanes<kFormat, kPanels, kRows>(
-          block + kFormat.ScaleBytes(), panel_bytes, row + 8, row_stride);
-#pragma GCC unroll 16
-      for (int p = 0; p < kPanels; ++p) {
-        const Scales scales = BlockScales<kFormat>(header[p], block + p * panel_bytes);
-#pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) {
-          float s[2];
-          std::memcpy(s, row + r * row_stride, sizeof(s));
-          sum[p][r] = Fma(scales.m, Set1(s[1]), sum[p][r]);
-          sum[p][r] = Fma(ToFloat(dots.of[p][r]), Mul(scales.d, Set1(s[0])), sum[p][r]);
-        }
-      }
-      block += kFormat.BlockBytes();
-      row += kFormat.ActivationBlockBytes();
-    }
-    group += kFormat.GroupBytes();
-  }
-  StoreTile(args, sum);
+    totals.Add(sum);
+    begin = end;
+  } while (begin < args.num_inputs);
+  StoreResults<kPanels, kRows>(args, sum, totals);
 }
 
 template <QuantType kType>
@@ -195,26 +282,31 @@ F32x16 LoadWeights(const std::byte* p) {
 template <QuantType kType, int kPanels, int kRows>
 __attribute__((noinline)) void FloatTile(const TileArgs& args) {
   constexpr int kStepBytes = kPanelOutputs * (kType == QuantType::kF32 ? 4 : 2);
-  F32x16 sum[kPanels][kRows];
-  for (auto& panel : sum) {
-    for (F32x16& lane : panel) lane = Zero();
-  }
   const std::byte* weights = args.panel;
   const std::byte* row = args.rows;
-  for (int k = 0; k < args.num_inputs; ++k) {
-    F32x16 w[kPanels];
+  TileSums<kPanels, kRows> sum;
+  TileTotals<kPanels, kRows> totals(args);
+  int begin = 0;
+  do {
+    const int end = std::min(begin + args.segment_inputs, args.num_inputs);
+    Clear<kPanels, kRows>(sum);
+    for (int k = begin; k < end; ++k) {
+      F32x16 w[kPanels];
 #pragma GCC unroll 16
-    for (int p = 0; p < kPanels; ++p) w[p] = LoadWeights<kType>(weights + p * args.panel_bytes);
+      for (int p = 0; p < kPanels; ++p) w[p] = LoadWeights<kType>(weights + p * args.panel_bytes);
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const F32x16 x = Set1(*reinterpret_cast<const float*>(row + r * args.row_stride));
+      for (int r = 0; r < kRows; ++r) {
+        const F32x16 x = Set1(*reinterpret_cast<const float*>(row + r * args.row_stride));
 #pragma GCC unroll 16
-      for (int p = 0; p < kPanels; ++p) sum[p][r] = Fma(x, w[p], sum[p][r]);
+        for (int p = 0; p < kPanels; ++p) sum[p][r] = Fma(x, w[p], sum[p][r]);
+      }
+      weights += kStepBytes;
+      row += sizeof(float);
     }
-    weights += kStepBytes;
-    row += sizeof(float);
-  }
-  StoreTile(args, sum);
+    totals.Add(sum);
+    begin = end;
+  } while (begin < args.num_inputs);
+  StoreResults<kPanels, kRows>(args, sum, totals);
 }
 
 // The tile function of one weight type.
@@ -248,7 +340,7 @@ void RunRows(const MatMulCall& call, TileArgs args) {
     constexpr int kMaxRows = kPanels == 1 ? kFewRowsTile : kTileRows;
     const int rows = RunLargestTile<kType, kPanels, kMaxRows>(args, call.row_end - t);
     args.rows += rows * args.row_stride;
-    args.y += rows * args.y_stride;
+    args.AdvanceOutput(rows * args.y_stride);
     t += rows;
   }
 }
@@ -260,11 +352,14 @@ void MatMulOfType(const MatMulCall& call) {
   args.panel_bytes = PanelBytes(kType, w.num_inputs);
   args.row_stride = ActivationStride(kType, w.num_inputs);
   args.num_inputs = w.num_inputs;
+  args.segment_inputs = call.totals != nullptr ? call.segment_inputs : w.num_inputs;
   args.rows = call.activations + call.row_begin * args.row_stride;
   args.y_stride = call.y_stride;
   for (int n = call.output_begin; n < call.output_end;) {
     args.panel = w.data + size_t(n / kPanelOutputs) * args.panel_bytes;
-    args.y = call.y + call.row_begin * call.y_stride + n;
+    args.y = call.y;
+    args.totals = call.totals;
+    args.AdvanceOutput(call.row_begin * call.y_stride + n);
     args.num_outputs = call.output_end - n;
     if (call.row_end - call.row_begin > kFewRows &&
         args.num_outputs > (kTilePanels - 1) * kPanelOutputs) {

@@ -12,8 +12,10 @@ struct MatMulCall {
   const std::byte* activations;
   int row_begin, row_end;
   int output_begin, output_end;
-  float* y;
+  float* y;  // null where totals are wanted
   int64_t y_stride;
+  double* totals = nullptr;  // of segments of `segment_inputs` inputs
+  int segment_inputs = 0;
 };
 
 struct MatMulKernels {

@@ -1,12 +1,14 @@
 // The packed arithmetic in plain C++, one output at a time: what the vector paths must equal bit by
 // bit.
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "kernels/cpu/matmul_kernels.h"
 #include "kernels/cpu/pack_activations_body.h"
 #include "kernels/cpu/packed_format.h"
+#include "kernels/cpu/segment_sums.h"
 #include "kernels/quant/float_convert.h"
 
 namespace skv::kernels {
@@ -85,6 +87,30 @@ float FloatDot(QuantType type, const std::byte* panel, int lane, int num_inputs,
   return sum;
 }
 
+float Dot(QuantType type, const std::byte* panel, int lane, int num_inputs,
+          const std::byte* activations) {
+  return IsFloatType(type) ? FloatDot(type, panel, lane, num_inputs, activations)
+                           : QuantizedDot(FormatOf(type), panel, lane, num_inputs, activations);
+}
+
+double TotalOfSegments(QuantType type, const std::byte* panel, int lane, int num_inputs,
+                       int segment_inputs, const std::byte* activations) {
+  // Of whole groups a panel's bytes are proportional to its inputs; so are those of a row's blocks.
+  const size_t row_bytes = IsFloatType(type)
+                               ? sizeof(float) * segment_inputs
+                               : size_t(segment_inputs / FormatOf(type).block_elements) *
+                                     FormatOf(type).ActivationBlockBytes();
+  double total = kTotalBias;
+  for (int begin = 0; begin < num_inputs; begin += segment_inputs) {
+    const int count = std::min(segment_inputs, num_inputs - begin);
+    const double sum = Dot(type, panel, lane, count, activations);
+    total = std::fma(sum, kTieBreaker, total);
+    panel += PanelBytes(type, segment_inputs);
+    activations += row_bytes;
+  }
+  return total - kTotalBias;
+}
+
 void MatMulScalar(const MatMulCall& call) {
   const PackedMatrix& w = *call.w;
   const size_t stride = ActivationStride(w.type, w.num_inputs);
@@ -93,9 +119,13 @@ void MatMulScalar(const MatMulCall& call) {
     const int lane = n % kPanelOutputs;
     for (int t = call.row_begin; t < call.row_end; ++t) {
       const std::byte* row = call.activations + size_t(t) * stride;
-      call.y[t * call.y_stride + n] =
-          IsFloatType(w.type) ? FloatDot(w.type, panel, lane, w.num_inputs, row)
-                              : QuantizedDot(FormatOf(w.type), panel, lane, w.num_inputs, row);
+      const int64_t index = t * call.y_stride + n;
+      if (call.totals != nullptr) {
+        call.totals[index] =
+            TotalOfSegments(w.type, panel, lane, w.num_inputs, call.segment_inputs, row);
+      } else {
+        call.y[index] = Dot(w.type, panel, lane, w.num_inputs, row);
+      }
     }
   }
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -131,6 +132,17 @@ std::vector<float> Multiply(Isa isa, const PackedMatrix& w, const float* x, int 
   std::vector<float> y(size_t(num_rows) * w.num_outputs, -1.0f);
   kernels.matmul({&w, activations.data(), 0, num_rows, 0, w.num_outputs, y.data(), w.num_outputs});
   return y;
+}
+
+// MatMulTotals by one instruction set, of rows packed beforehand in the active one.
+std::vector<double> MultiplyTotals(Isa isa, const PackedMatrix& w, int segment_inputs,
+                                   const float* x, int64_t x_stride, int num_rows) {
+  AlignedBytes activations(PackedActivationBytes(w.type, num_rows, w.num_inputs));
+  PackActivations(w.type, x, x_stride, num_rows, w.num_inputs, 0, num_rows, activations.data());
+  std::vector<double> totals(size_t(num_rows) * w.num_outputs, -1.0);
+  MatMulKernelsFor(isa).matmul({&w, activations.data(), 0, num_rows, 0, w.num_outputs, nullptr,
+                                w.num_outputs, totals.data(), segment_inputs});
+  return totals;
 }
 
 std::vector<uint32_t> Bits(const std::vector<float>& values) {
@@ -313,6 +325,138 @@ TEST_P(MatMulTest, ExtremeActivationsGiveEqualBitsOnEveryPath) {
   }
 }
 
+// A matrix of four segments, the last one short where the type allows it.
+class MatMulTotalsTest : public MatMulTest {
+ protected:
+  static constexpr int kOutputs = 40, kRows = 23;
+  MatMulTotalsTest()
+      : segment_(BlockElements(GetParam()) == 256 ? 256 : 64),
+        num_inputs_(BlockElements(GetParam()) == 256 ? 1024 : 224),
+        matrix_(GetParam(), kOutputs, num_inputs_, &random_),
+        x_(RandomFloats(size_t{kRows} * num_inputs_, &random_)) {}
+
+  // Inputs [begin, end) as a matrix of their own.
+  Matrix Cut(int begin, int end) const {
+    const int block = BlockElements(GetParam()), bytes = BlockBytes(GetParam());
+    std::vector<std::byte> rows;
+    for (int n = 0; n < kOutputs; ++n) {
+      const std::byte* row = matrix_.rows.data() + n * matrix_.row_bytes;
+      rows.insert(rows.end(), row + begin / block * bytes, row + end / block * bytes);
+    }
+    return Matrix(GetParam(), kOutputs, end - begin, std::move(rows));
+  }
+
+  std::vector<double> Totals(Isa isa) const {
+    return MultiplyTotals(isa, matrix_.view, segment_, x_.data(), num_inputs_, kRows);
+  }
+
+  const int segment_, num_inputs_;
+  const Matrix matrix_;
+  std::vector<float> x_;
+};
+
+TEST_P(MatMulTotalsTest, PiecesCutBetweenSegmentsAddUpToTheSameBitsInAnyOrder) {
+  const std::vector<double> whole = Totals(Isa::kScalar);
+  const int s = segment_;
+  const std::vector<std::vector<int>> kCuts = {
+      {0, s, num_inputs_}, {0, 3 * s, num_inputs_}, {0, s, 2 * s, 3 * s, num_inputs_}};
+  for (const std::vector<int>& cuts : kCuts) {
+    std::vector<std::vector<double>> pieces;
+    for (size_t i = 0; i + 1 < cuts.size(); ++i) {
+      const Matrix piece = Cut(cuts[i], cuts[i + 1]);
+      pieces.push_back(MultiplyTotals(ActiveIsa(), piece.view, segment_, x_.data() + cuts[i],
+                                      num_inputs_, kRows));
+    }
+    for (const bool reversed : {false, true}) {
+      if (reversed) std::reverse(pieces.begin(), pieces.end());
+      for (size_t i = 0; i < whole.size(); ++i) {
+        double total = 0;
+        for (const std::vector<double>& piece : pieces) total += piece[i];
+        ASSERT_EQ(total, whole[i]) << pieces.size() << " pieces, element " << i;
+      }
+    }
+  }
+}
+
+TEST_P(MatMulTotalsTest, EveryInstructionSetAndNumberOfRowsYieldsTheScalarBits) {
+  const std::vector<double> want = Totals(Isa::kScalar);
+  for (const Isa isa : VectorIsas()) {
+    EXPECT_EQ(Totals(isa), want) << IsaName(isa);
+    for (const int row : {0, kRows - 1}) {
+      const std::vector<double> alone = MultiplyTotals(
+          isa, matrix_.view, segment_, x_.data() + row * num_inputs_, num_inputs_, 1);
+      EXPECT_TRUE(std::equal(alone.begin(), alone.end(), want.begin() + row * kOutputs))
+          << IsaName(isa) << ", row " << row;
+    }
+  }
+}
+
+TEST_P(MatMulTotalsTest, ATotalIsTheSumOfItsSegmentsProductsRoundedToTheGrid) {
+  std::vector<double> want(kRows * kOutputs);
+  for (int begin = 0; begin < num_inputs_; begin += segment_) {
+    const Matrix piece = Cut(begin, std::min(begin + segment_, num_inputs_));
+    std::vector<float> x;
+    for (int t = 0; t < kRows; ++t) {
+      const float* row = x_.data() + t * num_inputs_ + begin;
+      x.insert(x.end(), row, row + piece.view.num_inputs);
+    }
+    const std::vector<float> sums = Multiply(Isa::kScalar, piece.view, x.data(), kRows);
+    for (size_t i = 0; i < want.size(); ++i) want[i] += std::round(sums[i] * 0x1p34) * 0x1p-34;
+  }
+  EXPECT_EQ(Totals(ActiveIsa()), want);
+}
+
+TEST_P(MatMulTotalsTest, InfinitiesAndNansOfAnySegmentReachTheTotal) {
+  for (const float bad : {std::numeric_limits<float>::infinity(), std::nanf("")}) {
+    for (const int k : {0, segment_, num_inputs_ - 1}) {
+      std::vector<float> kept = x_;
+      x_[k] = bad;
+      const std::vector<double> totals = Totals(ActiveIsa());
+      x_ = std::move(kept);
+      for (int n = 0; n < kOutputs; ++n) EXPECT_FALSE(std::isfinite(totals[n])) << k;
+      EXPECT_TRUE(std::isfinite(totals[kOutputs])) << "the next row";
+    }
+  }
+}
+
+// Float weights of 1 and 0 make each sum an activation: halfway cases, signs, the smallest and the
+// largest numbers whose totals are exact.
+TEST(SegmentSumsTest, RoundsToTheNearestMultipleAndHalvesAwayFromZero) {
+  const float kStep = 0x1p-34f;
+  const float kSums[] = {0.0f,
+                         kStep / 2,
+                         -kStep / 2,
+                         1.5f * kStep,
+                         -2.5f * kStep,
+                         0.49f * kStep,
+                         -0.51f * kStep,
+                         0x1.fffffep-36f,
+                         0x1.000002p-35f,
+                         1.0f + 0x1p-23f,
+                         0x1.fffffep-12f,
+                         -0x1.fffffep-13f,
+                         100'000.0f,
+                         -131'000.992f,
+                         0x1.fffffep16f,
+                         -0x1.fffffep16f,
+                         1e-30f,
+                         -1e-44f};
+  const std::vector<float> ones(16, 1.0f);
+  Matrix matrix(QuantType::kF32, 16, 1, [&] {
+    std::vector<std::byte> rows(16 * sizeof(float));
+    std::memcpy(rows.data(), ones.data(), rows.size());
+    return rows;
+  }());
+  for (const float sum : kSums) {
+    for (int level = 0; level <= static_cast<int>(BestIsa()); ++level) {
+      const Isa isa = static_cast<Isa>(level);
+      EXPECT_EQ(MultiplyTotals(isa, matrix.view, 1, &sum, 1, 1)[0],
+                std::round(double{sum} * 0x1p34) * 0x1p-34)
+          << sum << " on " << IsaName(isa);
+    }
+  }
+}
+
 // Numbers that do not depend on the standard library's distributions.
 float GoldenFloat(std::mt19937* random) {
   return static_cast<float>(static_cast<int32_t>((*random)())) * 0x1p-31f;
@@ -322,14 +466,19 @@ float GoldenFloat(std::mt19937* random) {
 TEST(MatMulGoldenTest, BitsAreThoseOfTheArithmeticRevision) {
   const struct {
     QuantType type;
-    uint64_t hash;
-  } kGoldens[] = {{QuantType::kF32, 0x43815e6d146c8cd8u},  {QuantType::kF16, 0x26b00f95d247dca1u},
-                  {QuantType::kBF16, 0x731417f9e65c01c8u}, {QuantType::kQ4_0, 0xfad65fd769706c59u},
-                  {QuantType::kQ4_1, 0x3322ec5520bd9ef3u}, {QuantType::kQ5_0, 0xeb656b362eb7bbbcu},
-                  {QuantType::kQ5_1, 0x8579657ca365ef52u}, {QuantType::kQ8_0, 0x2a5015378212607au},
-                  {QuantType::kQ4_K, 0x024bb9102011b95eu}, {QuantType::kQ5_K, 0x0eec556c8bbd71f3u},
-                  {QuantType::kQ6_K, 0x6c1454e83e48a935u}};
-  ASSERT_EQ(kArithmeticRevision, 2) << "new revision: put the new hashes here";
+    uint64_t hash, totals_hash;
+  } kGoldens[] = {{QuantType::kF32, 0x43815e6d146c8cd8u, 0x88ec456f6c0fee4bu},
+                  {QuantType::kF16, 0x26b00f95d247dca1u, 0xfd57a7f9b98efadbu},
+                  {QuantType::kBF16, 0x731417f9e65c01c8u, 0x6ec912b951f8733au},
+                  {QuantType::kQ4_0, 0xfad65fd769706c59u, 0x87c76d398543ae30u},
+                  {QuantType::kQ4_1, 0x3322ec5520bd9ef3u, 0x3f78554fcc965297u},
+                  {QuantType::kQ5_0, 0xeb656b362eb7bbbcu, 0xf3107f6cda1c0d6fu},
+                  {QuantType::kQ5_1, 0x8579657ca365ef52u, 0x552229c09f9d0fd5u},
+                  {QuantType::kQ8_0, 0x2a5015378212607au, 0x59adcdca1402006du},
+                  {QuantType::kQ4_K, 0x024bb9102011b95eu, 0x51fec17d1b05f8dbu},
+                  {QuantType::kQ5_K, 0x0eec556c8bbd71f3u, 0x4e76104bc5fa285cu},
+                  {QuantType::kQ6_K, 0x6c1454e83e48a935u, 0xf88b0dc613e8f7f7u}};
+  ASSERT_EQ(kArithmeticRevision, 3) << "new revision: put the new hashes here";
   for (const auto& golden : kGoldens) {
     std::mt19937 random(99);
     std::vector<std::byte> rows(40 * 512 / BlockElements(golden.type) * BlockBytes(golden.type));
@@ -343,9 +492,15 @@ TEST(MatMulGoldenTest, BitsAreThoseOfTheArithmeticRevision) {
     Product(matrix.view, x.data(), 512, 9).Run(0, 9, 0, 40, y.data(), 40);
     EXPECT_EQ(XXH64(y.data(), y.size() * sizeof(float), 0), golden.hash)
         << QuantTypeName(golden.type) << " on " << IsaName(ActiveIsa());
+    const std::vector<double> totals =
+        MultiplyTotals(ActiveIsa(), matrix.view, 256, x.data(), 512, 9);
+    EXPECT_EQ(XXH64(totals.data(), totals.size() * sizeof(double), 0), golden.totals_hash)
+        << "totals of " << QuantTypeName(golden.type) << " on " << IsaName(ActiveIsa());
   }
 }
 
+INSTANTIATE_TEST_SUITE_P(AllTypes, MatMulTotalsTest, testing::ValuesIn(kAllTypes),
+                         [](const auto& info) { return std::string(QuantTypeName(info.param)); });
 INSTANTIATE_TEST_SUITE_P(AllTypes, MatMulTest, testing::ValuesIn(kAllTypes),
                          [](const auto& info) { return std::string(QuantTypeName(info.param)); });
 

@@ -26,10 +26,9 @@ SKV_REF_CLONES void MultiplyTile(const double* w_columns, const double* x_rows, 
   std::copy_n(&acc[0][0], kRows * kOutputs, sums);
 }
 
-}  // namespace
-
-void MatMulRef(const float* w, int num_outputs, int num_inputs, const float* x, int64_t x_stride,
-               int num_rows, float* y, int64_t y_stride) {
+template <typename Result>
+void Multiply(const float* w, int num_outputs, int num_inputs, const float* x, int64_t x_stride,
+              int num_rows, Result* y, int64_t y_stride) {
   const int padded_rows = (num_rows + kRows - 1) / kRows * kRows;
   std::vector<double> x_rows(size_t(padded_rows) * num_inputs);
   for (int t = 0; t < num_rows; ++t) {
@@ -50,6 +49,18 @@ void MatMulRef(const float* w, int num_outputs, int num_inputs, const float* x, 
       }
     }
   }
+}
+
+}  // namespace
+
+void MatMulRef(const float* w, int num_outputs, int num_inputs, const float* x, int64_t x_stride,
+               int num_rows, float* y, int64_t y_stride) {
+  Multiply(w, num_outputs, num_inputs, x, x_stride, num_rows, y, y_stride);
+}
+
+void MatMulTotalsRef(const float* w, int num_outputs, int num_inputs, const float* x,
+                     int64_t x_stride, int num_rows, double* totals, int64_t totals_stride) {
+  Multiply(w, num_outputs, num_inputs, x, x_stride, num_rows, totals, totals_stride);
 }
 
 }  // namespace skv::kernels

@@ -14,4 +14,8 @@ namespace skv::kernels {
 void MatMulRef(const float* w, int num_outputs, int num_inputs, const float* x, int64_t x_stride,
                int num_rows, float* y, int64_t y_stride);
 
+// The same, not rounded at the end.
+void MatMulTotalsRef(const float* w, int num_outputs, int num_inputs, const float* x,
+                     int64_t x_stride, int num_rows, double* totals, int64_t totals_stride);
+
 }  // namespace skv::kernels

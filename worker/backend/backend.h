@@ -39,11 +39,20 @@ class Buffer {
  public:
   virtual ~Buffer() = default;
   virtual float* data() = 0;
+  // The same memory, for a buffer that holds totals: half as many.
+  double* totals() { return reinterpret_cast<double*>(data()); }
 };
 
 // Rows of float32 activations: row t begins at data + t * stride.
 struct Rows {
   float* data;
+  int64_t stride;
+  int num_rows;
+};
+
+// Totals of products that ranks add up: row t begins at data + t * stride.
+struct Totals {
+  double* data;
   int64_t stride;
   int num_rows;
 };
@@ -102,13 +111,19 @@ class Backend {
                      Rows x) = 0;
   // y = x W^T: x [num_rows, num_inputs], y [num_rows, num_outputs].
   virtual void MatMul(const Matrix& w, Rows x, Rows y) = 0;
+  // The same for a matrix of one slice whose inputs are a rank's share, not rounded to float32.
+  // With shares cut between segments of `segment_inputs` inputs the totals of all ranks add up, in
+  // any order, to the bits of a single rank (docs/arithmetic.md); the ref backend promises only
+  // double precision.
+  virtual void MatMulTotals(const Matrix& w, int segment_inputs, Rows x, Totals y) = 0;
   virtual void RmsNorm(Rows x, const Buffer& weight, int width, float eps, Rows y) = 0;
   // Rotates num_heads heads of each row in place; cos_sin from kernels::MakeRopeTable.
   virtual void Rope(Rows x, int num_heads, int head_dim, const Buffer& cos_sin,
                     std::span<const int32_t> positions) = 0;
   // gate = silu(gate) * up.
   virtual void SiluMul(Rows gate, Rows up, int width) = 0;
-  virtual void Add(Rows x, Rows y, int width) = 0;
+  // x += y, rounded to float32 before the addition.
+  virtual void AddTotals(Rows x, Totals y, int width) = 0;
   // targets[t * num_kv_heads + h] receives head h of k and v row t, converted to the KV type.
   virtual void StoreKv(const AttentionShape& shape, Rows k, Rows v,
                        std::span<const KvTarget> targets) = 0;

@@ -58,6 +58,35 @@ TEST(BackendTest, StackedProductsAgreeWithTheReferenceOnAnyNumberOfThreads) {
   }
 }
 
+TEST(BackendTest, TotalsOfTwoRanksAddUpToOneRanksResidualOnAnyNumberOfThreads) {
+  constexpr int kOutputs = 40, kInputs = 320, kSegment = 64, kCut = 192, kRows = 300;
+  const auto w = RandomFloats(kOutputs * kInputs, 1);
+  auto x = RandomFloats(kRows * kInputs, 2);
+  const auto residual = RandomFloats(kRows * kOutputs, 3);
+  const auto multiply = [&](Backend* backend, int begin, int end) {
+    const MatrixSlice slice = {QuantType::kF32, reinterpret_cast<const std::byte*>(&w[begin]),
+                               kInputs * int64_t{sizeof(float)}, kOutputs, end - begin};
+    const auto matrix = backend->LoadMatrix({&slice, 1});
+    EXPECT_OK(matrix);
+    std::vector<double> totals(kRows * kOutputs);
+    backend->MatMulTotals(**matrix, kSegment, {x.data() + begin, kInputs, kRows},
+                          {totals.data(), kOutputs, kRows});
+    return totals;
+  };
+  const auto add = [&](Backend* backend, std::vector<double> totals) {
+    std::vector<float> sum = residual;
+    backend->AddTotals({sum.data(), kOutputs, kRows}, {totals.data(), kOutputs, kRows}, kOutputs);
+    return sum;
+  };
+  const auto one = CreateCpuBackend(1), two = CreateCpuBackend(2), ref = CreateRefBackend(2);
+  std::vector<double> totals = multiply(two.get(), kCut, kInputs);
+  const std::vector<double> first = multiply(one.get(), 0, kCut);
+  for (size_t i = 0; i < totals.size(); ++i) totals[i] += first[i];
+  const std::vector<float> want = add(one.get(), multiply(one.get(), 0, kInputs));
+  EXPECT_EQ(add(two.get(), totals), want);
+  EXPECT_LT(RelativeError(want, add(ref.get(), multiply(ref.get(), 0, kInputs))), 1e-5);
+}
+
 TEST(BackendTest, EmbeddingRowsOutsideOfTheShardAreZero) {
   const auto table = RandomFloats(16 * 64, 4);
   const TokenId tokens[] = {100, 107, 116, 99};

@@ -84,11 +84,12 @@ class CpuBackend : public Backend {
   void Embed(const Matrix& table, TokenId first_token, std::span<const TokenId> tokens,
              Rows x) override;
   void MatMul(const Matrix& w, Rows x, Rows y) override;
+  void MatMulTotals(const Matrix& w, int segment_inputs, Rows x, Totals y) override;
   void RmsNorm(Rows x, const Buffer& weight, int width, float eps, Rows y) override;
   void Rope(Rows x, int num_heads, int head_dim, const Buffer& cos_sin,
             std::span<const int32_t> positions) override;
   void SiluMul(Rows gate, Rows up, int width) override;
-  void Add(Rows x, Rows y, int width) override;
+  void AddTotals(Rows x, Totals y, int width) override;
   void StoreKv(const AttentionShape& shape, Rows k, Rows v,
                std::span<const KvTarget> targets) override;
   void Attend(const AttentionShape& shape, std::span<const AttentionTask> tasks, Rows q,
@@ -113,7 +114,9 @@ class CpuBackend : public Backend {
   // Calls body(row_begin, row_end) over all rows, on all threads where it pays.
   void ForRowTiles(int num_rows, absl::FunctionRef<void(int, int)> body);
   const std::byte* Pack(kernels::QuantType type, Rows x, int num_inputs);
-  void MultiplyPart(const CpuMatrix::Part& part, const std::byte* activations, Rows y);
+  // Calls body(row_begin, row_end, output_begin, output_end) for tiles that make up a product.
+  void ForProductTiles(int num_rows, int num_outputs,
+                       absl::FunctionRef<void(int, int, int, int)> body);
   void PlanAttention(const AttentionShape& shape, std::span<const AttentionTask> tasks);
   void RunPiece(const kernels::AttentionShape& shape, int group_width, const AttentionPiece& piece,
                 Rows q, Rows out, std::byte* scratch);
@@ -189,26 +192,36 @@ void CpuBackend::MatMul(const Matrix& w, Rows x, Rows y) {
     if (i == 0 || part.packed.type != matrix.parts_[i - 1].packed.type) {
       activations = Pack(part.packed.type, x, part.packed.num_inputs);
     }
-    MultiplyPart(part, activations, {y.data + part.first_output, y.stride, x.num_rows});
+    ForProductTiles(x.num_rows, part.packed.num_outputs, [&](int t0, int t1, int n0, int n1) {
+      kernels::MatMul(part.packed, activations, x.num_rows, t0, t1, n0, n1,
+                      y.data + part.first_output, y.stride);
+    });
   }
 }
 
-void CpuBackend::MultiplyPart(const CpuMatrix::Part& part, const std::byte* activations, Rows y) {
-  const int num_outputs = part.packed.num_outputs;
+void CpuBackend::MatMulTotals(const Matrix& w, int segment_inputs, Rows x, Totals y) {
+  const kernels::PackedMatrix& packed = static_cast<const CpuMatrix&>(w).parts_.front().packed;
+  const std::byte* activations = Pack(packed.type, x, packed.num_inputs);
+  ForProductTiles(x.num_rows, packed.num_outputs, [&](int t0, int t1, int n0, int n1) {
+    kernels::MatMulTotals(packed, activations, x.num_rows, t0, t1, n0, n1, segment_inputs, y.data,
+                          y.stride);
+  });
+}
+
+void CpuBackend::ForProductTiles(int num_rows, int num_outputs,
+                                 absl::FunctionRef<void(int, int, int, int)> body) {
   const int panels = CeilDiv(num_outputs, kPanelOutputs);
-  const int row_tiles = CeilDiv(y.num_rows, kMatMulRowTile);
+  const int row_tiles = CeilDiv(num_rows, kMatMulRowTile);
   const int threads = pool_.num_threads();
   // A few tasks a thread even out what the machine does to one of them.
   const int strips = threads == 1 ? 1 : std::min(panels, std::max(1, 6 * threads / row_tiles));
   const int panels_per_strip = CeilDiv(panels, strips);
   pool_.ParallelFor(row_tiles * strips, [&](int task, int) {
     const int row_begin = task / strips * kMatMulRowTile;
-    const int row_end = std::min(row_begin + kMatMulRowTile, y.num_rows);
+    const int row_end = std::min(row_begin + kMatMulRowTile, num_rows);
     const int begin = task % strips * panels_per_strip * kPanelOutputs;
     const int end = std::min(begin + panels_per_strip * kPanelOutputs, num_outputs);
-    if (begin >= end) return;
-    kernels::MatMul(part.packed, activations, y.num_rows, row_begin, row_end, begin, end, y.data,
-                    y.stride);
+    if (begin < end) body(row_begin, row_end, begin, end);
   });
 }
 
@@ -236,10 +249,10 @@ void CpuBackend::SiluMul(Rows gate, Rows up, int width) {
   });
 }
 
-void CpuBackend::Add(Rows x, Rows y, int width) {
+void CpuBackend::AddTotals(Rows x, Totals y, int width) {
   ForRowTiles(x.num_rows, [&](int begin, int end) {
-    kernels::AddRows(x.data + begin * x.stride, x.stride, y.data + begin * y.stride, y.stride,
-                     end - begin, width);
+    kernels::AddTotals(x.data + begin * x.stride, x.stride, y.data + begin * y.stride, y.stride,
+                       end - begin, width);
   });
 }
 

@@ -92,13 +92,16 @@ class RefBackend : public Backend {
   }
 
   void MatMul(const Matrix& w, Rows x, Rows y) override {
-    const auto& matrix = static_cast<const RefMatrix&>(w);
-    const int tiles = (matrix.num_outputs() + kOutputTile - 1) / kOutputTile;
-    pool_.ParallelFor(tiles, [&](int tile, int) {
-      const int begin = tile * kOutputTile;
-      const int count = std::min(kOutputTile, matrix.num_outputs() - begin);
-      kernels::MatMulRef(matrix.row(begin), count, matrix.num_inputs(), x.data, x.stride,
-                         x.num_rows, y.data + begin, y.stride);
+    ForOutputTiles(w, [&](const float* rows, int begin, int count) {
+      kernels::MatMulRef(rows, count, w.num_inputs(), x.data, x.stride, x.num_rows, y.data + begin,
+                         y.stride);
+    });
+  }
+
+  void MatMulTotals(const Matrix& w, int segment_inputs, Rows x, Totals y) override {
+    ForOutputTiles(w, [&](const float* rows, int begin, int count) {
+      kernels::MatMulTotalsRef(rows, count, w.num_inputs(), x.data, x.stride, x.num_rows,
+                               y.data + begin, y.stride);
     });
   }
 
@@ -117,8 +120,8 @@ class RefBackend : public Backend {
     kernels::SiluMulRef(gate.data, gate.stride, up.data, up.stride, gate.num_rows, width);
   }
 
-  void Add(Rows x, Rows y, int width) override {
-    kernels::AddRows(x.data, x.stride, y.data, y.stride, x.num_rows, width);
+  void AddTotals(Rows x, Totals y, int width) override {
+    kernels::AddTotals(x.data, x.stride, y.data, y.stride, x.num_rows, width);
   }
 
   void StoreKv(const AttentionShape& shape, Rows k, Rows v,
@@ -163,6 +166,16 @@ class RefBackend : public Backend {
   absl::Status Synchronize() override { return absl::OkStatus(); }
 
  private:
+  // Calls body(first weight row, first output, number of outputs) for all outputs of `w`.
+  void ForOutputTiles(const Matrix& w, absl::FunctionRef<void(const float*, int, int)> body) {
+    const auto& matrix = static_cast<const RefMatrix&>(w);
+    const int tiles = (matrix.num_outputs() + kOutputTile - 1) / kOutputTile;
+    pool_.ParallelFor(tiles, [&](int tile, int) {
+      const int begin = tile * kOutputTile;
+      body(matrix.row(begin), begin, std::min(kOutputTile, matrix.num_outputs() - begin));
+    });
+  }
+
   ThreadPool pool_;
 };
 

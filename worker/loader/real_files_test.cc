@@ -32,7 +32,7 @@ TEST(RealFilesTest, TheDefaultModelIsWhatTheDocumentsSay) {
   EXPECT_EQ(tensors.layers[29].ffn_down.type, QuantType::kQ4_1);
   ASSERT_OK_AND_ASSIGN(const ShardPlan plan, MakeShardPlan(config, tensors, 2, 0));
   EXPECT_EQ(plan.kv_heads, (Range{0, 2}));
-  EXPECT_EQ(plan.ffn, (Range{0, 672}));
+  EXPECT_EQ(plan.ffn, (Range{0, 640}));
 }
 
 TEST(RealFilesTest, TheDefaultModelsTokenizerIsComplete) {

@@ -12,8 +12,9 @@
 namespace skv::loader {
 namespace {
 
-constexpr int kVocabUnit = 16;   // outputs that a packed panel interleaves
-constexpr int kMinFfnUnit = 32;  // a block of int8 activations
+constexpr int kVocabUnit = 16;  // outputs that a packed panel interleaves
+// Longer ones leave ranks less even, shorter ones cost prefill more double additions.
+constexpr int kMinFfnSegment = 128;
 
 int CeilDiv(int a, int b) { return (a + b - 1) / b; }
 
@@ -40,7 +41,7 @@ Range EvenShare(int count, int unit, int world_size, int rank) {
 // What cannot be cut between two ranks.
 struct SplitUnits {
   int kv_heads;  // the least number whose query heads end at a block boundary of attn_output's rows
-  int ffn;       // columns
+  int ffn;       // columns: a segment
   int output_block;  // elements of attn_output's blocks
 };
 
@@ -48,7 +49,7 @@ SplitUnits FindUnits(const LlamaConfig& config, const LlamaTensors& tensors) {
   const int output_block = CoarsestBlock(tensors, &LlamaLayerTensors::attn_output);
   const int head_width = config.heads_per_kv_head() * config.head_dim;
   return {std::min(std::lcm(head_width, output_block) / head_width, config.num_kv_heads),
-          std::lcm(kMinFfnUnit, CoarsestBlock(tensors, &LlamaLayerTensors::ffn_down)),
+          std::lcm(kMinFfnSegment, CoarsestBlock(tensors, &LlamaLayerTensors::ffn_down)),
           output_block};
 }
 
@@ -177,6 +178,8 @@ absl::StatusOr<ShardPlan> MakeShardPlan(const LlamaConfig& config, const LlamaTe
   plan.heads = {plan.kv_heads.begin * config.heads_per_kv_head(),
                 plan.kv_heads.end * config.heads_per_kv_head()};
   plan.ffn = FfnShare(config, tensors, units, world_size, rank);
+  plan.attn_output_segment = units.kv_heads * config.heads_per_kv_head() * config.head_dim;
+  plan.ffn_segment = units.ffn;
   plan.vocab = EvenShare(config.vocab_size, kVocabUnit, world_size, rank);
   FillSlices(config, &plan);
   return plan;

@@ -69,9 +69,9 @@ TEST(ShardPlanTest, FfnEvensOutAnUnevenHeadSplit) {
   EXPECT_EQ(first.heads, (Range{0, 6}));
   EXPECT_EQ(second.heads, (Range{6, 9}));
   EXPECT_EQ(first.ffn.end, second.ffn.begin);
-  EXPECT_EQ(first.ffn.end % 32, 0);
+  EXPECT_EQ(first.ffn, (Range{0, 640}));
   const LlamaLayerTensors& layer = model->tensors.layers[0];
-  EXPECT_NEAR(LayerBytes(layer, first) / LayerBytes(layer, second), 1.0, 0.03);
+  EXPECT_NEAR(LayerBytes(layer, first) / LayerBytes(layer, second), 1.0, 0.09);  // one segment
   EXPECT_EQ(first.vocab, (Range{0, 144}));
 }
 
@@ -85,6 +85,10 @@ TEST(ShardPlanTest, RanksCoverEverythingOnceInUnits) {
     options.ffn = 2048;
     options.weight_type = type;
     const auto model = Load(options);
+    ASSERT_OK_AND_ASSIGN(const ShardPlan one_rank,
+                         MakeShardPlan(model->config, model->tensors, 1, 0));
+    EXPECT_EQ(one_rank.attn_output_segment, type == QuantType::kQ6_K ? 256 : 64);
+    EXPECT_EQ(one_rank.ffn_segment, type == QuantType::kQ6_K ? 256 : 128);
     const int max_world = type == QuantType::kQ6_K ? 2 : 8;  // 256 columns are 4 KV heads
     for (int world_size = 1; world_size <= max_world; ++world_size) {
       SCOPED_TRACE(testing::Message() << kernels::QuantTypeName(type) << " --tp " << world_size);
@@ -96,8 +100,12 @@ TEST(ShardPlanTest, RanksCoverEverythingOnceInUnits) {
         EXPECT_EQ(plan.ffn.begin, previous.ffn.end);
         EXPECT_EQ(plan.vocab.begin, previous.vocab.end);
         for (const Range& range : {plan.kv_heads, plan.ffn, plan.vocab}) EXPECT_GT(range.size(), 0);
-        EXPECT_EQ(plan.attn_output.input_begin % kernels::BlockElements(type), 0);
-        EXPECT_EQ(plan.ffn_down.input_begin % kernels::BlockElements(type), 0);
+        EXPECT_EQ(plan.attn_output_segment, one_rank.attn_output_segment);
+        EXPECT_EQ(plan.ffn_segment, one_rank.ffn_segment);
+        EXPECT_EQ(plan.attn_output.input_begin % plan.attn_output_segment, 0);
+        EXPECT_EQ(plan.ffn_down.input_begin % plan.ffn_segment, 0);
+        EXPECT_EQ(plan.attn_output_segment % kernels::BlockElements(type), 0);
+        EXPECT_EQ(plan.ffn_segment % kernels::BlockElements(type), 0);
         EXPECT_EQ(plan.vocab.begin % 16, 0);
         previous = plan;
       }
@@ -113,12 +121,12 @@ TEST(ShardPlanTest, ARankOverloadedByItsHeadsStillGetsFfnColumns) {
   TinyLlamaOptions options;
   options.num_heads = 48;
   options.num_kv_heads = 3;
-  options.ffn = 64;  // two units of 32 for two ranks, however uneven the heads
+  options.ffn = 256;  // two segments for two ranks, however uneven the heads
   const auto model = Load(options);
   ASSERT_OK_AND_ASSIGN(const ShardPlan first, MakeShardPlan(model->config, model->tensors, 2, 0));
   ASSERT_OK_AND_ASSIGN(const ShardPlan second, MakeShardPlan(model->config, model->tensors, 2, 1));
-  EXPECT_EQ(first.ffn, (Range{0, 32}));
-  EXPECT_EQ(second.ffn, (Range{32, 64}));
+  EXPECT_EQ(first.ffn, (Range{0, 128}));
+  EXPECT_EQ(second.ffn, (Range{128, 256}));
 }
 
 TEST(ShardPlanTest, RefusesMoreRanksThanCanShareNamingTheFlag) {
@@ -132,7 +140,7 @@ TEST(ShardPlanTest, RefusesMoreRanksThanCanShareNamingTheFlag) {
   TinyLlamaOptions narrow;
   narrow.num_kv_heads = 4;
   narrow.head_dim = 32;
-  narrow.ffn = 96;
+  narrow.ffn = 384;
   const struct {
     TinyLlamaOptions options;
     int world_size, rank;
@@ -144,7 +152,7 @@ TEST(ShardPlanTest, RefusesMoreRanksThanCanShareNamingTheFlag) {
       {q6k, 3, 0,
        "--tp=3: attn_output, whose rows have blocks of 256 columns and heads of 128, can "},
       {narrow, 4, 0,
-       "--tp=4: the feed-forward layer, 96 columns in units of 32, can be shared by at"},
+       "--tp=4: the feed-forward layer, 384 columns in units of 128, can be shared by at"},
       {{}, 0, 0, "rank 0 of --tp=0"},
       {{}, 2, 2, "rank 2 of --tp=2"},
       {{}, 2, -1, "rank -1 of --tp=2"}};

@@ -48,6 +48,7 @@ absl::Status LlamaModel::AllocateActivations() {
   SKV_RETURN_IF_ERROR(allocate(&normed_, config_.hidden));
   SKV_RETURN_IF_ERROR(allocate(&qkv_, QkvWidth()));
   SKV_RETURN_IF_ERROR(allocate(&attended_, plan_.heads.size() * config_.head_dim));
+  SKV_RETURN_IF_ERROR(allocate(&totals_, 2 * config_.hidden));
   return allocate(&gate_up_, 2 * plan_.ffn.size());
 }
 
@@ -62,23 +63,36 @@ Rows LlamaModel::RowsOf(backend::Buffer& buffer, int width) const {
   return {buffer.data(), width, num_rows_};
 }
 
-absl::Status LlamaModel::AllReduce(Rows rows, int width) {
-  if (communicator_->world_size() == 1) return absl::OkStatus();
-  SKV_RETURN_IF_ERROR(backend_->Synchronize());
-  return communicator_->AllReduceSum(rows.data, static_cast<size_t>(rows.num_rows) * width);
+absl::Status LlamaModel::AddProduct(const backend::Matrix& w, int segment_inputs, Rows x) {
+  const backend::Totals totals = {totals_->totals(), config_.hidden, num_rows_};
+  backend_->MatMulTotals(w, segment_inputs, x, totals);
+  if (communicator_->world_size() > 1) {
+    SKV_RETURN_IF_ERROR(backend_->Synchronize());
+    const size_t count = static_cast<size_t>(num_rows_) * config_.hidden;
+    SKV_RETURN_IF_ERROR(communicator_->AllReduceSum(totals.data, count));
+  }
+  backend_->AddTotals(RowsOf(*hidden_, config_.hidden), totals, config_.hidden);
+  return absl::OkStatus();
 }
 
 absl::Status LlamaModel::Forward(const ForwardBatch& batch, std::vector<float>* logits) {
   PlanBatch(batch);
-  const Rows hidden = RowsOf(*hidden_, config_.hidden);
-  backend_->Embed(*embedding_, plan_.vocab.begin, batch.tokens, hidden);
-  SKV_RETURN_IF_ERROR(AllReduce(hidden, config_.hidden));
+  SKV_RETURN_IF_ERROR(Embed(batch.tokens));
   for (int layer = 0; layer < config_.num_layers; ++layer) {
     SKV_RETURN_IF_ERROR(AttentionBlock(batch, layer));
     SKV_RETURN_IF_ERROR(MlpBlock(layer));
     beat_();
   }
   return Logits(batch, logits);
+}
+
+absl::Status LlamaModel::Embed(std::span<const TokenId> tokens) {
+  const Rows hidden = RowsOf(*hidden_, config_.hidden);
+  backend_->Embed(*embedding_, plan_.vocab.begin, tokens, hidden);
+  if (communicator_->world_size() == 1) return absl::OkStatus();
+  // A token's row is one rank's; the others add zeros.
+  SKV_RETURN_IF_ERROR(backend_->Synchronize());
+  return communicator_->AllReduceSum(hidden.data, static_cast<size_t>(num_rows_) * config_.hidden);
 }
 
 absl::Status LlamaModel::AttentionBlock(const ForwardBatch& batch, int layer_idx) {
@@ -101,10 +115,7 @@ absl::Status LlamaModel::AttentionBlock(const ForwardBatch& batch, int layer_idx
   backend_->StoreKv(AttentionShape(), k, v, targets_);
   AppendTasks(batch, layer_idx);
   backend_->Attend(AttentionShape(), tasks_, q, attended);
-  backend_->MatMul(*layer.attention_output, attended, normed);
-  SKV_RETURN_IF_ERROR(AllReduce(normed, config_.hidden));
-  backend_->Add(hidden, normed, config_.hidden);
-  return absl::OkStatus();
+  return AddProduct(*layer.attention_output, plan_.attn_output_segment, attended);
 }
 
 absl::Status LlamaModel::MlpBlock(int layer_idx) {
@@ -118,10 +129,7 @@ absl::Status LlamaModel::MlpBlock(int layer_idx) {
   backend_->RmsNorm(hidden, *layer.ffn_norm, config_.hidden, config_.rms_eps, normed);
   backend_->MatMul(*layer.gate_up, normed, gate);
   backend_->SiluMul(gate, up, ffn);
-  backend_->MatMul(*layer.ffn_down, gate, normed);
-  SKV_RETURN_IF_ERROR(AllReduce(normed, config_.hidden));
-  backend_->Add(hidden, normed, config_.hidden);
-  return absl::OkStatus();
+  return AddProduct(*layer.ffn_down, plan_.ffn_segment, gate);
 }
 
 absl::Status LlamaModel::Logits(const ForwardBatch& batch, std::vector<float>* logits) {

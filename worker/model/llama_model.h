@@ -83,11 +83,13 @@ class LlamaModel {
   void AppendSelectedTasks(const SequenceRows& rows, int layer, int head, int first_row);
   void AppendRuns(const kv::SequenceCache& cache, int layer, int head, policy::PositionRange range);
 
+  absl::Status Embed(std::span<const TokenId> tokens);
   absl::Status AttentionBlock(const ForwardBatch& batch, int layer);
   absl::Status MlpBlock(int layer);
   absl::Status Logits(const ForwardBatch& batch, std::vector<float>* logits);
   absl::Status GatherLogits(int num_wanted, std::vector<float>* logits);
-  absl::Status AllReduce(backend::Rows rows, int width);
+  // Adds this rank's product with all others' to the residual stream.
+  absl::Status AddProduct(const backend::Matrix& w, int segment_inputs, backend::Rows x);
   backend::AttentionShape AttentionShape() const;
   // Width of a qkv row: this rank's query, key and value heads side by side.
   int QkvWidth() const {
@@ -111,10 +113,11 @@ class LlamaModel {
 
   // Activations, max_rows rows each.
   std::unique_ptr<backend::Buffer> hidden_;    // [H] the residual stream
-  std::unique_ptr<backend::Buffer> normed_;    // [H] input of the products, then their sum
+  std::unique_ptr<backend::Buffer> normed_;    // [H] input of the products
   std::unique_ptr<backend::Buffer> qkv_;       // [(hq + 2 hkv) D]
   std::unique_ptr<backend::Buffer> attended_;  // [hq D]
   std::unique_ptr<backend::Buffer> gate_up_;   // [2 f]
+  std::unique_ptr<backend::Buffer> totals_;    // [H] double: products that ranks add up
   std::vector<float> logit_shard_, gathered_;
 
   // This batch.

@@ -1,0 +1,127 @@
+// Groups of one, two and three ranks, as threads over shared memory.
+
+#include <stdlib.h>
+
+#include <filesystem>
+#include <random>
+#include <thread>
+
+#include "common/testing/status_matchers.h"
+#include "worker/comm/shm_communicator.h"
+#include "worker/engine/testing/local_engine.h"
+#include "worker/loader/testing/tiny_llama.h"
+
+namespace skv::engine {
+namespace {
+
+using kernels::QuantType;
+
+constexpr int kPromptTokens = 150, kNewTokens = 20;
+
+class RankGroup {
+ public:
+  RankGroup(const std::string& model_path, int world_size)
+      : world_size_(world_size),
+        options_{.model_path = model_path,
+                 .num_threads = 1,
+                 .kv_cache_memory_bytes = 16 << 20,
+                 .max_num_batched_tokens = 64} {
+    std::string folder = "/dev/shm/skv_engine_test_XXXXXX";
+    const char* made = mkdtemp(folder.data());
+    folder_ = made == nullptr ? "/nonexistent" : made;
+  }
+  ~RankGroup() { std::filesystem::remove_all(folder_); }
+
+  struct Result {
+    std::vector<TokenId> tokens;
+    std::map<int, uint64_t> logit_hashes;  // by position
+  };
+  Result Generate() {
+    const auto description = DescribeModel(options_.model_path);
+    EXPECT_OK(description);
+    std::vector<std::thread> followers;
+    for (int rank = 1; rank < world_size_; ++rank) {
+      followers.emplace_back([&, rank] { Follow(rank, *description); });
+    }
+    Result result;
+    Lead(*description, &result);
+    for (std::thread& follower : followers) follower.join();
+    return result;
+  }
+
+ private:
+  std::unique_ptr<comm::Communicator> Join(int rank) {
+    comm::ShmOptions shm;
+    shm.path = folder_ + "/group";
+    shm.rank = rank;
+    shm.world_size = world_size_;
+    auto group = comm::JoinShmGroup(shm);
+    EXPECT_OK(group);
+    return std::move(group).value();
+  }
+
+  void Follow(int rank_idx, const ModelDescription& description) {
+    const auto group = Join(rank_idx);
+    ASSERT_OK_AND_ASSIGN(const auto rank,
+                         Rank::Open(options_, description, group.get(), RealClock()));
+    EXPECT_OK(RunFollower(rank->executor(), group.get()));
+  }
+
+  void Lead(const ModelDescription& description, Result* result) {
+    const auto group = Join(0);
+    ASSERT_OK_AND_ASSIGN(const auto rank,
+                         Rank::Open(options_, description, group.get(), RealClock()));
+    const EngineOptions options = rank->MakeEngineOptions(
+        description, /*max_num_seqs=*/4, options_.max_num_batched_tokens, /*max_queue=*/4);
+    StepRecorder recorder(options.vocab_size);
+    Engine engine(options, rank->executor(), group.get(), RealClock(), &recorder);
+    std::thread thread([&] { EXPECT_OK(engine.Run()); });
+    GenerationRequest request;
+    std::mt19937 random(5);
+    for (int i = 0; i < kPromptTokens; ++i) request.prompt_ids.push_back(random() % 256);
+    request.params.temperature = 0;
+    request.params.ignore_eos = true;
+    request.seeds = {1};
+    request.max_tokens = kNewTokens;
+    auto sink = std::make_shared<CollectingSink>();
+    EXPECT_OK(engine.Submit(std::move(request), sink));
+    EXPECT_TRUE(sink->WaitForFinish());
+    engine.Shutdown();
+    thread.join();
+    *result = {sink->tokens(), recorder.logit_hashes(1)};
+  }
+
+  const int world_size_;
+  const RankOptions options_;
+  std::string folder_;
+};
+
+void ExpectEqualBitsForEverySize(const loader::TinyLlamaOptions& options) {
+  const loader::TinyLlamaFile model(options);
+  const RankGroup::Result want = RankGroup(model.path(), 1).Generate();
+  ASSERT_EQ(want.logit_hashes.size(), size_t{kNewTokens});
+  for (const int world_size : {2, 3}) {
+    SCOPED_TRACE(testing::Message() << world_size << " ranks");
+    const RankGroup::Result got = RankGroup(model.path(), world_size).Generate();
+    EXPECT_EQ(got.tokens, want.tokens);
+    EXPECT_EQ(got.logit_hashes, want.logit_hashes);
+  }
+}
+
+TEST(TensorParallelTest, EveryNumberOfRanksGivesTheLogitBitsOfOne) {
+  ExpectEqualBitsForEverySize(
+      {.num_heads = 6, .num_kv_heads = 3, .head_dim = 32, .ffn = 448});  // 3.5 segments
+}
+
+TEST(TensorParallelTest, EveryNumberOfRanksGivesTheLogitBitsOfOneWithBlocksOf256) {
+  ExpectEqualBitsForEverySize({.hidden = 256,
+                               .num_heads = 12,
+                               .num_kv_heads = 3,
+                               .head_dim = 64,
+                               .ffn = 768,
+                               .weight_type = QuantType::kQ4_K,
+                               .value_type = QuantType::kQ6_K});
+}
+
+}  // namespace
+}  // namespace skv::engine
