@@ -12,6 +12,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kernels/arithmetic.h"
 #include "kernels/cpu/attention_paths.h"
 #include "kernels/denormals.h"
 #include "kernels/ref/attention_ref.h"
@@ -422,10 +423,13 @@ TEST(AttentionTest, DotOfPairsRoundsTwiceOddElementFirstAndFlushesDenormals) {
 }
 
 // A change here is a change of arithmetic: bump the arithmetic revision (docs/arithmetic.md).
-TEST(AttentionTest, GoldenBits) {
+// A change here is a change of arithmetic: raise kArithmeticRevision and say why in the commit.
+TEST(AttentionGoldenTest, BitsAreThoseOfTheArithmeticRevision) {
+  ASSERT_EQ(kArithmeticRevision, 3) << "new revision: put the new hash here";
   Problem problem(Shape(64, 3), 1000, 200);
   const std::vector<float> out = problem.Prefill(ActiveIsa(), problem.Runs({16}), 0, 200);
-  EXPECT_EQ(XXH64(out.data(), out.size() * sizeof(float), 0), 14413336938447655799u);
+  EXPECT_EQ(XXH64(out.data(), out.size() * sizeof(float), 0), 14413336938447655799u)
+      << IsaName(ActiveIsa());
 }
 
 }  // namespace
