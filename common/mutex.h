@@ -13,7 +13,6 @@
 #endif
 #define SKV_GUARDED_BY(m) SKV_TSA(guarded_by(m))
 #define SKV_REQUIRES(...) SKV_TSA(requires_capability(__VA_ARGS__))
-#define SKV_EXCLUDES(...) SKV_TSA(locks_excluded(__VA_ARGS__))
 
 namespace skv {
 

@@ -16,7 +16,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
-#include "common/log.h"
 #include "common/status.h"
 
 namespace skv {
@@ -167,15 +166,9 @@ void ScopedChild::Signal(int signal) {
   if (!exit_state_) kill(pid_, signal);
 }
 
-ExitState ScopedChild::Stop(milliseconds grace) {
-  if (Wait(milliseconds(0))) return *exit_state_;
+void ScopedChild::Terminate() {
   Signal(SIGTERM);
   Signal(SIGCONT);  // a stopped child could not act on it
-  if (!Wait(grace)) Signal(SIGKILL);
-  while (!Wait(std::chrono::seconds(10))) {
-    SKV_LOG(WARNING) << "process " << pid_ << " does not end after SIGKILL";
-  }
-  return *exit_state_;
 }
 
 }  // namespace skv

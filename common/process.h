@@ -42,21 +42,19 @@ class ScopedChild {
   ScopedChild& operator=(const ScopedChild&) = delete;
 
   pid_t pid() const { return pid_; }
-  // Readable (poll) once the child has ended.
-  int pid_fd() const { return pid_fd_; }
 
   // Nothing if the child still runs after `timeout` (0: just look). May be asked again.
   std::optional<ExitState> Wait(std::chrono::milliseconds timeout);
   // Does nothing to a child that has ended.
   void Signal(int signal);
-  // SIGTERM, and SIGKILL to one that still runs after `grace`. Returns when it has ended.
-  ExitState Stop(std::chrono::milliseconds grace);
+  // Asks it to end: SIGTERM, which also wakes a stopped child. Does not wait.
+  void Terminate();
 
  private:
   ScopedChild(pid_t pid, int pid_fd) : pid_(pid), pid_fd_(pid_fd) {}
 
   const pid_t pid_;
-  const int pid_fd_;
+  const int pid_fd_;  // readable (poll) once the child has ended
   std::optional<ExitState> exit_state_;
 };
 

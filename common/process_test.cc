@@ -31,16 +31,6 @@ std::string ReadFile(const std::string& path) {
 
 ChildOptions Shell(const std::string& script) { return {{"sh", "-c", script}, {}, ""}; }
 
-// Spins until `path` has text, for at most a minute.
-std::string AwaitText(const std::string& path) {
-  const TimePoint deadline = RealClock().Now() + kLong;
-  while (RealClock().Now() < deadline) {
-    const std::string text = ReadFile(path);
-    if (!text.empty() && text.back() == '\n') return text;
-  }
-  return "";
-}
-
 TEST(ScopedChildTest, ReportsHowTheChildEnded) {
   const struct {
     const char* script;
@@ -82,24 +72,16 @@ TEST(ScopedChildTest, ProgramThatCannotStartIsNamed) {
   EXPECT_THAT(ScopedChild::Start({}), StatusIs(StatusCode::kInvalidArgument, HasSubstr("program")));
 }
 
-TEST(ScopedChildTest, StopTerminatesAndThenKills) {
-  ASSERT_OK_AND_ASSIGN(const auto polite, ScopedChild::Start({{"sleep", "1000"}, {}, ""}));
-  EXPECT_FALSE(polite->Wait(milliseconds(0)).has_value());
-  EXPECT_EQ(polite->Stop(kLong).signal, SIGTERM);
-
-  const std::string log = TempPath("stubborn");
-  ChildOptions options = Shell("trap '' TERM; echo ready; while :; do sleep 1000; done");
-  options.log_path = log;
-  ASSERT_OK_AND_ASSIGN(const auto stubborn, ScopedChild::Start(options));
-  ASSERT_EQ(AwaitText(log), "ready\n");
-  EXPECT_EQ(stubborn->Stop(milliseconds(50)).signal, SIGKILL);
-  unlink(log.c_str());
-}
-
-TEST(ScopedChildTest, StopEndsAStoppedChild) {
-  ASSERT_OK_AND_ASSIGN(const auto child, ScopedChild::Start({{"sleep", "1000"}, {}, ""}));
-  child->Signal(SIGSTOP);
-  EXPECT_EQ(child->Stop(kLong).signal, SIGTERM);
+TEST(ScopedChildTest, TerminateEndsAChildThoughItIsStopped) {
+  for (const bool stopped : {false, true}) {
+    ASSERT_OK_AND_ASSIGN(const auto child, ScopedChild::Start({{"sleep", "1000"}, {}, ""}));
+    EXPECT_FALSE(child->Wait(milliseconds(0)).has_value());
+    if (stopped) child->Signal(SIGSTOP);
+    child->Terminate();
+    const std::optional<ExitState> end = child->Wait(kLong);
+    ASSERT_TRUE(end.has_value()) << "stopped: " << stopped;
+    EXPECT_EQ(end->signal, SIGTERM);
+  }
 }
 
 TEST(ScopedChildTest, DestructorLeavesNoProcess) {

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -136,10 +135,7 @@ bool Supervisor::IsReady() const {
 void Supervisor::Stop(TimePoint deadline, const std::function<bool()>& hurry) {
   const auto stop = [&](auto begin, auto end) {
     for (auto unit = begin; unit != end; ++unit) {
-      for (const auto& child : unit->children) {
-        child->Signal(SIGTERM);
-        child->Signal(SIGCONT);  // a stopped process could not act on it
-      }
+      for (const auto& child : unit->children) child->Terminate();
     }
     for (auto unit = begin; unit != end; ++unit) {
       for (const auto& child : unit->children) {
