@@ -61,8 +61,7 @@ class RouterTarget : public bench::BenchTarget {
     while (reader->Read(&event)) {
       for (const v1::Token& token : event.tokens()) stream->Add(token.id(), /*margin=*/0);
     }
-    const grpc::Status status = reader->Finish();
-    return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+    return ToAbslStatus(reader->Finish());
   }
 
   const std::string endpoint_;

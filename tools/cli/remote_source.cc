@@ -42,11 +42,7 @@ class RemoteSource : public TextSource {
         summary.decode_ms = event.timings().decode_ms();
       }
     }
-    const grpc::Status status = reader->Finish();
-    if (!status.ok()) {
-      return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
-                          status.error_message());
-    }
+    SKV_RETURN_IF_ERROR(ToAbslStatus(reader->Finish()));
     if (finish.reason() == v1::ERROR) return absl::InternalError(finish.message());
     summary.finish_reason = ReasonName(finish.reason());
     return summary;

@@ -23,4 +23,8 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> ConnectToRouter(const std::string
   return channel;
 }
 
+absl::Status ToAbslStatus(const grpc::Status& status) {
+  return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+}
+
 }  // namespace skv::cli
