@@ -50,6 +50,11 @@ class RelayTest : public testing::Test {
         [this] { return ++draws_; }, [this](const RelayStats& stats) { stats_.push_back(stats); });
   }
 
+  // A relay and its group's stream hold each other until one of them ends.
+  void TearDown() override {
+    for (const auto& relay : relays_) relay->Cancel(absl::CancelledError("the test is over"));
+  }
+
   void Settle() {
     for (int i = 0; i < 4; ++i) membership_->Tick();
   }
@@ -61,8 +66,11 @@ class RelayTest : public testing::Test {
   }
   absl::StatusOr<std::shared_ptr<Relay>> Generate(Request request) {
     SKV_ASSIGN_OR_RETURN(ConcurrencyLimiter::Ticket ticket, router_->Enter());
-    return router_->Generate(std::move(request), Deadline::max(), clock_.Now(), std::move(ticket),
-                             client_);
+    SKV_ASSIGN_OR_RETURN(std::shared_ptr<Relay> relay,
+                         router_->Generate(std::move(request), Deadline::max(), clock_.Now(),
+                                           std::move(ticket), client_));
+    relays_.push_back(relay);
+    return relay;
   }
   int64_t Outstanding(const std::string& address) {
     const auto cluster = membership_->snapshot();
@@ -80,6 +88,7 @@ class RelayTest : public testing::Test {
   std::unique_ptr<Membership> membership_;
   std::unique_ptr<Router> router_;
   std::shared_ptr<RecordingClient> client_ = std::make_shared<RecordingClient>();
+  std::vector<std::shared_ptr<Relay>> relays_;
 };
 
 TEST_F(RelayTest, CarriesTokensAndEndsWithUsageAndTimings) {
