@@ -34,6 +34,19 @@ std::string LastLine(const std::string& log_path) {
   return last;
 }
 
+void LogEnd(const ProcessPlan& process, const ExitState& end) {
+  SKV_LOG(WARNING) << process.name << " " << end.ToString() << "; see " << process.child.log_path;
+}
+
+// Of a process that was told to end.
+void LogBadEnd(const ProcessPlan& process, const std::optional<ExitState>& end) {
+  if (!end) {
+    SKV_LOG(WARNING) << process.name << " has not ended in time: killed";
+  } else if (!end->ok()) {
+    LogEnd(process, *end);
+  }
+}
+
 // A second cluster would take the first one's processes for its own.
 absl::Status CheckPortIsFree(int port) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -108,7 +121,7 @@ absl::Status Supervisor::WatchUnit(Unit* unit) {
 }
 
 absl::Status Supervisor::NoteEnd(Unit* unit, const ProcessPlan& process, const ExitState& end) {
-  SKV_LOG(WARNING) << process.name << " " << end.ToString() << "; see " << process.child.log_path;
+  LogEnd(process, end);
   unit->children.clear();  // the rest of the unit is killed
   unit->ready = false;
   if (++unit->failures >= kMaxFailures) {
@@ -138,12 +151,14 @@ void Supervisor::Stop(TimePoint deadline, const std::function<bool()>& hurry) {
       for (const auto& child : unit->children) child->Terminate();
     }
     for (auto unit = begin; unit != end; ++unit) {
-      for (const auto& child : unit->children) {
-        while (!child->Wait(kStopPoll) && RealClock().Now() < deadline) {
+      for (size_t i = 0; i < unit->children.size(); ++i) {
+        ScopedChild& child = *unit->children[i];
+        while (!child.Wait(kStopPoll) && RealClock().Now() < deadline) {
           if (hurry()) deadline = RealClock().Now();
         }
+        LogBadEnd(unit->processes[i], child.Wait(kJustLook));
       }
-      unit->children.clear();  // killed, if they still run
+      unit->children.clear();
     }
   };
   stop(units_.begin(), units_.begin() + 1);
