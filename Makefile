@@ -51,7 +51,7 @@ lint: ## clang-format and clang-tidy, as errors
 	@git ls-files '*.h' '*.cc' | xargs clang-format --dry-run -Werror
 	@git ls-files '*.cc' | grep -vE '_fuzzer.cc|_(avx2|avx512.*).cc' | xargs clang-tidy -p $(BUILD) --quiet
 
-asan tsan: ## Build and test under sanitizers
+asan tsan: model ## Build and test under sanitizers
 	@$(MAKE) --no-print-directory build PRESET=$@
 	@ctest --preset $@ -LE slow -j $(JOBS)
 
@@ -60,7 +60,7 @@ fuzz: ## Run each fuzzer for FUZZ_SECONDS (default 900)
 	@$(MAKE) --no-print-directory build PRESET=fuzz
 	@tools/fuzz $(or $(FUZZ_SECONDS),900)
 
-coverage: ## Line coverage of the tests
+coverage: model ## Line coverage of the tests
 	@tools/install_deps gcovr
 	@$(MAKE) --no-print-directory build PRESET=coverage
 	@ctest --test-dir build/coverage -LE slow -j $(JOBS)
