@@ -5,11 +5,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -17,6 +17,8 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/status.h"
+#include "gtest/gtest.h"
+#include "tests/e2e/testing/sanitizer_report.h"
 
 namespace skv::e2e {
 namespace {
@@ -126,7 +128,7 @@ bool IsRunning(pid_t pid) {
 }
 
 Program::Program(const std::string& name, const std::vector<std::string>& arguments)
-    : log_path_(MakeTempPath(name)) {
+    : name_(name), log_path_(MakeTempPath(name)) {
   ChildOptions options{.args = {BinaryPath(name)}, .log_path = log_path_};
   options.args.insert(options.args.end(), arguments.begin(), arguments.end());
   absl::StatusOr<std::unique_ptr<ScopedChild>> child = ScopedChild::Start(options);
@@ -136,15 +138,11 @@ Program::Program(const std::string& name, const std::vector<std::string>& argume
 
 Program::~Program() {
   child_.reset();
+  ExpectNoSanitizerReport(name_, Output());
   unlink(log_path_.c_str());
 }
 
-std::string Program::Output() const {
-  std::ifstream file(log_path_);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
+std::string Program::Output() const { return ReadFile(log_path_); }
 
 absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(const ClusterOptions& options) {
   auto cluster = std::unique_ptr<Cluster>(new Cluster);
@@ -193,9 +191,19 @@ absl::Status Cluster::Adopt(const std::string& text) {
 }
 
 Cluster::~Cluster() {
-  program_.reset();
+  if (program_ != nullptr) Stop();
   std::error_code ignored;
+  for (const auto& log : std::filesystem::directory_iterator(log_dir_, ignored)) {
+    ExpectNoSanitizerReport(log.path().filename().string(), ReadFile(log.path()));
+  }
   std::filesystem::remove_all(log_dir_, ignored);
+}
+
+void Cluster::Stop() {
+  supervisor().Signal(SIGTERM);
+  const std::optional<ExitState> end = supervisor().Wait(kPatience);
+  if (!end) ADD_FAILURE() << "the cluster does not end: " << Output();
+  program_.reset();
 }
 
 int Cluster::AdminPort(const std::string& name) const {

@@ -18,6 +18,10 @@
 
 namespace skv::e2e {
 
+// How much more time and memory than usual this build may take (sanitizers): a factor for limits
+// that are about the machine, not about the product.
+inline constexpr int kSlowdown = SKV_SLOWDOWN;
+
 // skv, skv-worker or skv-router of this build; SKV_BIN in the environment names another folder.
 std::string BinaryPath(const std::string& name);
 
@@ -37,7 +41,8 @@ bool Eventually(const std::function<bool()>& condition);
 // True while the process exists and is no zombie.
 bool IsRunning(pid_t pid);
 
-// A program with a file for what it prints; killed and removed with this object.
+// A program with a file for what it prints; killed and removed with this object. The test fails if
+// it printed a sanitizer's report.
 class Program {
  public:
   // `arguments` follow the program's name. Aborts when it cannot be started.
@@ -48,7 +53,8 @@ class Program {
   std::string Output() const;
 
  private:
-  std::string log_path_;
+  const std::string name_;
+  const std::string log_path_;
   std::unique_ptr<ScopedChild> child_;
 };
 
@@ -64,7 +70,9 @@ class Cluster {
  public:
   // Ready to serve. DeadlineExceeded after kPatience, Unavailable with the output when it ended.
   static absl::StatusOr<std::unique_ptr<Cluster>> Start(const ClusterOptions& options = {});
-  ~Cluster();  // kills all processes
+  // Stops all processes as SIGTERM does, which is when sanitizers look for leaks. The test fails if
+  // they do not end, or one of them, replaced ones too, printed a sanitizer's report.
+  ~Cluster();
 
   const std::string& endpoint() const { return endpoint_; }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
@@ -82,6 +90,7 @@ class Cluster {
 
  private:
   Cluster() = default;
+  void Stop();
   absl::Status Adopt(const std::string& json);
   int AdminPort(const std::string& name) const;
 
