@@ -41,10 +41,13 @@ class CallState {
 };
 
 // Owns itself until OnDone.
-class GenerateReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
+class GenerateReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, private ServerCall {
  public:
+  using Base = grpc::ServerWriteReactor<grpc::ByteBuffer>;
+
   GenerateReactor(grpc::CallbackServerContext* context, size_t max_buffer_bytes)
-      : writer_(std::make_shared<StreamWriter>(this, context, max_buffer_bytes)),
+      : context_(context),
+        writer_(std::make_shared<StreamWriter>(static_cast<ServerCall*>(this), max_buffer_bytes)),
         call_(std::make_shared<CallState>()) {}
 
   const std::shared_ptr<StreamWriter>& writer() const { return writer_; }
@@ -62,6 +65,11 @@ class GenerateReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   }
 
  private:
+  void StartWrite(const grpc::ByteBuffer* bytes) override { Base::StartWrite(bytes); }
+  void Finish(grpc::Status status) override { Base::Finish(std::move(status)); }
+  void TryCancel() override { context_->TryCancel(); }
+
+  grpc::CallbackServerContext* const context_;
   const std::shared_ptr<StreamWriter> writer_;
   const std::shared_ptr<CallState> call_;
 };

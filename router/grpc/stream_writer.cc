@@ -3,7 +3,6 @@
 #include <string>
 #include <utility>
 
-#include "grpcpp/server_context.h"
 #include "grpcpp/support/slice.h"
 #include "router/grpc/conversions.h"
 #include "router/grpc/group_conversions.h"
@@ -96,17 +95,17 @@ void StreamWriter::Do(Action action) {
     case Action::kNone:
       return;
     case Action::kWrite:
-      return reactor_->StartWrite(&current_);
+      return call_->StartWrite(&current_);
     case Action::kFinish: {
       absl::Status status;
       {
         MutexLock lock(&mutex_);
         status = status_;
       }
-      return reactor_->Finish(ToGrpcStatus(status));
+      return call_->Finish(ToGrpcStatus(status));
     }
     case Action::kCancel: {
-      context_->TryCancel();
+      call_->TryCancel();
       Action next = Action::kNone;
       {
         MutexLock lock(&mutex_);
