@@ -1,9 +1,9 @@
 #include "worker/engine/engine.h"
 
 #include <functional>
+#include <future>
 #include <random>
 
-#include "absl/synchronization/notification.h"
 #include "common/testing/fake_clock.h"
 #include "common/testing/status_matchers.h"
 #include "worker/comm/self_communicator.h"
@@ -27,21 +27,18 @@ class HookedSink : public CollectingSink {
   void Submit(Engine* engine, GenerationRequest request, std::shared_ptr<HookedSink> self) {
     const absl::StatusOr<RequestId> id = engine->Submit(std::move(request), std::move(self));
     ASSERT_OK(id);
-    id_ = *id;
-    submitted_.Notify();
+    id_.set_value(*id);
   }
   bool OnToken(const TokenEvent& event) override {
     CollectingSink::OnToken(event);
     if (event.sample_idx != 0 || tokens().size() != 3) return true;
-    submitted_.WaitForNotification();
-    hook_(id_);
+    hook_(id_.get_future().get());
     return true;
   }
 
  private:
   const std::function<void(RequestId)> hook_;
-  RequestId id_ = 0;
-  absl::Notification submitted_;
+  std::promise<RequestId> id_;
 };
 
 class EngineTest : public testing::Test {
@@ -119,14 +116,14 @@ TEST_F(EngineTest, BitsDoNotDependOnChunksThreadsOrNeighbours) {
 
   const auto local = Open(/*chunk=*/64);
   // Holds the engine back until all are there, however slowly this thread submits them.
-  absl::Notification all_submitted;
+  std::promise<void> all_submitted;
   SubmitHooked(local.get(), MakeRequest(8, 5, 3),
-               [&](RequestId) { all_submitted.WaitForNotification(); });
+               [&](RequestId) { all_submitted.get_future().wait(); });
   std::vector<std::shared_ptr<CollectingSink>> others;
   for (int i = 0; i < 8; ++i)
     others.push_back(Submit(local.get(), MakeRequest(20 + i, 30 * i + 5, 40)));
   const auto sink = Submit(local.get(), request);
-  all_submitted.Notify();
+  all_submitted.set_value();
   ASSERT_TRUE(sink->WaitForFinish());
   for (const auto& other : others) ASSERT_TRUE(other->WaitForFinish());
   EXPECT_EQ(local->recorder().logit_hashes(10), want.hashes);
