@@ -6,10 +6,13 @@
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/testing/status_matchers.h"
+#include "grpc/health/v1/health.grpc.pb.h"
 #include "tests/e2e/testing/cluster.h"
 
 namespace skv::e2e {
 namespace {
+
+namespace health_pb = grpc::health::v1;
 
 // As the router has it by default.
 constexpr double kStallTimeoutSecs = 3;
@@ -68,6 +71,48 @@ TEST_P(LostRankTest, RequestToAGroupThatStoppedWhileIdleDoesNotHang) {
   ExpectLost(&call);
   kill(pid, SIGCONT);
   EXPECT_TRUE(Eventually([&] { return cluster->Serves(); })) << cluster->Output();
+}
+
+health_pb::HealthCheckResponse::ServingStatus Health(
+    const std::shared_ptr<grpc::Channel>& channel) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kPatience);
+  health_pb::HealthCheckResponse response;
+  const auto stub = health_pb::Health::NewStub(channel);
+  (void)stub->Check(&context, health_pb::HealthCheckRequest(), &response);
+  return response.status();
+}
+
+TEST(LostFollowerTest, GroupWithAStoppedFollowerIsNotServingBeforeTheGroupBreaks) {
+  const loader::TinyLlamaFile model(TinyModelOptions());
+  const std::string port = absl::StrCat(FindFreePorts());
+  const auto arguments = [&](const std::string& rank) -> std::vector<std::string> {
+    return {"--model",
+            model.path(),
+            "--threads",
+            "1",
+            "--rank",
+            rank,
+            "--port",
+            port,
+            "--tensor-parallel-size",
+            "2",
+            "--group-path",
+            "/dev/shm/skv-health-test-" + port,
+            "--max-step-age-secs",
+            "1"};
+  };
+  Program leader("skv-worker", arguments("0")), follower("skv-worker", arguments("1"));
+  const auto channel = eval::ConnectTo("127.0.0.1:" + port);
+  ASSERT_TRUE(Eventually([&] {
+    return Health(channel) == health_pb::HealthCheckResponse::SERVING;
+  })) << leader.Output()
+      << follower.Output();
+  follower.child().Signal(SIGSTOP);
+  EXPECT_TRUE(Eventually([&] {
+    return Health(channel) == health_pb::HealthCheckResponse::NOT_SERVING;
+  })) << leader.Output();
+  follower.child().Signal(SIGCONT);
 }
 
 TEST(LostRouterTest, KilledRouterFreesTheWorkersAndComesBack) {

@@ -33,31 +33,58 @@ TEST(ShutdownTest, ClusterFinishesItsStreamsAfterSigterm) {
   for (const pid_t pid : pids) EXPECT_FALSE(IsRunning(pid)) << pid;
 }
 
+// A worker and a router that serves it.
+struct WorkerAndRouter {
+  explicit WorkerAndRouter(const std::string& drain_timeout_secs)
+      : model(TinyModelOptions()),
+        port(FindFreePorts()),
+        worker("skv-worker",
+               {"--model", model.path(), "--threads", "1", "--port", std::to_string(port + 30),
+                "--drain-timeout-secs", drain_timeout_secs}),
+        router("skv-router", {"--worker-urls", "127.0.0.1:" + std::to_string(port + 30), "--port",
+                              std::to_string(port)}),
+        channel(eval::ConnectTo("127.0.0.1:" + std::to_string(port))) {}
+
+  bool WaitUntilServing() {
+    // An idle channel looks at its back-off only every 5 s.
+    return channel->WaitForConnected(std::chrono::system_clock::now() + kPatience) &&
+           Eventually(
+               [&] { return eval::Call(channel, TextRequest("Hello", 1), kPatience).status.ok(); });
+  }
+
+  const loader::TinyLlamaFile model;
+  const int port;
+  Program worker, router;
+  const std::shared_ptr<grpc::Channel> channel;
+};
+
 TEST(ShutdownTest, WorkerAndRouterDrainAndEndWithCodeZero) {
-  const loader::TinyLlamaFile model(TinyModelOptions());
-  const int port = FindFreePorts();
-  const std::string worker_url = "127.0.0.1:" + std::to_string(port + 30);
-  const std::string router_url = "127.0.0.1:" + std::to_string(port);
-  Program worker("skv-worker",
-                 {"--model", model.path(), "--threads", "1", "--port", std::to_string(port + 30)});
-  Program router("skv-router", {"--worker-urls", worker_url, "--port", std::to_string(port)});
-  const auto channel = eval::ConnectTo(router_url);
-  // An idle channel looks at its back-off only every 5 s.
-  ASSERT_TRUE(channel->WaitForConnected(std::chrono::system_clock::now() + kPatience));
-  ASSERT_TRUE(Eventually([&] {
-    return eval::Call(channel, TextRequest("Hello", 1), kPatience).status.ok();
-  })) << worker.Output()
-      << router.Output();
-  eval::StreamCall call(channel, LongRequest(), kPatience);
+  WorkerAndRouter pair(/*drain_timeout_secs=*/"60");
+  ASSERT_TRUE(pair.WaitUntilServing()) << pair.worker.Output() << pair.router.Output();
+  eval::StreamCall call(pair.channel, LongRequest(), kPatience);
   ASSERT_TRUE(call.WaitForTokens(1));
-  worker.child().Signal(SIGTERM);
-  router.child().Signal(SIGTERM);
+  pair.worker.child().Signal(SIGTERM);
+  pair.router.child().Signal(SIGTERM);
   ExpectWhole(&call);
-  for (Program* program : {&worker, &router}) {
+  for (Program* program : {&pair.worker, &pair.router}) {
     const std::optional<ExitState> end = program->child().Wait(kPatience);
     ASSERT_TRUE(end.has_value()) << program->Output();
     EXPECT_TRUE(end->ok()) << end->ToString() << program->Output();
   }
+}
+
+TEST(ShutdownTest, WorkerWhoseDrainRunsOutOfTimeEndsItsStreamsAsUnavailable) {
+  WorkerAndRouter pair(/*drain_timeout_secs=*/"0");
+  ASSERT_TRUE(pair.WaitUntilServing()) << pair.worker.Output() << pair.router.Output();
+  eval::StreamCall call(pair.channel, EndlessRequest(), kPatience);
+  ASSERT_TRUE(call.WaitForTokens(1));
+  pair.worker.child().Signal(SIGTERM);
+  const eval::StreamResult result = call.Wait();
+  EXPECT_EQ(result.status.error_code(), grpc::StatusCode::UNAVAILABLE)
+      << result.status.error_message();
+  const std::optional<ExitState> end = pair.worker.child().Wait(kPatience);
+  ASSERT_TRUE(end.has_value()) << pair.worker.Output();
+  EXPECT_TRUE(end->ok()) << end->ToString() << pair.worker.Output();
 }
 
 TEST(ShutdownTest, KilledSupervisorLeavesNoProcess) {

@@ -26,6 +26,7 @@ namespace {
 constexpr int kMaxMessageBytes = 16 << 20;
 // A router that has vanished without closing its connection is noticed after this and 20 s more.
 constexpr int kKeepaliveMs = 30'000;
+constexpr auto kHealthPeriod = std::chrono::milliseconds(200);
 constexpr auto kPoll = std::chrono::milliseconds(20);
 // Longest wait for a peer inside a step, or for its load to end.
 constexpr auto kCallTimeout = std::chrono::seconds(30);
@@ -50,6 +51,13 @@ absl::StatusOr<std::unique_ptr<comm::Communicator>> JoinGroup(
   return comm::JoinShmGroup(shm);
 }
 
+// OK while this rank's heartbeat is young.
+absl::Status CheckHeartbeat(const engine::RankExecutor& executor, int max_step_age_secs) {
+  const double age = executor.step_age_seconds();
+  if (age < max_step_age_secs) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat("no step for ", age, " s (--max-step-age-secs)"));
+}
+
 absl::StatusOr<std::unique_ptr<AdminServer>> StartAdmin(const WorkerOptions& options,
                                                         const WorkerMetrics& metrics,
                                                         const engine::RankExecutor* executor,
@@ -59,9 +67,7 @@ absl::StatusOr<std::unique_ptr<AdminServer>> StartAdmin(const WorkerOptions& opt
   admin.port = options.admin_port;
   admin.metrics = &metrics.metrics();
   admin.is_live = [executor, limit = options.max_step_age_secs] {
-    const double age = executor->step_age_seconds();
-    if (age < limit) return absl::OkStatus();
-    return absl::UnavailableError(absl::StrCat("no step for ", age, " s (--max-step-age-secs)"));
+    return CheckHeartbeat(*executor, limit);
   };
   admin.is_ready = [draining] {
     return draining->load() ? absl::UnavailableError("draining") : absl::OkStatus();
@@ -108,9 +114,17 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> StartGrpc(const WorkerOptions& opt
     return absl::UnavailableError(absl::StrCat("--port: cannot listen on ", address,
                                                "; is it in use? choose another, or 0 for any"));
   }
-  server->GetHealthCheckService()->SetServingStatus(true);
   SKV_LOG(INFO) << "serving gRPC on " << options.host << ":" << bound_port;
   return server;
+}
+
+// Until a signal comes, grpc.health.v1 says of the group what its heartbeat says: a follower that
+// hangs holds up the leader's steps too.
+void ServeUntilSignal(SignalWaiter* signals, const engine::RankExecutor& executor,
+                      int max_step_age_secs, grpc::HealthCheckServiceInterface* health) {
+  do {
+    health->SetServingStatus(CheckHeartbeat(executor, max_step_age_secs).ok());
+  } while (!signals->WaitFor(kHealthPeriod));
 }
 
 // Returns when every stream has ended or the time is over.
@@ -159,7 +173,8 @@ absl::Status RunLeader(const WorkerOptions& options, const engine::ModelDescript
     engine_ended = true;
     signals.Raise();
   });
-  signals.Wait();
+  ServeUntilSignal(&signals, *rank->executor(), options.max_step_age_secs,
+                   server->GetHealthCheckService());
   service.StartDrain();
   server->GetHealthCheckService()->SetServingStatus(false);
   if (!engine_ended) {
@@ -174,7 +189,7 @@ absl::Status RunLeader(const WorkerOptions& options, const engine::ModelDescript
 
 absl::Status RunFollowerRank(const WorkerOptions& options, engine::Rank* rank,
                              comm::Communicator* communicator, const WorkerMetrics& metrics) {
-  // The leader drains for the group: SIGTERM to a follower changes nothing but its readiness.
+  // The leader drains for the group: SIGTERM to a follower changes nothing.
   SignalWaiter signals;
   static const std::atomic<bool> never_draining{false};
   SKV_ASSIGN_OR_RETURN(const auto admin,
