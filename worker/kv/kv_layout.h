@@ -1,5 +1,5 @@
 #pragma once
-// Where a token's keys and values lie inside a container (a sentence block or a slot page):
+// Where a token's keys and values lie inside a container (a block or a slot page):
 //   [layer][kv_head][K: capacity x head_dim | V: capacity x head_dim]
 // for the layers and KV heads of one rank. Rows are multiples of 64 bytes.
 

@@ -29,7 +29,7 @@ absl::Status SchedulerOptions::Validate() const {
       absl::StrCat("KV capacity in tokens (", Sv(capacity_flag), ")"), capacity_tokens));
   SKV_RETURN_IF_ERROR(CheckAtLeastOne("page_tokens", page_tokens));
   SKV_RETURN_IF_ERROR(CheckAtLeastOne("--max-num-seqs", max_num_seqs));
-  SKV_RETURN_IF_ERROR(CheckAtLeastOne("--max-chunk-tokens", max_chunk_tokens));
+  SKV_RETURN_IF_ERROR(CheckAtLeastOne("max_chunk_tokens", max_chunk_tokens));
   SKV_RETURN_IF_ERROR(CheckAtLeastOne("--max-queue", max_queue));
   if (max_num_batched_tokens >= max_num_seqs) return absl::OkStatus();
   return absl::InvalidArgumentError(

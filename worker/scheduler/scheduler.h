@@ -38,7 +38,7 @@ struct SchedulerOptions {
   int page_tokens = 1;               // KV memory is taken in units of so many tokens
   int max_num_seqs = 256;            // sequences that run at once (--max-num-seqs)
   int max_num_batched_tokens = 512;  // tokens of a step (--max-num-batched-tokens)
-  int max_chunk_tokens = 512;        // of one sequence in a step (--max-chunk-tokens)
+  int max_chunk_tokens = 512;        // of one sequence in a step
   int max_queue = 1024;              // requests that wait (--max-queue)
 
   // InvalidArgument names the flag. max_num_batched_tokens >= max_num_seqs, so that no decode

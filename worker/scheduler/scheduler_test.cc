@@ -392,7 +392,7 @@ TEST(SchedulerOptionsTest, ValidateNamesTheFlag) {
       {"--kv-cache-memory-bytes", with([](SchedulerOptions* o) { o->capacity_tokens = 0; })},
       {"page_tokens is 0", with([](SchedulerOptions* o) { o->page_tokens = 0; })},
       {"--max-num-seqs is -1", with([](SchedulerOptions* o) { o->max_num_seqs = -1; })},
-      {"--max-chunk-tokens is 0", with([](SchedulerOptions* o) { o->max_chunk_tokens = 0; })},
+      {"max_chunk_tokens is 0", with([](SchedulerOptions* o) { o->max_chunk_tokens = 0; })},
       {"--max-queue is 0", with([](SchedulerOptions* o) { o->max_queue = 0; })},
       {"--max-num-batched-tokens is 3, expected at least --max-num-seqs, 4",
        with([](SchedulerOptions* o) { o->max_num_batched_tokens = 3; })},

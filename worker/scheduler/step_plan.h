@@ -46,7 +46,7 @@ struct Chunk {
 };
 
 struct StepPlan {
-  int64_t step_idx = 0;  // counts from 0; ranks compare it with their own
+  int64_t step_idx = 0;  // counts from 0; names the step in messages
   std::vector<SequenceId> released;
   std::vector<Admission> admitted;
   std::vector<Fork> forked;

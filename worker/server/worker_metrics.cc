@@ -25,7 +25,7 @@ WorkerMetrics::WorkerMetrics(const engine::Rank* rank, int rank_idx)
   metrics_.AddGauge("skv_worker_kv_capacity_bytes", "KV memory of the pool.", {}, [pool] {
     return double(pool->capacity_tokens()) * pool->layout().TokenBytes();
   });
-  metrics_.AddGauge("skv_worker_kv_blocks", "Live sentence blocks.", {},
+  metrics_.AddGauge("skv_worker_kv_blocks", "Live blocks of prompt tokens.", {},
                     [pool] { return double(pool->num_blocks()); });
   metrics_.AddGauge("skv_worker_kv_slot_pages", "Live slot pages.", {},
                     [pool] { return double(pool->num_slot_pages()); });
