@@ -204,6 +204,16 @@ TEST(BackendTest, AttentionAgreesWithTheReferenceOnAnyNumberOfThreads) {
   }
 }
 
+TEST(BackendTest, DenormalsAreFlushedWhateverTheNumberOfRows) {
+  constexpr int kWidth = 32;
+  const auto backend = CreateCpuBackend(2);
+  for (const int num_rows : {1, 16, 17, 300}) {
+    std::vector<float> gate(num_rows * kWidth, 1e-39f), up(num_rows * kWidth, 1e10f);
+    backend->SiluMul({gate.data(), kWidth, num_rows}, {up.data(), kWidth, num_rows}, kWidth);
+    EXPECT_EQ(gate, std::vector<float>(num_rows * kWidth, 0.0f)) << num_rows << " rows";
+  }
+}
+
 TEST(BackendTest, AnUnknownBackendIsNamed) {
   EXPECT_THAT(CreateBackend("gpu", 1), StatusIs(absl::StatusCode::kInvalidArgument,
                                                 testing::HasSubstr("\"gpu\" is unknown")));

@@ -155,7 +155,10 @@ absl::StatusOr<std::unique_ptr<Matrix>> CpuBackend::LoadMatrix(
 }
 
 void CpuBackend::ForRowTiles(int num_rows, absl::FunctionRef<void(int, int)> body) {
-  if (num_rows <= kRowTile) return body(0, num_rows);
+  if (num_rows <= kRowTile) {
+    const ScopedFlushDenormals flush;  // as the pool's threads do: rows must not depend on company
+    return body(0, num_rows);
+  }
   pool_.ParallelFor(CeilDiv(num_rows, kRowTile), [&](int tile, int) {
     body(tile * kRowTile, std::min((tile + 1) * kRowTile, num_rows));
   });
