@@ -54,33 +54,13 @@ struct TileArgs {
   const std::byte* rows;
   size_t row_stride;
   int num_inputs;
-  int segment_inputs;  // num_inputs without totals
-  float* y;            // one of these two is null
-  double* totals;
+  float* y = nullptr;
   int64_t y_stride;
   int num_outputs;  // of the tile: less than kPanels * kPanelOutputs at the matrix's end
-
-  void AdvanceOutput(int64_t elements) {
-    if (totals != nullptr) {
-      totals += elements;
-    } else {
-      y += elements;
-    }
-  }
 };
 
 template <int kPanels, int kRows>
-using TileSums = F32x16[kPanels][kRows];
-
-template <int kPanels, int kRows>
-inline void Clear(TileSums<kPanels, kRows>& sum) {
-  for (auto& panel : sum) {
-    for (F32x16& lanes : panel) lanes = Zero();
-  }
-}
-
-template <int kPanels, int kRows>
-inline void StoreTile(const TileArgs& args, const TileSums<kPanels, kRows>& sum) {
+void StoreTile(const TileArgs& args, const F32x16 (&sum)[kPanels][kRows]) {
 #pragma GCC unroll 16
   for (int p = 0; p < kPanels; ++p) {
     const int n = args.num_outputs - p * kPanelOutputs;
@@ -93,58 +73,6 @@ inline void StoreTile(const TileArgs& args, const TileSums<kPanels, kRows>& sum)
         StorePartial(y, sum[p][r], n);
       }
     }
-  }
-}
-
-// The double totals of a tile whose segments end one after the other; nothing where float32 results
-// are wanted, which are the sums of the only segment.
-template <int kPanels, int kRows>
-class TileTotals {
- public:
-  explicit TileTotals(const TileArgs& args) : wanted_(args.totals != nullptr) {
-    if (!wanted_) return;
-    for (auto& panel : totals_) {
-      for (F64x16& lanes : panel) lanes = EmptyTotals();
-    }
-  }
-
-  __attribute__((always_inline)) void Add(const TileSums<kPanels, kRows>& sum) {
-    if (!wanted_) return;
-#pragma GCC unroll 16
-    for (int p = 0; p < kPanels; ++p) {
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) totals_[p][r] = AddSegment(totals_[p][r], sum[p][r]);
-    }
-  }
-
-  void Store(const TileArgs& args) const {
-    for (int p = 0; p < kPanels; ++p) {
-      const int n = args.num_outputs - p * kPanelOutputs;
-      for (int r = 0; r < kRows; ++r) {
-        double* const totals = args.totals + r * args.y_stride + p * kPanelOutputs;
-        if (n >= kPanelOutputs) {
-          StoreTotals(totals, totals_[p][r]);
-        } else {
-          double lanes[kPanelOutputs];
-          StoreTotals(lanes, totals_[p][r]);
-          std::copy_n(lanes, n, totals);
-        }
-      }
-    }
-  }
-
- private:
-  const bool wanted_;
-  F64x16 totals_[kPanels][kRows];
-};
-
-template <int kPanels, int kRows>
-inline void StoreResults(const TileArgs& args, const TileSums<kPanels, kRows>& sum,
-                         const TileTotals<kPanels, kRows>& totals) {
-  if (args.totals == nullptr) {
-    StoreTile<kPanels, kRows>(args, sum);
-  } else {
-    totals.Store(args);
   }
 }
 
@@ -221,55 +149,42 @@ inline Dots<kPanels, kRows> DotBothPlanes(const std::byte* quants, size_t panel_
   return planes[0];
 }
 
-// Adds the blocks of one group to the chains of a tile.
-template <PackedFormat kFormat, int kPanels, int kRows>
-__attribute__((always_inline)) inline void AddGroup(const std::byte* group, size_t panel_bytes,
-                                                    const std::byte* row, size_t row_stride,
-                                                    TileSums<kPanels, kRows>& sum) {
-  Scales header[kPanels];
-#pragma GCC unroll 16
-  for (int p = 0; p < kPanels; ++p) header[p] = LoadHeader<kFormat>(group + p * panel_bytes);
-  const std::byte* block = group + kFormat.HeaderBytes();
-  for (int i = 0; i < kFormat.blocks_per_group; ++i) {
-    const Dots<kPanels, kRows> dots = DotBothPlanes<kFormat, kPanels, kRows>(
-        block + kFormat.ScaleBytes(), panel_bytes, row + 8, row_stride);
-#pragma GCC unroll 16
-    for (int p = 0; p < kPanels; ++p) {
-      const Scales scales = BlockScales<kFormat>(header[p], block + p * panel_bytes);
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        float s[2];
-        std::memcpy(s, row + r * row_stride, sizeof(s));
-        sum[p][r] = Fma(scales.m, Set1(s[1]), sum[p][r]);
-        sum[p][r] = Fma(ToFloat(dots.of[p][r]), Mul(scales.d, Set1(s[0])), sum[p][r]);
-      }
-    }
-    block += kFormat.BlockBytes();
-    row += kFormat.ActivationBlockBytes();
-  }
-}
-
 template <PackedFormat kFormat, int kPanels, int kRows>
 __attribute__((noinline)) void QuantizedTile(const TileArgs& args) {
-  constexpr int kRowBytes = kFormat.blocks_per_group * kFormat.ActivationBlockBytes();
+  F32x16 sum[kPanels][kRows];
+  for (auto& panel : sum) {
+    for (F32x16& lane : panel) lane = Zero();
+  }
   const std::byte* group = args.panel;
   const std::byte* row = args.rows;
   const size_t panel_bytes = args.panel_bytes, row_stride = args.row_stride;
-  TileSums<kPanels, kRows> sum;
-  TileTotals<kPanels, kRows> totals(args);
-  int begin = 0;
-  do {
-    const int end = std::min(begin + args.segment_inputs, args.num_inputs);
-    Clear<kPanels, kRows>(sum);
-    for (int k = begin; k < end; k += kFormat.GroupElements()) {
-      AddGroup<kFormat, kPanels, kRows>(group, panel_bytes, row, row_stride, sum);
-      group += kFormat.GroupBytes();
-      row += kRowBytes;
+  for (int k = 0; k < args.num_inputs; k += kFormat.GroupElements()) {
+    Scales header[kPanels];
+#pragma GCC unroll 16
+    for (int p = 0; p < kPanels; ++p) {
+      header[p] = LoadHeader<kFormat>(group + p * panel_bytes);
     }
-    totals.Add(sum);
-    begin = end;
-  } while (begin < args.num_inputs);
-  StoreResults<kPanels, kRows>(args, sum, totals);
+    const std::byte* block = group + kFormat.HeaderBytes();
+    for (int i = 0; i < kFormat.blocks_per_group; ++i) {
+      const Dots<kPanels, kRows> dots = DotBothPlanes<kFormat, kPanels, kRows>(
+          block + kFormat.ScaleBytes(), panel_bytes, row + 8, row_stride);
+#pragma GCC unroll 16
+      for (int p = 0; p < kPanels; ++p) {
+        const Scales scales = BlockScales<kFormat>(header[p], block + p * panel_bytes);
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r) {
+          float s[2];
+          std::memcpy(s, row + r * row_stride, sizeof(s));
+          sum[p][r] = Fma(scales.m, Set1(s[1]), sum[p][r]);
+          sum[p][r] = Fma(ToFloat(dots.of[p][r]), Mul(scales.d, Set1(s[0])), sum[p][r]);
+        }
+      }
+      block += kFormat.BlockBytes();
+      row += kFormat.ActivationBlockBytes();
+    }
+    group += kFormat.GroupBytes();
+  }
+  StoreTile(args, sum);
 }
 
 template <QuantType kType>
@@ -282,36 +197,31 @@ F32x16 LoadWeights(const std::byte* p) {
 template <QuantType kType, int kPanels, int kRows>
 __attribute__((noinline)) void FloatTile(const TileArgs& args) {
   constexpr int kStepBytes = kPanelOutputs * (kType == QuantType::kF32 ? 4 : 2);
+  F32x16 sum[kPanels][kRows];
+  for (auto& panel : sum) {
+    for (F32x16& lane : panel) lane = Zero();
+  }
   const std::byte* weights = args.panel;
   const std::byte* row = args.rows;
-  TileSums<kPanels, kRows> sum;
-  TileTotals<kPanels, kRows> totals(args);
-  int begin = 0;
-  do {
-    const int end = std::min(begin + args.segment_inputs, args.num_inputs);
-    Clear<kPanels, kRows>(sum);
-    for (int k = begin; k < end; ++k) {
-      F32x16 w[kPanels];
+  for (int k = 0; k < args.num_inputs; ++k) {
+    F32x16 w[kPanels];
 #pragma GCC unroll 16
-      for (int p = 0; p < kPanels; ++p) w[p] = LoadWeights<kType>(weights + p * args.panel_bytes);
+    for (int p = 0; p < kPanels; ++p) w[p] = LoadWeights<kType>(weights + p * args.panel_bytes);
 #pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        const F32x16 x = Set1(*reinterpret_cast<const float*>(row + r * args.row_stride));
+    for (int r = 0; r < kRows; ++r) {
+      const F32x16 x = Set1(*reinterpret_cast<const float*>(row + r * args.row_stride));
 #pragma GCC unroll 16
-        for (int p = 0; p < kPanels; ++p) sum[p][r] = Fma(x, w[p], sum[p][r]);
-      }
-      weights += kStepBytes;
-      row += sizeof(float);
+      for (int p = 0; p < kPanels; ++p) sum[p][r] = Fma(x, w[p], sum[p][r]);
     }
-    totals.Add(sum);
-    begin = end;
-  } while (begin < args.num_inputs);
-  StoreResults<kPanels, kRows>(args, sum, totals);
+    weights += kStepBytes;
+    row += sizeof(float);
+  }
+  StoreTile(args, sum);
 }
 
 // The tile function of one weight type.
 template <QuantType kType, int kPanels, int kRows>
-void RunTile(const TileArgs& args) {
+void SumTile(const TileArgs& args) {
   if constexpr (IsFloatType(kType)) {
     FloatTile<kType, kPanels, kRows>(args);
   } else {
@@ -319,15 +229,89 @@ void RunTile(const TileArgs& args) {
   }
 }
 
-// The largest tile that fits `num_rows` rows; returns its rows.
-template <QuantType kType, int kPanels, int kRows>
-int RunLargestTile(const TileArgs& args, int num_rows) {
-  if constexpr (kRows > 1) {
-    if (num_rows < kRows) {
-      return RunLargestTile<kType, kPanels, (kRows > 4 ? 4 : kRows / 2)>(args, num_rows);
+// Where the double totals of a tile go, and how its inputs are cut.
+struct TotalsArgs {
+  double* totals;  // null: float32 results are wanted
+  int segment_inputs;
+  size_t segment_panel_bytes, segment_row_bytes;
+};
+
+// Segments whose sums wait in cache until they are added to the totals at once.
+constexpr int kPendingSegments = 16;
+
+template <int kPanels, int kRows>
+using TileSums = float[kRows][kPanels][kPanelOutputs];
+
+// totals += the sums of `num_pending` segments.
+template <int kPanels, int kRows>
+void AddToTotals(const TileSums<kPanels, kRows>* pending, int num_pending,
+                 F64x16 (&totals)[kRows][kPanels]) {
+  for (int r = 0; r < kRows; ++r) {
+    for (int p = 0; p < kPanels; ++p) {
+      F64x16 total = totals[r][p];
+      for (int i = 0; i < num_pending; ++i) total = AddSegment(total, pending[i][r][p]);
+      totals[r][p] = total;
     }
   }
-  RunTile<kType, kPanels, kRows>(args);
+}
+
+template <int kPanels, int kRows>
+void StoreTileTotals(const F64x16 (&totals)[kRows][kPanels], int num_outputs, double* dst,
+                     int64_t stride) {
+  for (int r = 0; r < kRows; ++r) {
+    for (int p = 0; p < kPanels; ++p) {
+      const int n = num_outputs - p * kPanelOutputs;
+      double* const to = dst + r * stride + p * kPanelOutputs;
+      if (n >= kPanelOutputs) {
+        StoreTotals(to, totals[r][p]);
+      } else {
+        double lanes[kPanelOutputs];
+        StoreTotals(lanes, totals[r][p]);
+        std::copy_n(lanes, n, to);
+      }
+    }
+  }
+}
+
+// Runs a tile segment by segment; `sum_tile` puts the sums of one into float32 rows.
+template <int kPanels, int kRows>
+__attribute__((noinline)) void TotalTile(const TileArgs& args, const TotalsArgs& totals_args,
+                                         void (*sum_tile)(const TileArgs&)) {
+  alignas(64) TileSums<kPanels, kRows> pending[kPendingSegments];
+  F64x16 totals[kRows][kPanels];
+  for (auto& row : totals) {
+    for (F64x16& lanes : row) lanes = EmptyTotals();
+  }
+  TileArgs segment = args;
+  segment.y_stride = kPanels * kPanelOutputs;
+  segment.num_outputs = kPanels * kPanelOutputs;
+  for (int left = args.num_inputs; left > 0;) {
+    int num_pending = 0;
+    for (; left > 0 && num_pending < kPendingSegments; left -= segment.num_inputs) {
+      segment.num_inputs = std::min(left, totals_args.segment_inputs);
+      segment.y = pending[num_pending++][0][0];
+      sum_tile(segment);
+      segment.panel += totals_args.segment_panel_bytes;
+      segment.rows += totals_args.segment_row_bytes;
+    }
+    AddToTotals<kPanels, kRows>(pending, num_pending, totals);
+  }
+  StoreTileTotals<kPanels, kRows>(totals, args.num_outputs, totals_args.totals, args.y_stride);
+}
+
+// The largest tile that fits `num_rows` rows; returns its rows.
+template <QuantType kType, int kPanels, int kRows>
+int RunLargestTile(const TileArgs& args, const TotalsArgs& totals, int num_rows) {
+  if constexpr (kRows > 1) {
+    if (num_rows < kRows) {
+      return RunLargestTile<kType, kPanels, (kRows > 4 ? 4 : kRows / 2)>(args, totals, num_rows);
+    }
+  }
+  if (totals.totals == nullptr) {
+    SumTile<kType, kPanels, kRows>(args);
+  } else {
+    TotalTile<kPanels, kRows>(args, totals, SumTile<kType, kPanels, kRows>);
+  }
   return kRows;
 }
 
@@ -335,12 +319,16 @@ int RunLargestTile(const TileArgs& args, int num_rows) {
 constexpr int kFewRows = 8;
 
 template <QuantType kType, int kPanels>
-void RunRows(const MatMulCall& call, TileArgs args) {
+void RunRows(const MatMulCall& call, TileArgs args, TotalsArgs totals) {
   for (int t = call.row_begin; t < call.row_end;) {
     constexpr int kMaxRows = kPanels == 1 ? kFewRowsTile : kTileRows;
-    const int rows = RunLargestTile<kType, kPanels, kMaxRows>(args, call.row_end - t);
+    const int rows = RunLargestTile<kType, kPanels, kMaxRows>(args, totals, call.row_end - t);
     args.rows += rows * args.row_stride;
-    args.AdvanceOutput(rows * args.y_stride);
+    if (totals.totals != nullptr) {
+      totals.totals += rows * args.y_stride;
+    } else {
+      args.y += rows * args.y_stride;
+    }
     t += rows;
   }
 }
@@ -352,21 +340,25 @@ void MatMulOfType(const MatMulCall& call) {
   args.panel_bytes = PanelBytes(kType, w.num_inputs);
   args.row_stride = ActivationStride(kType, w.num_inputs);
   args.num_inputs = w.num_inputs;
-  args.segment_inputs = call.totals != nullptr ? call.segment_inputs : w.num_inputs;
   args.rows = call.activations + call.row_begin * args.row_stride;
   args.y_stride = call.y_stride;
+  TotalsArgs totals{nullptr, call.segment_inputs, PanelBytes(kType, call.segment_inputs),
+                    ActivationBytes(kType, call.segment_inputs)};
   for (int n = call.output_begin; n < call.output_end;) {
     args.panel = w.data + size_t(n / kPanelOutputs) * args.panel_bytes;
-    args.y = call.y;
-    args.totals = call.totals;
-    args.AdvanceOutput(call.row_begin * call.y_stride + n);
+    const int64_t first = call.row_begin * call.y_stride + n;
+    if (call.totals != nullptr) {
+      totals.totals = call.totals + first;
+    } else {
+      args.y = call.y + first;
+    }
     args.num_outputs = call.output_end - n;
     if (call.row_end - call.row_begin > kFewRows &&
         args.num_outputs > (kTilePanels - 1) * kPanelOutputs) {
-      RunRows<kType, kTilePanels>(call, args);
+      RunRows<kType, kTilePanels>(call, args, totals);
       n += kTilePanels * kPanelOutputs;
     } else {
-      RunRows<kType, 1>(call, args);
+      RunRows<kType, 1>(call, args, totals);
       n += kPanelOutputs;
     }
   }

@@ -95,18 +95,13 @@ float Dot(QuantType type, const std::byte* panel, int lane, int num_inputs,
 
 double TotalOfSegments(QuantType type, const std::byte* panel, int lane, int num_inputs,
                        int segment_inputs, const std::byte* activations) {
-  // Of whole groups a panel's bytes are proportional to its inputs; so are those of a row's blocks.
-  const size_t row_bytes = IsFloatType(type)
-                               ? sizeof(float) * segment_inputs
-                               : size_t(segment_inputs / FormatOf(type).block_elements) *
-                                     FormatOf(type).ActivationBlockBytes();
   double total = kTotalBias;
   for (int begin = 0; begin < num_inputs; begin += segment_inputs) {
     const int count = std::min(segment_inputs, num_inputs - begin);
     const double sum = Dot(type, panel, lane, count, activations);
     total = std::fma(sum, kTieBreaker, total);
     panel += PanelBytes(type, segment_inputs);
-    activations += row_bytes;
+    activations += ActivationBytes(type, segment_inputs);
   }
   return total - kTotalBias;
 }

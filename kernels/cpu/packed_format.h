@@ -79,14 +79,16 @@ constexpr size_t PanelBytes(QuantType type, int num_inputs) {
   return size_t(num_inputs / format.GroupElements()) * format.GroupBytes();
 }
 
+// Bytes of `num_inputs` packed activations of one row.
+constexpr size_t ActivationBytes(QuantType type, int num_inputs) {
+  if (IsFloatType(type)) return size_t(num_inputs) * sizeof(float);
+  const PackedFormat format = FormatOf(type);
+  return size_t(num_inputs / format.block_elements) * format.ActivationBlockBytes();
+}
+
 // Bytes between packed activation rows.
 constexpr size_t ActivationStride(QuantType type, int num_inputs) {
-  size_t bytes = size_t(num_inputs) * sizeof(float);
-  if (!IsFloatType(type)) {
-    const PackedFormat format = FormatOf(type);
-    bytes = size_t(num_inputs / format.block_elements) * format.ActivationBlockBytes();
-  }
-  return (bytes + 63) / 64 * 64;
+  return (ActivationBytes(type, num_inputs) + 63) / 64 * 64;
 }
 
 }  // namespace skv::kernels

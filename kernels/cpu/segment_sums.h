@@ -16,7 +16,7 @@ inline constexpr double kTieBreaker = 1 + 0x1p-52;
 
 inline namespace SKV_LANES_NAMESPACE {
 
-// Sixteen totals: EmptyTotals, then AddSegment for each segment's sums, then StoreTotals.
+// Sixteen totals: EmptyTotals, then AddSegment for each segment's 16 sums, then StoreTotals.
 #if defined(__AVX512F__)
 
 struct F64x16 {
@@ -24,12 +24,10 @@ struct F64x16 {
 };
 
 inline F64x16 EmptyTotals() { return {_mm512_set1_pd(kTotalBias), _mm512_set1_pd(kTotalBias)}; }
-inline F64x16 AddSegment(F64x16 totals, F32x16 sums) {
+inline F64x16 AddSegment(F64x16 totals, const float* sums) {
   const __m512d factor = _mm512_set1_pd(kTieBreaker);
-  const __m256 lo = _mm512_castps512_ps256(sums.v);
-  const __m256 hi = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(sums.v), 1));
-  return {_mm512_fmadd_pd(_mm512_cvtps_pd(lo), factor, totals.lo),
-          _mm512_fmadd_pd(_mm512_cvtps_pd(hi), factor, totals.hi)};
+  return {_mm512_fmadd_pd(_mm512_cvtps_pd(_mm256_loadu_ps(sums)), factor, totals.lo),
+          _mm512_fmadd_pd(_mm512_cvtps_pd(_mm256_loadu_ps(sums + 8)), factor, totals.hi)};
 }
 inline void StoreTotals(double* p, F64x16 totals) {
   const __m512d bias = _mm512_set1_pd(kTotalBias);
@@ -47,12 +45,11 @@ inline F64x16 EmptyTotals() {
   const __m256d bias = _mm256_set1_pd(kTotalBias);
   return {{bias, bias, bias, bias}};
 }
-inline F64x16 AddSegment(F64x16 totals, F32x16 sums) {
+inline F64x16 AddSegment(F64x16 totals, const float* sums) {
   const __m256d factor = _mm256_set1_pd(kTieBreaker);
-  const __m128 quarters[] = {_mm256_castps256_ps128(sums.lo), _mm256_extractf128_ps(sums.lo, 1),
-                             _mm256_castps256_ps128(sums.hi), _mm256_extractf128_ps(sums.hi, 1)};
   for (int i = 0; i < 4; ++i) {
-    totals.v[i] = _mm256_fmadd_pd(_mm256_cvtps_pd(quarters[i]), factor, totals.v[i]);
+    const __m256d wide = _mm256_cvtps_pd(_mm_loadu_ps(sums + 4 * i));
+    totals.v[i] = _mm256_fmadd_pd(wide, factor, totals.v[i]);
   }
   return totals;
 }
