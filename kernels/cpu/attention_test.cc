@@ -306,6 +306,31 @@ TEST(AttentionTest, HugeScoresNeitherOverflowNorLoseTheWinner) {
   }
 }
 
+TEST(AttentionTest, FarLosersCountWhereTheWinnersHaveNoValue) {
+  constexpr int kHeadDim = 64;
+  for (const int num_winners : {1, 128}) {  // the losers in the winner's group, and in the next
+    Problem problem(Shape(kHeadDim, 1), num_winners + 100, 1);
+    std::vector<float> k, v;
+    for (int i = 0; i < problem.num_entries; ++i) {
+      // Scores fall by 1 an entry, that is past the 126 powers of two that count.
+      const int loss = std::max(0, i - num_winners + 1);
+      k.insert(k.end(), kHeadDim, -0.125f * static_cast<float>(loss));
+      v.insert(v.end(), kHeadDim, loss < 50 ? 0.0f : 1.0f);
+    }
+    problem.k = ToBf16(k);
+    problem.v = ToBf16(v);
+    std::fill(problem.q.begin(), problem.q.end(), 1.0f);
+    const std::vector<KvRun> runs = problem.Runs();
+    const std::vector<float> expected = problem.Scalar(runs, 0);
+    EXPECT_THAT(expected, testing::Each(testing::Gt(0.0f)));
+    for (const Isa isa : Isas()) {
+      SCOPED_TRACE(testing::Message() << IsaName(isa) << " winners " << num_winners);
+      EXPECT_EQ(Bits(problem.Prefill(isa, runs, 0, 1)), Bits(expected));
+      EXPECT_EQ(Bits(problem.Decode(isa, runs, 0)), Bits(expected));
+    }
+  }
+}
+
 TEST(AttentionTest, ReturnsOnNanAndInfiniteInput) {
   for (const Isa isa : Isas()) {
     for (const float bad : {kNan, kInf, -kInf, 3e38f, 1e-40f}) {

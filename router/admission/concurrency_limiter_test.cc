@@ -33,6 +33,15 @@ TEST(ConcurrencyLimiterTest, AClosedDoorLetsOutAndNobodyIn) {
   leaver.join();
 }
 
+TEST(ConcurrencyLimiterTest, TheLastToLeaveWakesWhoWaits) {
+  for (int round = 0; round < 100; ++round) {  // in some the waiter comes first
+    ConcurrencyLimiter limiter(1);
+    std::thread leaver([ticket = limiter.Enter().value()]() mutable { ticket.reset(); });
+    EXPECT_TRUE(limiter.WaitUntilEmpty(std::chrono::hours(1)));  // longer than a test may take
+    leaver.join();
+  }
+}
+
 TEST(ConcurrencyLimiterTest, ATicketMayOutliveIt) {
   ConcurrencyLimiter::Ticket ticket;
   {

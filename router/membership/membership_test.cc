@@ -142,6 +142,13 @@ TEST_F(MembershipTest, ARefusedProbeTakesAGroupOutAndAGoodOneBringsItBack) {
   EXPECT_EQ(groups_["a:1"].num_fetches, 1);
 }
 
+TEST_F(MembershipTest, AGroupIsProbedOncePerInterval) {
+  Settle();
+  const int num_probes = groups_["a:1"].num_probes;
+  Pass(seconds(5));
+  EXPECT_EQ(groups_["a:1"].num_probes, num_probes + 5);
+}
+
 TEST_F(MembershipTest, ARestartedGroupIsAskedForItsModelAgain) {
   Settle();
   groups_["a:1"].probe = ProbeResult{.serving = true, .load = {.epoch = 2}};
