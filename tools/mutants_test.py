@@ -71,7 +71,8 @@ class MutantsTest(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertEqual({name: (entry["state"], entry["caught_by"])
                           for name, entry in result["faults"].items()},
-                         {"near": ("caught", ["skv_near_test"]), "other": ("caught", ["other"]),
+                         {"near": ("caught", ["skv_near_test Failed"]),
+                          "other": ("caught", ["other Failed"]),
                           "only_slow": ("missed", []), "outdated": ("does not apply", []),
                           "unbuildable": ("does not build", [])})
         self.assertEqual((result["seeded"], result["applied"], result["missed"]), (5, 3, 1))
@@ -90,7 +91,7 @@ class MutantsTest(unittest.TestCase):
         self.write("tests/mutants/near.patch", fault("near/a.txt"))
         code, result, stderr = self.mutants()
         self.assertEqual((code, result), (1, {}))
-        self.assertIn("without a fault fails: other", stderr)
+        self.assertIn("without a fault fails: other Failed", stderr)
 
 
 if __name__ == "__main__":
