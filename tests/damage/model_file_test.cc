@@ -30,7 +30,7 @@ using Code = absl::StatusCode;
 absl::StatusOr<std::string> Load(const GgufFile& file) {
   SKV_ASSIGN_OR_RETURN(const LlamaConfig config, ReadLlamaConfig(file));
   SKV_ASSIGN_OR_RETURN(const LlamaTensors tensors, FindLlamaTensors(file, config));
-  SKV_RETURN_IF_ERROR(MakeShardPlan(config, tensors, 2, 1).status());
+  SKV_RETURN_IF_ERROR(MakeShardPlan(config, tensors, 1, 0).status());
   SKV_RETURN_IF_ERROR(ReadTokenizerSpec(file).status());
   return ToHex(WeightsFingerprint(file, config));
 }

@@ -93,6 +93,7 @@ loader::TinyLlamaOptions TinyModelOptions() {
   loader::TinyLlamaOptions options;
   options.hidden = 128;
   options.head_dim = 32;
+  options.ffn = 256;  // two ranks share it by segments of 128
   options.context_length = 1 << 16;
   return options;
 }
