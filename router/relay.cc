@@ -21,27 +21,21 @@ class Relay::Attempt : public GroupStreamHandler {
   const int attempt_idx_;
 };
 
-absl::StatusOr<std::shared_ptr<Relay>> Relay::Create(
-    RelayJob job, Membership* membership, const Clock* clock, std::shared_ptr<ClientStream> client,
-    std::function<void(const RelayStats&)> on_end) {
-  std::vector<SampleStream> samples;
-  for (size_t i = 0; i < job.request.seeds.size(); ++i) {
-    SKV_ASSIGN_OR_RETURN(SampleStream sample, SampleStream::Create(job.model.get(), job.stops));
-    samples.push_back(std::move(sample));
-  }
-  return std::shared_ptr<Relay>(new Relay(std::move(job), membership, clock, std::move(client),
-                                          std::move(on_end), std::move(samples)));
+std::shared_ptr<Relay> Relay::Create(RelayJob job, Membership* membership, const Clock* clock,
+                                     std::shared_ptr<ClientStream> client,
+                                     std::function<void(const RelayStats&)> on_end) {
+  return std::shared_ptr<Relay>(
+      new Relay(std::move(job), membership, clock, std::move(client), std::move(on_end)));
 }
 
 Relay::Relay(RelayJob job, Membership* membership, const Clock* clock,
-             std::shared_ptr<ClientStream> client, std::function<void(const RelayStats&)> on_end,
-             std::vector<SampleStream> samples)
+             std::shared_ptr<ClientStream> client, std::function<void(const RelayStats&)> on_end)
     : job_(std::move(job)),
       membership_(membership),
       clock_(clock),
       client_(std::move(client)),
       on_end_(std::move(on_end)),
-      samples_(std::move(samples)) {
+      samples_(job_.request.seeds.size(), SampleStream(job_.model.get(), job_.stops)) {
   stats_.usage.prompt_tokens = static_cast<int64_t>(job_.request.prompt_ids.size());
 }
 

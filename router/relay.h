@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "router/admission/concurrency_limiter.h"
@@ -33,7 +32,7 @@ struct RelayStats {
 
 struct RelayJob {
   GroupRequest request;
-  std::vector<std::string> stops;
+  std::shared_ptr<const text::StopSet> stops;
   std::shared_ptr<const ServedModel> model;
   Deadline deadline = Deadline::max();
   TimePoint arrival;
@@ -46,9 +45,9 @@ struct RelayJob {
 class Relay : public std::enable_shared_from_this<Relay> {
  public:
   // `membership` and `clock` outlive every relay. `on_end` is called once.
-  static absl::StatusOr<std::shared_ptr<Relay>> Create(
-      RelayJob job, Membership* membership, const Clock* clock,
-      std::shared_ptr<ClientStream> client, std::function<void(const RelayStats&)> on_end);
+  static std::shared_ptr<Relay> Create(RelayJob job, Membership* membership, const Clock* clock,
+                                       std::shared_ptr<ClientStream> client,
+                                       std::function<void(const RelayStats&)> on_end);
 
   // Once, after Create.
   void Start() { TryNextGroup(); }
@@ -67,8 +66,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   };
 
   Relay(RelayJob job, Membership* membership, const Clock* clock,
-        std::shared_ptr<ClientStream> client, std::function<void(const RelayStats&)> on_end,
-        std::vector<SampleStream> samples);
+        std::shared_ptr<ClientStream> client, std::function<void(const RelayStats&)> on_end);
 
   void TryNextGroup();
   absl::Status PickLocked(const Cluster& cluster) SKV_REQUIRES(mutex_);

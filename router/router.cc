@@ -50,8 +50,9 @@ absl::StatusOr<std::shared_ptr<Relay>> Router::CreateRelay(Request request, Dead
   }
   SKV_ASSIGN_OR_RETURN(GroupRequest admitted,
                        BuildGroupRequest(request, served.limits(), std::move(prompt_ids), draw_()));
+  SKV_ASSIGN_OR_RETURN(auto stops, text::StopSet::Create(std::move(request.stop)));
   RelayJob job{.request = std::move(admitted),
-               .stops = std::move(request.stop),
+               .stops = std::move(stops),
                .model = model.served,
                .deadline = deadline,
                .arrival = arrival,

@@ -7,18 +7,11 @@
 
 namespace skv::router {
 
-absl::StatusOr<SampleStream> SampleStream::Create(const ServedModel* model,
-                                                  const std::vector<std::string>& stops) {
-  SKV_ASSIGN_OR_RETURN(text::StopMatcher matcher, text::StopMatcher::Create(stops));
-  return SampleStream(model, stops, std::move(matcher));
-}
-
-SampleStream::SampleStream(const ServedModel* model, const std::vector<std::string>& stops,
-                           text::StopMatcher matcher)
+SampleStream::SampleStream(const ServedModel* model, std::shared_ptr<const text::StopSet> stops)
     : model_(model),
-      stops_(stops),
+      stops_(std::move(stops)),
       detokenizer_(&model->tokenizer(), {}),
-      matcher_(std::move(matcher)) {}
+      matcher_(stops_) {}
 
 absl::Status SampleStream::Apply(const GroupEvent& event, Event* out) {
   for (const GeneratedToken& token : event.tokens) {
@@ -40,7 +33,8 @@ bool SampleStream::Show(const std::string& text, Event* out) {
   out->text += shown.text;
   if (!shown.matched_stop.has_value()) return false;
   finished_ = true;
-  out->finish = Finish{.reason = FinishReason::kStop, .stop_string = stops_[*shown.matched_stop]};
+  out->finish =
+      Finish{.reason = FinishReason::kStop, .stop_string = stops_->stop(*shown.matched_stop)};
   return true;
 }
 

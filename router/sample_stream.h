@@ -5,9 +5,8 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "router/admission/served_model.h"
 #include "router/event.h"
 #include "router/membership/group_client.h"
@@ -19,9 +18,8 @@ namespace skv::router {
 // Not thread-safe.
 class SampleStream {
  public:
-  // `model` outlives this object. InvalidArgument: stop strings that the matcher refuses.
-  static absl::StatusOr<SampleStream> Create(const ServedModel* model,
-                                             const std::vector<std::string>& stops);
+  // `model` outlives this object.
+  SampleStream(const ServedModel* model, std::shared_ptr<const text::StopSet> stops);
 
   // Fills text, tokens and finish of `out`. Tokens that come after the end are dropped.
   // Internal: a token outside the vocabulary.
@@ -33,8 +31,6 @@ class SampleStream {
   int64_t num_tokens() const { return num_tokens_; }
 
  private:
-  SampleStream(const ServedModel* model, const std::vector<std::string>& stops,
-               text::StopMatcher matcher);
   EventToken ToEventToken(const GeneratedToken& token) const;
   std::string Piece(TokenId id) const;
   // Shows `text`, up to a stop string; true when there was one.
@@ -42,7 +38,7 @@ class SampleStream {
   void End(const GroupEvent& event, Event* out);
 
   const ServedModel* model_;
-  std::vector<std::string> stops_;
+  std::shared_ptr<const text::StopSet> stops_;
   text::IncrementalDetokenizer detokenizer_;
   text::StopMatcher matcher_;
   int64_t num_tokens_ = 0;

@@ -11,7 +11,7 @@ namespace {
 class SampleStreamTest : public testing::Test {
  protected:
   SampleStream Create(const std::vector<std::string>& stops) {
-    return SampleStream::Create(model_.get(), stops).value();
+    return SampleStream(model_.get(), text::StopSet::Create(stops).value());
   }
   static GroupEvent Bytes(std::string_view text) {
     GroupEvent event;
@@ -83,6 +83,13 @@ TEST_F(SampleStreamTest, TheEndTokenIsReportedButHasNoText) {
   EXPECT_EQ(out.tokens[1].logprob, -0.5f);
   EXPECT_EQ(out.tokens[1].top_logprobs[0].piece, "b");
   EXPECT_EQ(out.finish->stop_token_id, text::kTinyImEnd);
+}
+
+TEST_F(SampleStreamTest, TheSamplesOfARequestShareItsStopStrings) {
+  const auto stops = text::StopSet::Create({"END", "STOP"}).value();
+  const long num_owners = stops.use_count();
+  const std::vector<SampleStream> samples(128, SampleStream(model_.get(), stops));
+  EXPECT_EQ(stops.use_count(), num_owners + 2 * 128);  // the sample and its matcher
 }
 
 TEST_F(SampleStreamTest, ATokenOutsideTheVocabularyIsTheWorkersFault) {

@@ -11,9 +11,11 @@
 namespace skv::text {
 namespace {
 
-std::vector<size_t> Borders(std::string_view stop) {
-  std::vector<size_t> borders(stop.size() + 1, 0);
-  size_t border = 0;
+static_assert(StopSet::kMaxStopBytes <= UINT16_MAX);
+
+std::vector<uint16_t> Borders(std::string_view stop) {
+  std::vector<uint16_t> borders(stop.size() + 1, 0);
+  uint16_t border = 0;
   for (size_t n = 1; n < stop.size(); ++n) {
     while (border > 0 && stop[n] != stop[border]) border = borders[border];
     if (stop[n] == stop[border]) ++border;
@@ -24,7 +26,7 @@ std::vector<size_t> Borders(std::string_view stop) {
 
 }  // namespace
 
-absl::StatusOr<StopMatcher> StopMatcher::Create(std::vector<std::string> stops) {
+absl::StatusOr<std::shared_ptr<const StopSet>> StopSet::Create(std::vector<std::string> stops) {
   if (stops.size() > kMaxStops) {
     return absl::InvalidArgumentError(
         absl::StrFormat("stop: %u stop strings, at most %u are allowed", stops.size(), kMaxStops));
@@ -37,22 +39,26 @@ absl::StatusOr<StopMatcher> StopMatcher::Create(std::vector<std::string> stops) 
     }
     SKV_RETURN_IF_ERROR(ValidateUtf8(stops[idx], what));
   }
-  return StopMatcher(std::move(stops));
+  return std::shared_ptr<const StopSet>(new StopSet(std::move(stops)));
 }
 
-StopMatcher::StopMatcher(std::vector<std::string> stops)
-    : stops_(std::move(stops)), num_matched_(stops_.size(), 0) {
+StopSet::StopSet(std::vector<std::string> stops) : stops_(std::move(stops)) {
   for (const std::string& stop : stops_) borders_.push_back(Borders(stop));
 }
 
+StopMatcher::StopMatcher(std::shared_ptr<const StopSet> stops)
+    : stops_(std::move(stops)), num_matched_(stops_->size(), 0) {}
+
 void StopMatcher::Advance(char c) {
-  for (size_t idx = 0; idx < stops_.size(); ++idx) {
-    const std::string& stop = stops_[idx];
+  for (size_t idx = 0; idx < stops_->size(); ++idx) {
+    const std::string& stop = stops_->stop(idx);
     size_t& num_matched = num_matched_[idx];
-    while (num_matched > 0 && stop[num_matched] != c) num_matched = borders_[idx][num_matched];
+    while (num_matched > 0 && stop[num_matched] != c) {
+      num_matched = stops_->Border(idx, num_matched);
+    }
     if (stop[num_matched] == c) ++num_matched;
     const bool is_complete = num_matched == stop.size();
-    if (is_complete && (!matched_stop_ || stop.size() > stops_[*matched_stop_].size())) {
+    if (is_complete && (!matched_stop_ || stop.size() > stops_->stop(*matched_stop_).size())) {
       matched_stop_ = idx;
     }
   }
@@ -64,7 +70,7 @@ StopMatcher::Result StopMatcher::Push(std::string_view text) {
     held_.push_back(c);
     Advance(c);
     if (matched_stop_) {
-      held_.resize(held_.size() - stops_[*matched_stop_].size());
+      held_.resize(held_.size() - stops_->stop(*matched_stop_).size());
       return {std::exchange(held_, ""), matched_stop_};
     }
   }

@@ -21,7 +21,7 @@ void PrintTo(const Outcome& outcome, std::ostream* os) {
 }
 
 Outcome Match(std::vector<std::string> stops, std::string_view text, size_t piece_size) {
-  auto matcher = StopMatcher::Create(std::move(stops)).value();
+  StopMatcher matcher(StopSet::Create(std::move(stops)).value());
   Outcome outcome;
   for (size_t pos = 0; pos < text.size() && !outcome.matched; pos += piece_size) {
     const StopMatcher::Result result = matcher.Push(text.substr(pos, piece_size));
@@ -58,7 +58,7 @@ TEST(StopMatcherTest, CutsTheTextBeforeTheStopThatEndsFirstHoweverTheTextIsCut) 
 }
 
 TEST(StopMatcherTest, ShowsTextAsSoonAsItCannotBecomeAStop) {
-  auto matcher = StopMatcher::Create({"END", "\n\n"}).value();
+  StopMatcher matcher(StopSet::Create({"END", "\n\n"}).value());
   EXPECT_EQ(matcher.Push("one E").text, "one ");
   EXPECT_EQ(matcher.Push("N").text, "");
   EXPECT_EQ(matcher.Push("x\n").text, "ENx");
@@ -66,7 +66,7 @@ TEST(StopMatcherTest, ShowsTextAsSoonAsItCannotBecomeAStop) {
 }
 
 TEST(StopMatcherTest, StaysEndedAfterAMatch) {
-  auto matcher = StopMatcher::Create({"a"}).value();
+  StopMatcher matcher(StopSet::Create({"a"}).value());
   EXPECT_EQ(matcher.Push("xab").matched_stop, 0u);
   const StopMatcher::Result result = matcher.Push("more");
   EXPECT_EQ(result.matched_stop, 0u);
@@ -80,11 +80,11 @@ TEST(StopMatcherTest, RefusesTooManyEmptyLongAndIllFormedStops) {
   } kCases[] = {
       {std::vector<std::string>(1000, "x"), "1000 stop strings"},
       {{"a", ""}, "stop[1]"},
-      {{std::string(StopMatcher::kMaxStopBytes + 1, 'x')}, "1025 bytes"},
+      {{std::string(StopSet::kMaxStopBytes + 1, 'x')}, "1025 bytes"},
       {{"a", "b", "\xFF"}, "stop[2]"},
   };
   for (const auto& c : kCases) {
-    EXPECT_THAT(StopMatcher::Create(c.stops),
+    EXPECT_THAT(StopSet::Create(c.stops),
                 StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(c.message)));
   }
 }

@@ -128,8 +128,9 @@ void CheckChat(const Tokenizer& tokenizer, std::string_view text) {
 
 // Against a search of the whole text.
 void CheckStops(const std::vector<std::string>& stops, std::string_view text) {
-  auto matcher = StopMatcher::Create(stops);
-  if (!matcher.ok()) return;
+  auto set = StopSet::Create(stops);
+  if (!set.ok()) return;
+  StopMatcher matcher(*std::move(set));
   size_t first_end = std::string_view::npos;
   for (const std::string& stop : stops) {
     const size_t begin = text.find(stop);
@@ -138,11 +139,11 @@ void CheckStops(const std::vector<std::string>& stops, std::string_view text) {
   std::string shown;
   bool has_matched = false;
   for (size_t pos = 0; pos < text.size(); pos += 3) {
-    const StopMatcher::Result result = matcher->Push(text.substr(pos, 3));
+    const StopMatcher::Result result = matcher.Push(text.substr(pos, 3));
     shown += result.text;
     has_matched = result.matched_stop.has_value();
   }
-  shown += matcher->Flush();
+  shown += matcher.Flush();
   SKV_CHECK(has_matched == (first_end != std::string_view::npos));
   SKV_CHECK(text.substr(0, shown.size()) == shown);
   SKV_CHECK(has_matched ? shown.size() < first_end : shown.size() == text.size());
