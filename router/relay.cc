@@ -187,6 +187,7 @@ bool Relay::ShouldRetryLocked(const absl::Status& status) const {
 void Relay::End(absl::Status status) {
   std::shared_ptr<GroupStream> stream;
   RelayStats stats;
+  ConcurrencyLimiter::Ticket ticket;
   {
     MutexLock lock(&mutex_);
     if (ended_) return;
@@ -196,15 +197,17 @@ void Relay::End(absl::Status status) {
     stats_.total_seconds = ToSeconds(clock_->Now() - job_.arrival);
     stats_.num_retries = attempt_idx_;
     stats = stats_;
-    job_.ticket.reset();
+    ticket = std::move(job_.ticket);
     // A group that finished every sample by itself ends its stream by itself, too.
     const bool ended_there =
         status.ok() && std::ranges::none_of(samples_, &SampleStream::stopped_here);
     if (ended_there) stream = nullptr;
   }
   if (stream != nullptr) stream->Cancel();
-  client_->Finish(std::move(status));
+  // The client's end or the ticket's return may be what the router's own end waits for: after both,
+  // nothing that belongs to the router may be touched.
   on_end_(stats);
+  client_->Finish(std::move(status));
 }
 
 void Relay::UnchargeLocked(int64_t num_tokens) {

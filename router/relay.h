@@ -44,7 +44,8 @@ struct RelayJob {
 // Thread-safe. Lives until the client's stream and the group's stream have both ended.
 class Relay : public std::enable_shared_from_this<Relay> {
  public:
-  // `membership` and `clock` outlive every relay. `on_end` is called once.
+  // `membership` and `clock` outlive every relay that has not ended. `on_end` is called once,
+  // before the client's Finish and before the ticket is given back.
   static std::shared_ptr<Relay> Create(RelayJob job, Membership* membership, const Clock* clock,
                                        std::shared_ptr<ClientStream> client,
                                        std::function<void(const RelayStats&)> on_end);

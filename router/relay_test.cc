@@ -47,7 +47,12 @@ class RelayTest : public testing::Test {
     Settle();
     router_ = std::make_unique<Router>(
         RouterOptions{.max_concurrent_requests = 4}, membership_.get(), &clock_,
-        [this] { return ++draws_; }, [this](const RelayStats& stats) { stats_.push_back(stats); });
+        [this] { return ++draws_; },
+        [this](const RelayStats& stats) {
+          stats_.push_back(stats);
+          finishes_at_end_ = client_->num_finishes;
+          in_flight_at_end_ = router_->num_in_flight();
+        });
   }
 
   // A relay and its group's stream hold each other until one of them ends.
@@ -85,6 +90,8 @@ class RelayTest : public testing::Test {
   FakeGroups groups_;
   uint64_t draws_ = 0;
   std::vector<RelayStats> stats_;
+  int finishes_at_end_ = -1;
+  int in_flight_at_end_ = -1;
   std::unique_ptr<Membership> membership_;
   std::unique_ptr<Router> router_;
   std::shared_ptr<RecordingClient> client_ = std::make_shared<RecordingClient>();
@@ -237,6 +244,15 @@ TEST_F(RelayTest, AClientThatLeavesFreesItsGroup) {
   EXPECT_EQ(client_->text, "x");
   EXPECT_EQ(client_->num_finishes, 1);
   EXPECT_EQ(stats_.size(), 1u);
+}
+
+TEST_F(RelayTest, TheEndIsCountedBeforeAnyoneCanSeeIt) {
+  ASSERT_OK(Generate(MakeRequest()));
+  Stream("a:1").SendFinish(FinishReason::kStop);
+  EXPECT_EQ(finishes_at_end_, 0);
+  EXPECT_EQ(in_flight_at_end_, 1);
+  EXPECT_EQ(client_->num_finishes, 1);
+  EXPECT_EQ(router_->num_in_flight(), 0);
 }
 
 TEST_F(RelayTest, ASlowClientIsCancelled) {
