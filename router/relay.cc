@@ -124,7 +124,7 @@ absl::Status Relay::ApplyLocked(const GroupEvent& group_event, Event* event) {
                                             ", expected 0 to ", samples_.size() - 1));
   }
   SampleStream& sample = samples_[sample_idx];
-  event->request_id = job_.request.request_id;
+  event->request_id = job_.client_request_id;
   event->sample_idx = sample_idx;
   if (sample.num_tokens() == 0) event->numerics_id = hold_.numerics_id;
   SKV_RETURN_IF_ERROR(Annotate(sample.Apply(group_event, event), hold_.group->address()));

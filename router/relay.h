@@ -32,6 +32,7 @@ struct RelayStats {
 
 struct RelayJob {
   GroupRequest request;
+  std::string client_request_id;  // of the events
   std::shared_ptr<const text::StopSet> stops;
   std::shared_ptr<const ServedModel> model;
   Deadline deadline = Deadline::max();

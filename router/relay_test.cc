@@ -312,11 +312,21 @@ TEST_F(RelayTest, SeedsAndIdsAreDrawnOnlyWhenNoneIsGiven) {
   request.request_id = "mine";
   ASSERT_OK(Generate(std::move(request)));
   EXPECT_EQ(Stream("a:1").request.seeds, std::vector<uint64_t>{42});
-  EXPECT_EQ(Stream("a:1").request.request_id, "mine");
+  Stream("a:1").Send("x");
+  EXPECT_EQ(client_->events.back().request_id, "mine");
   ASSERT_OK(Generate(MakeRequest()));
   ASSERT_OK(Generate(MakeRequest()));
   EXPECT_NE(Stream("b:2").request.seeds, Stream("c:3").request.seeds);
   EXPECT_NE(Stream("b:2").request.request_id, Stream("c:3").request.request_id);
+}
+
+TEST_F(RelayTest, RequestsOfOneIdDoNotMeetOnAWorker) {
+  Request request = MakeRequest();
+  request.request_id = "same";
+  for (int i = 0; i < 4; ++i) ASSERT_OK(Generate(request));
+  ASSERT_EQ(groups_["a:1"].streams.size(), 2u);
+  EXPECT_NE(groups_["a:1"].streams[0]->request.request_id,
+            groups_["a:1"].streams[1]->request.request_id);
 }
 
 TEST_F(RelayTest, WithoutAHealthyGroupTheAnswerComesAtOnce) {

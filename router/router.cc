@@ -45,13 +45,14 @@ absl::StatusOr<std::shared_ptr<Relay>> Router::CreateRelay(Request request, Dead
   const ServedModel& served = *model.served;
   SKV_RETURN_IF_ERROR(ValidateRequest(request, served.limits()));
   SKV_ASSIGN_OR_RETURN(std::vector<TokenId> prompt_ids, served.Encode(request.prompt));
-  if (request.request_id.empty()) {
-    request.request_id = absl::StrCat("skv-", absl::Hex(draw_(), absl::kZeroPad16));
-  }
   SKV_ASSIGN_OR_RETURN(GroupRequest admitted,
                        BuildGroupRequest(request, served.limits(), std::move(prompt_ids), draw_()));
+  // Two clients may choose the same id; a worker may not see it twice.
+  admitted.request_id = absl::StrCat("skv-", absl::Hex(draw_(), absl::kZeroPad16));
+  if (request.request_id.empty()) request.request_id = admitted.request_id;
   SKV_ASSIGN_OR_RETURN(auto stops, text::StopSet::Create(std::move(request.stop)));
   RelayJob job{.request = std::move(admitted),
+               .client_request_id = std::move(request.request_id),
                .stops = std::move(stops),
                .model = model.served,
                .deadline = deadline,

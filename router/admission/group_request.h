@@ -25,7 +25,7 @@ struct SamplingParams {
 
 // One admitted request: every field checked, every default filled in.
 struct GroupRequest {
-  std::string request_id;
+  std::string request_id;  // drawn: unique on the worker, whatever id the client gave
   std::vector<TokenId> prompt_ids;
   SamplingParams sampling;
   std::vector<uint64_t> seeds;  // one for each sample

@@ -207,7 +207,6 @@ absl::StatusOr<GroupRequest> BuildGroupRequest(const Request& request, const Mod
         ", expected at most ", limits.context_length, " together (the model's context)"));
   }
   GroupRequest result;
-  result.request_id = request.request_id;
   result.prompt_ids = std::move(prompt_ids);
   result.sampling = BuildSampling(request);
   const int64_t num_samples = request.n.value_or(1);

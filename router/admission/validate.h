@@ -34,7 +34,8 @@ struct ModelLimits {
 // Unimplemented names a field that is not served yet.
 absl::Status ValidateRequest(const Request& request, const ModelLimits& limits);
 
-// REQUIRES: ValidateRequest was OK. `drawn_seed` is used when the request has none.
+// REQUIRES: ValidateRequest was OK. `drawn_seed` is used when the request has none; the request_id
+// is left to the caller.
 // InvalidArgument: no prompt token, or prompt and max_tokens over the context.
 absl::StatusOr<GroupRequest> BuildGroupRequest(const Request& request, const ModelLimits& limits,
                                                std::vector<TokenId> prompt_ids,

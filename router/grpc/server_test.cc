@@ -207,9 +207,13 @@ TEST_F(ServerTest, EveryFieldReachesTheWorker) {
   request.set_ignore_eos(true);
   request.set_priority(-3);
   request.set_request_id("mine");
-  ASSERT_OK(Generate(request));
+  std::string text;
+  pb::GenerateEvent last;
+  ASSERT_OK(Generate(request, &text, &last));
+  EXPECT_EQ(last.request_id(), "mine");
+  EXPECT_THAT(got.request_id(), testing::StartsWith("skv-"));
   worker_pb::GenerateRequest expected;
-  expected.set_request_id("mine");
+  expected.set_request_id(got.request_id());
   for (const char c : std::string("hello")) expected.add_prompt_ids(c);
   worker_pb::SamplingParams* sampling = expected.mutable_sampling();
   sampling->set_temperature(0.5);
