@@ -43,12 +43,12 @@ TEST(ConcurrencyLimiterTest, TheLastToLeaveWakesWhoWaits) {
 }
 
 TEST(ConcurrencyLimiterTest, ATicketMayOutliveIt) {
-  ConcurrencyLimiter::Ticket ticket;
-  {
-    ConcurrencyLimiter limiter(1);
-    ticket = limiter.Enter().value();
-  }
-  ticket.reset();
+  auto limiter = std::make_unique<ConcurrencyLimiter>(1);
+  ConcurrencyLimiter::Ticket ticket = limiter->Enter().value();
+  const std::weak_ptr<void> watched = ticket;
+  limiter.reset();
+  ticket.reset();  // writes to what it counts in
+  EXPECT_TRUE(watched.expired());
 }
 
 }  // namespace

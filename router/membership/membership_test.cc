@@ -5,6 +5,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "router/testing/fake_group_client.h"
+#include "router/testing/fake_worker_source.h"
 
 namespace skv::router {
 namespace {
@@ -13,16 +14,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::AllOf;
 using testing::HasSubstr;
-
-// Whose list the test changes.
-class FakeWorkerSource : public WorkerSource {
- public:
-  explicit FakeWorkerSource(absl::StatusOr<std::vector<std::string>>* list) : list_(list) {}
-  absl::StatusOr<std::vector<std::string>> List() override { return *list_; }
-
- private:
-  absl::StatusOr<std::vector<std::string>>* const list_;
-};
 
 class MembershipTest : public testing::Test {
  protected:
@@ -282,9 +273,13 @@ TEST_F(MembershipTest, AListThatIsEmptyForAMomentDisturbsNoStream) {
 }
 
 TEST_F(MembershipTest, StopsCleanlyWithAProbeUnderWay) {
-  groups_["a:1"].silent = true;
+  FakeGroupClient& group = groups_["a:1"];
+  group.silent = true;
   membership_->Start();
   membership_.reset();
+  EXPECT_LE(group.unanswered.size(), 1u);
+  for (const auto& answer : group.unanswered) answer(group.probe);
+  EXPECT_EQ(group.num_fetches, 0);  // the answer was dropped
 }
 
 }  // namespace

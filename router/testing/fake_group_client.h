@@ -51,7 +51,8 @@ class FakeGroupClient : public GroupClient {
  public:
   void Probe(Duration, std::function<void(absl::StatusOr<ProbeResult>)> callback) override {
     ++num_probes;
-    if (!silent) callback(probe);
+    if (!silent) return callback(probe);
+    unanswered.push_back(std::move(callback));
   }
   void FetchModelInfo(Duration, std::function<void(absl::StatusOr<ModelInfo>)> callback) override {
     ++num_fetches;
@@ -70,7 +71,8 @@ class FakeGroupClient : public GroupClient {
 
   absl::StatusOr<ProbeResult> probe = ProbeResult{.serving = true, .load = {.epoch = 1}};
   absl::StatusOr<ModelInfo> info = TinyModel();
-  bool silent = false;   // never answers a probe, like a stopped process
+  bool silent = false;   // answers no probe, like a stopped process
+  std::vector<std::function<void(absl::StatusOr<ProbeResult>)>> unanswered;
   absl::Status refusal;  // of every Generate
   std::vector<std::shared_ptr<FakeGroupStream>> streams;
   std::vector<int32_t> cancelled_samples;
