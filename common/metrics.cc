@@ -46,9 +46,24 @@ class Metrics::StateReaders {
     family.series.push_back({labels, std::move(read)});
   }
 
+  void AddGauges(std::string_view name, std::string_view help,
+                 std::function<std::vector<Sample>()> read) {
+    CheckName(name);
+    MutexLock lock(&mutex_);
+    SKV_CHECK(gauges_.emplace(name, Gauges{std::string(help), std::move(read)}).second)
+        << "metric " << name << " is added twice";
+  }
+
   std::vector<prometheus::MetricFamily> Collect() const {
     MutexLock lock(&mutex_);
     std::vector<prometheus::MetricFamily> collected;
+    for (const auto& [name, gauges] : gauges_) {
+      prometheus::MetricFamily out{name, gauges.help, prometheus::MetricType::Gauge, {}};
+      for (const Sample& sample : gauges.read()) {
+        out.metric.push_back(Read(out.type, {sample.labels, [&sample] { return sample.value; }}));
+      }
+      collected.push_back(std::move(out));
+    }
     for (const auto& [name, family] : families_) {
       prometheus::MetricFamily out{name, family.help, family.type, {}};
       for (const Series& series : family.series) out.metric.push_back(Read(family.type, series));
@@ -61,6 +76,10 @@ class Metrics::StateReaders {
   struct Series {
     MetricLabels labels;
     std::function<double()> read;
+  };
+  struct Gauges {
+    std::string help;
+    std::function<std::vector<Sample>()> read;
   };
   struct Family {
     prometheus::MetricType type;
@@ -81,6 +100,7 @@ class Metrics::StateReaders {
 
   mutable Mutex mutex_;
   std::map<std::string, Family> families_ SKV_GUARDED_BY(mutex_);
+  std::map<std::string, Gauges> gauges_ SKV_GUARDED_BY(mutex_);
 };
 
 Metrics::Metrics(MetricLabels labels)
@@ -120,6 +140,15 @@ prometheus::Histogram& Metrics::AddHistogram(std::string_view name, std::string_
 void Metrics::AddGauge(std::string_view name, std::string_view help, const MetricLabels& labels,
                        std::function<double()> read) {
   readers_->Add(prometheus::MetricType::Gauge, name, help, WithCommon(labels), std::move(read));
+}
+
+void Metrics::AddGauge(std::string_view name, std::string_view help,
+                       std::function<std::vector<Sample>()> read) {
+  readers_->AddGauges(name, help, [this, read = std::move(read)] {
+    std::vector<Sample> samples = read();
+    for (Sample& sample : samples) sample.labels = WithCommon(sample.labels);
+    return samples;
+  });
 }
 
 void Metrics::AddCounterFrom(std::string_view name, std::string_view help,

@@ -50,6 +50,15 @@ class Metrics {
   void AddCounterFrom(std::string_view name, std::string_view help, const MetricLabels& labels,
                       std::function<double()> read);
 
+  // The same for series that come and go, e.g. one for each worker group there is: `read` gives all
+  // that there are at a scrape. Its labels must come from a closed set, too.
+  struct Sample {
+    MetricLabels labels;
+    double value = 0;
+  };
+  void AddGauge(std::string_view name, std::string_view help,
+                std::function<std::vector<Sample>()> read);
+
   // All series, in the text format 0.0.4.
   std::string Serialize() const;
 

@@ -33,6 +33,18 @@ TEST(MetricsTest, GaugesAreReadAtEachScrape) {
   EXPECT_THAT(text, HasSubstr("skv_test_bytes_total{tier=\"disk\"} 7\n"));
 }
 
+TEST(MetricsTest, SeriesMayComeAndGo) {
+  Metrics metrics(MetricLabels{{"role", "router"}});
+  std::vector<Metrics::Sample> samples = {{{{"address", "a:1"}}, 1}, {{{"address", "b:2"}}, 2}};
+  metrics.AddGauge("skv_test_tokens", "Tokens.", [&] { return samples; });
+  EXPECT_THAT(metrics.Serialize(),
+              HasSubstr("# TYPE skv_test_tokens gauge\n"
+                        "skv_test_tokens{address=\"a:1\",role=\"router\"} 1\n"
+                        "skv_test_tokens{address=\"b:2\",role=\"router\"} 2\n"));
+  samples.clear();
+  EXPECT_THAT(metrics.Serialize(), testing::Not(HasSubstr("skv_test_tokens{")));
+}
+
 TEST(MetricsTest, HistogramsCountPerBucket) {
   Metrics metrics;
   prometheus::Histogram& wait = metrics.AddHistogram("skv_test_wait_seconds", "Wait.", {0.1, 1});

@@ -20,11 +20,13 @@ constexpr absl::StatusCode kCodes[] = {
     absl::StatusCode::kUnavailable,
 };
 
-int64_t OutstandingTokensOf(const Cluster& cluster, const std::string& address) {
+std::vector<Metrics::Sample> ReadOutstandingTokens(const Cluster& cluster) {
+  std::vector<Metrics::Sample> samples;
   for (const auto& [id, entry] : cluster.groups) {
-    if (entry.group->address() == address) return entry.group->outstanding()->load();
+    samples.push_back({{{"address", entry.group->address()}},
+                       static_cast<double>(entry.group->outstanding()->load())});
   }
-  return 0;
+  return samples;
 }
 
 }  // namespace
@@ -61,9 +63,9 @@ void RouterMetrics::OnEnd(const RelayStats& stats) {
   generation_tokens_.Increment(static_cast<double>(stats.usage.completion_tokens));
 }
 
-void RouterMetrics::Watch(const Router* router, const Membership* membership,
-                          const std::vector<std::string>& addresses) {
-  metrics_->AddGauge("skv_router_requests_in_flight", "Requests between arrival and end.", {},
+void RouterMetrics::Watch(const Router* router, const Membership* membership) {
+  metrics_->AddGauge("skv_router_requests_in_flight",
+                     "Requests between arrival and the delivery of the last event.", {},
                      [router] { return router->num_in_flight(); });
   metrics_->AddGauge("skv_router_groups", "Worker groups by state.", {{"state", "healthy"}},
                      [membership] { return membership->snapshot()->num_healthy_groups(); });
@@ -72,14 +74,9 @@ void RouterMetrics::Watch(const Router* router, const Membership* membership,
         const auto cluster = membership->snapshot();
         return static_cast<double>(cluster->groups.size()) - cluster->num_healthy_groups();
       });
-  for (const std::string& address : addresses) {
-    metrics_->AddGauge(
-        "skv_router_outstanding_tokens",
-        "Tokens that this router still waits for from a worker group.", {{"address", address}},
-        [membership, address] {
-          return static_cast<double>(OutstandingTokensOf(*membership->snapshot(), address));
-        });
-  }
+  metrics_->AddGauge("skv_router_outstanding_tokens",
+                     "Tokens that this router still waits for from a worker group.",
+                     [membership] { return ReadOutstandingTokens(*membership->snapshot()); });
 }
 
 }  // namespace skv::router

@@ -1,9 +1,7 @@
 #pragma once
-// The router's metrics. Labels come from closed sets: status codes, addresses of configured groups.
+// The router's metrics. Labels come from closed sets: status codes, addresses of worker groups.
 
 #include <map>
-#include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "common/metrics.h"
@@ -20,7 +18,7 @@ namespace skv::router {
 //   skv_router_prompt_tokens_total, skv_router_generation_tokens_total
 //   skv_router_requests_in_flight
 //   skv_router_groups{state="healthy"|"out"}
-//   skv_router_outstanding_tokens{address}      of each group in the list when the router started
+//   skv_router_outstanding_tokens{address}      of each group there is
 class RouterMetrics {
  public:
   explicit RouterMetrics(Metrics* metrics);
@@ -29,8 +27,7 @@ class RouterMetrics {
   void OnEnd(const RelayStats& stats);
 
   // Gauges read these at each scrape: both outlive the last scrape.
-  void Watch(const Router* router, const Membership* membership,
-             const std::vector<std::string>& addresses);
+  void Watch(const Router* router, const Membership* membership);
 
  private:
   Metrics* const metrics_;

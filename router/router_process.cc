@@ -63,7 +63,6 @@ absl::Status RunRouter(const RouterProcessOptions& options) {
   SignalWaiter signals;
   SetLogName("router");
   SKV_ASSIGN_OR_RETURN(std::unique_ptr<WorkerSource> source, MakeSource(options));
-  SKV_ASSIGN_OR_RETURN(const std::vector<std::string> addresses, source->List());
   SKV_ASSIGN_OR_RETURN(PickerFactory picker_factory, FindPolicy(options.policy));
 
   Metrics metrics(MetricLabels{{"role", "router"}});
@@ -79,7 +78,7 @@ absl::Status RunRouter(const RouterProcessOptions& options) {
                  .max_retries = options.max_retries},
                 &membership, &RealClock(), DrawFromKernel,
                 [&router_metrics](const RelayStats& stats) { router_metrics.OnEnd(stats); });
-  router_metrics.Watch(&router, &membership, addresses);
+  router_metrics.Watch(&router, &membership);
   membership.Start();
 
   std::atomic<bool> draining{false};
