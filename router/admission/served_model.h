@@ -18,7 +18,7 @@ namespace skv::router {
 // What a group serves; constant while its process lives.
 struct ModelInfo {
   std::string name;
-  std::string fingerprint;  // equal for equal weights and tokenizer
+  std::string fingerprint;  // equal for equal weights, tokenizer and chat template
   int64_t context_length = 0;
   int64_t vocab_size = 0;
   text::TokenizerSpec tokenizer;

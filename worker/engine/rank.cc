@@ -60,7 +60,8 @@ absl::StatusOr<ModelDescription> DescribeModel(const std::string& model_path) {
   description.name = ModelName(file->name());
   SKV_ASSIGN_OR_RETURN(description.config, loader::ReadLlamaConfig(*file));
   SKV_ASSIGN_OR_RETURN(description.tokenizer, loader::ReadTokenizerSpec(*file));
-  description.fingerprint = loader::ToHex(loader::WeightsFingerprint(*file, description.config));
+  description.fingerprint = loader::ToHex(loader::ModelFingerprint(
+      loader::WeightsFingerprint(*file, description.config), description.tokenizer));
   SKV_ASSIGN_OR_RETURN(const auto tokenizer, text::Tokenizer::Create(description.tokenizer));
   description.end_of_generation_ids.assign(tokenizer->end_of_generation_ids().begin(),
                                            tokenizer->end_of_generation_ids().end());

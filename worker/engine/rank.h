@@ -35,7 +35,7 @@ struct ModelDescription {
   loader::LlamaConfig config;
   text::TokenizerSpec tokenizer;
   std::vector<TokenId> end_of_generation_ids;
-  std::string fingerprint;  // of the weights
+  std::string fingerprint;  // of weights and tokenizer, see loader/fingerprint.h
   std::string name;         // the file's name without its extension
 };
 

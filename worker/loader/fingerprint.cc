@@ -32,6 +32,11 @@ class Sha256 {
     AddBytes(text.data(), text.size());
   }
 
+  void AddStrings(const std::vector<std::string>& strings) {
+    AddNumber<uint64_t>(strings.size());
+    for (const std::string& text : strings) AddString(text);
+  }
+
   Fingerprint Finish() {
     std::array<uint8_t, EVP_MAX_MD_SIZE> digest = {};
     EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr);
@@ -75,6 +80,26 @@ Fingerprint WeightsFingerprint(const GgufFile& file, const LlamaConfig& config) 
     sha.AddBytes(tensor->data.data(), tensor->data.size());
     file.DropPages(tensor->data);
   }
+  return sha.Finish();
+}
+
+Fingerprint ModelFingerprint(const Fingerprint& weights, const text::TokenizerSpec& tokenizer) {
+  Sha256 sha;
+  sha.AddString("skv model 1");
+  sha.AddBytes(weights.data(), weights.size());
+  sha.AddString(tokenizer.model);
+  sha.AddString(tokenizer.pre);
+  sha.AddStrings(tokenizer.tokens);
+  sha.AddNumber<uint64_t>(tokenizer.token_types.size());
+  for (const int32_t type : tokenizer.token_types) sha.AddNumber(type);
+  sha.AddStrings(tokenizer.merges);
+  for (const TokenId id :
+       {tokenizer.bos_id, tokenizer.eos_id, tokenizer.eot_id, tokenizer.unk_id, tokenizer.pad_id}) {
+    sha.AddNumber(id);
+  }
+  sha.AddNumber<uint8_t>(tokenizer.add_bos);
+  sha.AddNumber<uint8_t>(tokenizer.add_space_prefix);
+  sha.AddString(tokenizer.chat_template);
   return sha.Finish();
 }
 

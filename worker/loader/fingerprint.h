@@ -1,11 +1,12 @@
 #pragma once
-// One name for a model's computation, by which ranks agree that they loaded the same model and
-// caches that their bytes come from it.
+// Short names by which ranks and groups agree that they serve the same model, and caches that their
+// bytes come from it.
 
 #include <array>
 #include <cstdint>
 #include <string>
 
+#include "text/tokenizer_spec.h"
 #include "worker/loader/gguf_file.h"
 #include "worker/loader/llama_config.h"
 
@@ -18,6 +19,10 @@ using Fingerprint = std::array<uint8_t, 16>;
 // computation, make no difference. Reads the whole file once (0.1 s per 100 MB) and drops its
 // pages.
 Fingerprint WeightsFingerprint(const GgufFile& file, const LlamaConfig& config);
+
+// The same for everything that a client can see of the model: `weights` and each field of the
+// tokenizer, the chat template included.
+Fingerprint ModelFingerprint(const Fingerprint& weights, const text::TokenizerSpec& tokenizer);
 
 // 32 hexadecimal digits.
 std::string ToHex(const Fingerprint& fingerprint);

@@ -1,5 +1,6 @@
 #include "worker/loader/fingerprint.h"
 
+#include <functional>
 #include <set>
 
 #include "common/testing/status_matchers.h"
@@ -37,6 +38,40 @@ TEST(FingerprintTest, ChangesWithEveryInputOfTheComputation) {
   options = {};
   options.weight_type = kernels::QuantType::kQ8_0;
   EXPECT_TRUE(seen.insert(FingerprintOf(TinyLlamaGguf(options))).second) << "weight type";
+}
+
+TEST(FingerprintTest, AModelsChangesWithEachFieldOfItsTokenizer) {
+  text::TokenizerSpec plain;
+  plain.model = "gpt2";
+  plain.tokens = {"a", "b", "ab"};
+  plain.token_types = {1, 1, 1};
+  plain.merges = {"a b"};
+  const std::function<void(text::TokenizerSpec*)> kChanges[] = {
+      [](auto*) {},
+      [](auto* s) { s->model = "gpt3"; },
+      [](auto* s) { s->pre = "smollm"; },
+      [](auto* s) { s->tokens[1] = "c"; },
+      [](auto* s) {
+        s->tokens = {"a", "ba", "b"};
+      },
+      [](auto* s) { s->token_types[2] = 3; },
+      [](auto* s) { s->merges[0] = "b a"; },
+      [](auto* s) { s->bos_id = 1; },
+      [](auto* s) { s->eos_id = 1; },
+      [](auto* s) { s->eot_id = 1; },
+      [](auto* s) { s->unk_id = 1; },
+      [](auto* s) { s->pad_id = 1; },
+      [](auto* s) { s->add_bos = true; },
+      [](auto* s) { s->add_space_prefix = true; },
+      [](auto* s) { s->chat_template = "{{ }}"; }};
+  std::set<Fingerprint> seen;
+  for (const auto& change : kChanges) {
+    text::TokenizerSpec changed = plain;
+    change(&changed);
+    EXPECT_TRUE(seen.insert(ModelFingerprint({}, changed)).second) << seen.size();
+  }
+  EXPECT_TRUE(seen.insert(ModelFingerprint({1}, plain)).second) << "other weights";
+  EXPECT_EQ(ModelFingerprint({}, plain), ModelFingerprint({}, plain));
 }
 
 TEST(FingerprintTest, IgnoresTheOrderOfTensorsAndOtherMetadata) {
