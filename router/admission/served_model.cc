@@ -13,10 +13,6 @@ namespace {
 constexpr int64_t kMaxContextLength = 1 << 24;
 
 size_t MaxPromptBytes(const text::Tokenizer& tokenizer, int64_t context_length) {
-  // Bytes that no token covers cost nothing: then no size is surely too long.
-  if (tokenizer.MinTokens(text::Tokenizer::kMaxTextBytes) == 0) {
-    return text::Tokenizer::kMaxTextBytes;
-  }
   size_t longest = 1;
   for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
     longest = std::max(longest, tokenizer.TokenBytes(id).size());

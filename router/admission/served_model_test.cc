@@ -29,6 +29,17 @@ TEST(ServedModelTest, RefusesImpossibleSizes) {
   }
 }
 
+TEST(ServedModelTest, LongTextsAreRefusedUnreadAlsoWhereSomeBytesHaveNoToken) {
+  for (const bool lacks_a_byte : {false, true}) {
+    SCOPED_TRACE(lacks_a_byte);
+    ModelInfo info = TinyModel();
+    if (lacks_a_byte) info.tokenizer.tokens[0xff] = "longer";
+    ASSERT_OK_AND_ASSIGN(const auto model, ServedModel::Create(std::move(info)));
+    const size_t longest = std::string_view("<|endoftext|>").size();
+    EXPECT_EQ(model->limits().max_prompt_bytes, 1000 * longest);
+  }
+}
+
 TEST(ServedModelTest, EncodesEachKindOfPrompt) {
   ASSERT_OK_AND_ASSIGN(const auto model, ServedModel::Create(TinyModel()));
   EXPECT_THAT(model->Encode(TextPrompt{"ab"}).value(), ElementsAre('a', 'b'));

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "text/chat_template.h"
 #include "text/utf8.h"
 
 namespace skv::router {
@@ -39,7 +40,10 @@ absl::Status CheckReal(std::string_view field, const std::optional<double>& valu
 
 absl::Status CheckPositive(std::string_view field, const std::optional<double>& value,
                            double high) {
-  if (!value.has_value() || (*value > 0 && *value <= high)) return absl::OkStatus();
+  // Workers get single precision.
+  if (!value.has_value() || (static_cast<float>(*value) > 0 && *value <= high)) {
+    return absl::OkStatus();
+  }
   return OutOfRange(field, *value, absl::StrCat("above 0, at most ", high));
 }
 
@@ -65,6 +69,10 @@ absl::Status CheckText(const TextPrompt& prompt, const ModelLimits& limits) {
 absl::Status CheckChat(const ChatPrompt& prompt, const ModelLimits& limits) {
   if (prompt.messages.empty()) {
     return absl::InvalidArgumentError("chat.messages: got none, expected at least one");
+  }
+  if (prompt.messages.size() > text::ChatTemplate::kMaxMessages) {
+    return OutOfRange("chat.messages", prompt.messages.size(),
+                      absl::StrCat("at most ", text::ChatTemplate::kMaxMessages));
   }
   size_t num_bytes = 0;
   for (size_t i = 0; i < prompt.messages.size(); ++i) {
@@ -97,6 +105,10 @@ absl::Status CheckPrompt(const Prompt& prompt, const ModelLimits& limits) {
   if (const auto* tokens = std::get_if<TokenPrompt>(&prompt)) {
     if (tokens->ids.empty()) {
       return absl::InvalidArgumentError("token_ids: got none, expected at least one");
+    }
+    if (tokens->ids.size() > static_cast<size_t>(limits.context_length)) {
+      return OutOfRange("token_ids", absl::StrCat(tokens->ids.size(), " tokens"),
+                        absl::StrCat("at most ", limits.context_length, " (the model's context)"));
     }
     return CheckTokenIds("token_ids", tokens->ids, limits);
   }

@@ -27,7 +27,9 @@ inline constexpr size_t kMaxTraceparentBytes = 256;
 struct ModelLimits {
   int64_t context_length = 0;
   int64_t vocab_size = 0;
-  size_t max_prompt_bytes = 0;  // a longer text surely needs more tokens than the context has
+  // The context full of the longest token. A longer text is refused before it is tokenised, even
+  // where the vocabulary lacks tokens for some bytes, so that it might fit.
+  size_t max_prompt_bytes = 0;
 };
 
 // Everything that can be said before tokenisation. InvalidArgument names field, value and range;

@@ -120,6 +120,14 @@ TEST(ValidateRequestTest, EveryOtherBadInputIsRefusedByName) {
          r->prompt = ChatPrompt{{{"user", std::string(10 << 20, 'x')}}};
        },
        "chat.messages: got 10485760 bytes"},
+      {"a million empty messages",
+       [](Request* r) {
+         r->prompt = ChatPrompt{std::vector<ChatMessage>(1'000'000, {"user", ""})};
+       },
+       "chat.messages: got 1000000, expected at most 4096"},
+      {"more tokens than the context, the first of them wrong",
+       [](Request* r) { r->prompt = TokenPrompt{std::vector<int64_t>(1001, -1)}; },
+       "token_ids: got 1001 tokens, expected at most 1000"},
       {"no token", [](Request* r) { r->prompt = TokenPrompt{}; }, "token_ids: got none"},
       {"negative token",
        [](Request* r) {
@@ -135,6 +143,9 @@ TEST(ValidateRequestTest, EveryOtherBadInputIsRefusedByName) {
       {"zero max_tokens", [](Request* r) { r->max_tokens = 0; }, "max_tokens: got 0"},
       {"zero samples", [](Request* r) { r->n = 0; }, "n: got 0"},
       {"zero top_p", [](Request* r) { r->top_p = 0; }, "top_p: got 0"},
+      {"top_p that is 0 for a worker", [](Request* r) { r->top_p = 1e-50; }, "top_p: got 1e-50"},
+      {"repetition_penalty that is 0 for a worker",
+       [](Request* r) { r->repetition_penalty = 1e-50; }, "repetition_penalty: got 1e-50"},
       {"top_logprobs alone", [](Request* r) { r->top_logprobs = 5; }, "top_logprobs: got 5"},
       {"1,000 stop strings", [](Request* r) { r->stop.assign(1000, "x"); }, "stop: got 1000"},
       {"empty stop string",

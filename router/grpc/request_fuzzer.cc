@@ -31,8 +31,10 @@ void CheckAdmitted(const skv::router::GroupRequest& request) {
     SKV_CHECK(id >= 0 && id < kLimits.vocab_size);
   }
   SKV_CHECK(std::isfinite(request.sampling.temperature));
-  SKV_CHECK(request.sampling.top_p > 0 && request.sampling.top_p <= 1);
-  SKV_CHECK(!skv::router::ToProto(request).SerializeAsString().empty());
+  const auto proto = skv::router::ToProto(request);
+  SKV_CHECK(proto.sampling().top_p() > 0 && proto.sampling().top_p() <= 1);
+  SKV_CHECK(proto.sampling().repetition_penalty() > 0);
+  SKV_CHECK(!proto.SerializeAsString().empty());
 }
 
 }  // namespace
