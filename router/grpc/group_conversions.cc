@@ -31,6 +31,11 @@ GeneratedToken FromProto(const worker_pb::Token& token) {
   return result;
 }
 
+// The peer is not trusted: sums of these must not overflow.
+int64_t ClampTokens(int64_t num_tokens) {
+  return std::clamp<int64_t>(num_tokens, 0, int64_t{1} << 40);
+}
+
 worker_pb::SamplingParams ToProto(const SamplingParams& params) {
   worker_pb::SamplingParams result;
   result.set_temperature(static_cast<float>(params.temperature));
@@ -122,8 +127,8 @@ LoadReport FromProto(const worker_pb::LoadReport& report) {
           .draining = report.draining(),
           .num_running = report.num_running(),
           .num_waiting = report.num_waiting(),
-          .unfinished_tokens = std::max<int64_t>(0, report.queued_tokens()) +
-                               std::max<int64_t>(0, report.running_tokens()),
+          .unfinished_tokens =
+              ClampTokens(report.queued_tokens()) + ClampTokens(report.running_tokens()),
           .step_age = std::chrono::duration_cast<Duration>(
               std::chrono::duration<double, std::milli>(step_age_ms))};
 }
