@@ -30,11 +30,22 @@ absl::StatusOr<std::shared_ptr<Relay>> Router::Generate(Request request, Deadlin
   auto relay =
       CreateRelay(std::move(request), deadline, arrival, std::move(ticket), std::move(client));
   if (!relay.ok()) {
-    on_end_({.code = relay.status().code(), .total_seconds = ToSeconds(clock_->Now() - arrival)});
+    CountRefused(relay.status(), arrival);
     return relay.status();
   }
   (*relay)->Start();
   return relay;
+}
+
+void Router::CountRefused(const absl::Status& status, TimePoint arrival) {
+  on_end_({.code = status.code(), .total_seconds = ToSeconds(clock_->Now() - arrival)});
+}
+
+void Router::WatchHealth(std::function<void(bool any_healthy)> listener) {
+  if (listener == nullptr) return membership_->SetListener(nullptr);
+  membership_->SetListener([listener = std::move(listener)](const Cluster& cluster) {
+    listener(cluster.num_healthy_groups() > 0);
+  });
 }
 
 absl::StatusOr<std::shared_ptr<Relay>> Router::CreateRelay(Request request, Deadline deadline,

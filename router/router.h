@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "router/admission/concurrency_limiter.h"
@@ -52,7 +53,14 @@ class Router {
                                                   ConcurrencyLimiter::Ticket ticket,
                                                   std::shared_ptr<ClientStream> client);
 
+  // Counts a request that entered and was refused by the front door itself.
+  void CountRefused(const absl::Status& status, TimePoint arrival);
+
   std::vector<ModelSummary> ListModels() const;
+
+  // `listener` hears whether any worker group is healthy: at once, then at each look at the
+  // cluster. Null: nobody does; no call is under way any more on return.
+  void WatchHealth(std::function<void(bool any_healthy)> listener);
 
   // Every later Enter fails with Unavailable.
   void StartDrain() { limiter_.Close(); }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/mutex.h"
 #include "grpcpp/ext/health_check_service_server_builder_option.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -32,6 +33,7 @@ class CallbackGrpcServer : public GrpcServer {
   absl::Status Listen(const GrpcServerOptions& options) {
     const std::string address = absl::StrCat(options.host, ":", options.port);
     grpc::EnableDefaultHealthCheckService(true);
+    if (watches_health_) router_->WatchHealth(nullptr);
     grpc::ServerBuilder builder;
     builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port_);
     // With the default a second router would silently share the port.
@@ -42,7 +44,11 @@ class CallbackGrpcServer : public GrpcServer {
     builder.RegisterService(&generation_);
     builder.RegisterService(&models_);
     server_ = builder.BuildAndStart();
-    if (server_ != nullptr && port_ != 0) return absl::OkStatus();
+    if (server_ != nullptr && port_ != 0) {
+      watches_health_ = true;
+      router_->WatchHealth([this](bool any_healthy) { SetServing(any_healthy); });
+      return absl::OkStatus();
+    }
     return absl::UnavailableError(absl::StrCat(
         address, ": cannot be listened on; is the port in use? Choose another with --port"));
   }
@@ -50,7 +56,11 @@ class CallbackGrpcServer : public GrpcServer {
   int port() const override { return port_; }
 
   bool Drain(Duration timeout) override {
-    server_->GetHealthCheckService()->SetServingStatus(false);
+    {
+      MutexLock lock(&mutex_);
+      draining_ = true;
+    }
+    SetServing(false);
     router_->StartDrain();
     const bool idle = router_->WaitUntilIdle(timeout);
     // The last events of finished requests may still be on their way.
@@ -65,12 +75,20 @@ class CallbackGrpcServer : public GrpcServer {
   GenerationService generation_;
   ModelsService models_;
   std::unique_ptr<grpc::Server> server_;
+  void SetServing(bool any_healthy) {
+    MutexLock lock(&mutex_);
+    server_->GetHealthCheckService()->SetServingStatus(any_healthy && !draining_);
+  }
+
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(GrpcServerOptions options,
                                                               Router* router, const Clock* clock) {
+  bool watches_health_ = false;
+  Mutex mutex_;
+  bool draining_ SKV_GUARDED_BY(mutex_) = false;
   auto server = std::make_unique<CallbackGrpcServer>(options, router, clock);
   if (absl::Status status = server->Listen(options); !status.ok()) return status;
   return std::unique_ptr<GrpcServer>(std::move(server));

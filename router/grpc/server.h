@@ -1,5 +1,6 @@
 #pragma once
-// The router's gRPC front door: skv.v1 and grpc.health.v1 on one port. Free of gRPC headers.
+// The router's gRPC front door: skv.v1 and grpc.health.v1 on one port. Health is SERVING while any
+// worker group is healthy. Free of gRPC headers.
 
 #include <memory>
 #include <string>

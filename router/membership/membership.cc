@@ -79,6 +79,12 @@ std::shared_ptr<const Cluster> Membership::snapshot() const {
   return snapshot_;
 }
 
+void Membership::SetListener(std::function<void(const Cluster&)> listener) {
+  MutexLock lock(&listener_mutex_);
+  listener_ = std::move(listener);
+  if (listener_ != nullptr) listener_(*snapshot());
+}
+
 std::function<void(std::function<void(Membership::Member*)>)> Membership::Poster(GroupId group_id) {
   return [inbox = inbox_, group_id](std::function<void(Member*)> act) {
     MutexLock lock(&inbox->mutex);
@@ -288,6 +294,8 @@ void Membership::Publish() {
   for (auto& [name, model] : cluster->models) {
     model.picker = picker_factory_(std::move(candidates[name]));
   }
+  MutexLock listener_lock(&listener_mutex_);
+  if (listener_ != nullptr) listener_(*cluster);
   MutexLock lock(&snapshot_mutex_);
   snapshot_ = std::move(cluster);
 }

@@ -49,6 +49,11 @@ class Membership {
   // Never null; empty until the first Tick. Thread-safe.
   std::shared_ptr<const Cluster> snapshot() const;
 
+  // `listener` hears of the present snapshot at once, and of each later one just before it is to be
+  // seen; it must not call back. Null: nobody does; no call is under way any more on return.
+  // Thread-safe.
+  void SetListener(std::function<void(const Cluster&)> listener);
+
   // A relay lost this group, e.g. its connection broke. Thread-safe, does not block.
   void ReportLost(GroupId group_id, absl::Status status);
 
@@ -91,6 +96,9 @@ class Membership {
   TimePoint next_refresh_{};
   TimePoint last_tick_{};
 
+  // Before snapshot_mutex_.
+  Mutex listener_mutex_;
+  std::function<void(const Cluster&)> listener_ SKV_GUARDED_BY(listener_mutex_);
   mutable Mutex snapshot_mutex_;
   std::shared_ptr<const Cluster> snapshot_ SKV_GUARDED_BY(snapshot_mutex_);
   std::thread thread_;
