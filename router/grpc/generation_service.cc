@@ -34,6 +34,11 @@ class CallState {
     relay->Cancel(absl::CancelledError("the client went away"));
   }
 
+  bool cancelled() {
+    MutexLock lock(&mutex_);
+    return cancelled_;
+  }
+
  private:
   Mutex mutex_;
   bool cancelled_ SKV_GUARDED_BY(mutex_) = false;
@@ -45,13 +50,15 @@ class GenerateReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, priva
  public:
   using Base = grpc::ServerWriteReactor<grpc::ByteBuffer>;
 
-  GenerateReactor(grpc::CallbackServerContext* context, size_t max_buffer_bytes)
+  GenerateReactor(grpc::CallbackServerContext* context, StreamWriterOptions options)
       : context_(context),
-        writer_(std::make_shared<StreamWriter>(static_cast<ServerCall*>(this), max_buffer_bytes)),
+        writer_(std::make_shared<StreamWriter>(static_cast<ServerCall*>(this), options)),
         call_(std::make_shared<CallState>()) {}
 
   const std::shared_ptr<StreamWriter>& writer() const { return writer_; }
   const std::shared_ptr<CallState>& call() const { return call_; }
+  // Keeps the request's place until the client has everything.
+  void Hold(ConcurrencyLimiter::Ticket ticket) { ticket_ = std::move(ticket); }
 
   void OnWriteDone(bool ok) override {
     const std::shared_ptr<StreamWriter> writer = writer_;  // this may be gone before it returns
@@ -72,7 +79,46 @@ class GenerateReactor : public grpc::ServerWriteReactor<grpc::ByteBuffer>, priva
   grpc::CallbackServerContext* const context_;
   const std::shared_ptr<StreamWriter> writer_;
   const std::shared_ptr<CallState> call_;
+  ConcurrencyLimiter::Ticket ticket_;
 };
+
+// A call that waits for a tokenizer thread.
+struct WaitingCall {
+  std::shared_ptr<StreamWriter> writer;
+  std::shared_ptr<CallState> state;
+  grpc::ByteBuffer bytes;
+  std::shared_ptr<void> room;  // for `bytes`
+  ConcurrencyLimiter::Ticket ticket;
+  TimePoint arrival;
+  Deadline deadline;
+  std::string traceparent;
+};
+
+void Refuse(Router* router, const WaitingCall& call, const absl::Status& status) {
+  router->CountRefused(status, call.arrival);
+  call.writer->Finish(status);
+}
+
+void Start(Router* router, WaitingCall call) {
+  // Tokenising for clients that are gone would keep the others waiting.
+  if (call.state->cancelled()) {
+    return Refuse(router, call, absl::CancelledError("the client went away"));
+  }
+  if (std::chrono::system_clock::now() >= call.deadline) {
+    return Refuse(router, call,
+                  absl::DeadlineExceededError("the deadline passed before the request was read"));
+  }
+  absl::StatusOr<skv::v1::GenerateRequest> message = ParseGenerateRequest(call.bytes);
+  call.bytes.Clear();
+  call.room.reset();
+  if (!message.ok()) return Refuse(router, call, message.status());
+  Request request = FromProto(*std::move(message));
+  request.traceparent = std::move(call.traceparent);
+  absl::StatusOr<std::shared_ptr<Relay>> relay = router->Generate(
+      std::move(request), call.deadline, call.arrival, std::move(call.ticket), call.writer);
+  if (!relay.ok()) return call.writer->Finish(relay.status());
+  call.state->SetRelay(*std::move(relay));
+}
 
 std::string FindTraceparent(const grpc::CallbackServerContext& context) {
   const auto& metadata = context.client_metadata();
@@ -92,26 +138,42 @@ void SetModel(const ModelSummary& summary, skv::v1::Model* model) {
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* GenerationService::Generate(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
-  auto* reactor = new GenerateReactor(context, max_buffer_bytes_);
+  auto* reactor = new GenerateReactor(context, options_.writer);
+  const TimePoint arrival = clock_->Now();
   absl::StatusOr<ConcurrencyLimiter::Ticket> ticket = router_->Enter();
   if (!ticket.ok()) {
     reactor->writer()->Finish(ticket.status());
     return reactor;
   }
-  tasks_->Post([router = router_, writer = reactor->writer(), call = reactor->call(),
-                bytes = *request, ticket = *std::move(ticket), arrival = clock_->Now(),
-                deadline = context->deadline(), traceparent = FindTraceparent(*context)]() mutable {
-    absl::StatusOr<skv::v1::GenerateRequest> message = ParseGenerateRequest(bytes);
-    bytes.Clear();
-    if (!message.ok()) return writer->Finish(message.status());
-    Request parsed = FromProto(*std::move(message));
-    parsed.traceparent = std::move(traceparent);
-    absl::StatusOr<std::shared_ptr<Relay>> relay =
-        router->Generate(std::move(parsed), deadline, arrival, std::move(ticket), writer);
-    if (!relay.ok()) return writer->Finish(relay.status());
-    call->SetRelay(*std::move(relay));
-  });
+  reactor->Hold(*ticket);
+  absl::StatusOr<std::shared_ptr<void>> room = TakeRoom(static_cast<int64_t>(request->Length()));
+  if (!room.ok()) {
+    router_->CountRefused(room.status(), arrival);
+    reactor->writer()->Finish(room.status());
+    return reactor;
+  }
+  WaitingCall call{.writer = reactor->writer(),
+                   .state = reactor->call(),
+                   .bytes = *request,
+                   .room = *std::move(room),
+                   .ticket = *std::move(ticket),
+                   .arrival = arrival,
+                   .deadline = context->deadline(),
+                   .traceparent = FindTraceparent(*context)};
+  tasks_->Post(
+      [router = router_, call = std::move(call)]() mutable { Start(router, std::move(call)); });
   return reactor;
+}
+
+absl::StatusOr<std::shared_ptr<void>> GenerationService::TakeRoom(int64_t num_bytes) {
+  const int64_t before = waiting_bytes_->fetch_add(num_bytes);
+  std::shared_ptr<void> room(
+      nullptr, [waiting = waiting_bytes_, num_bytes](void*) { waiting->fetch_sub(num_bytes); });
+  if (before == 0 || before + num_bytes <= options_.max_waiting_bytes) return room;
+  return absl::ResourceExhaustedError(
+      absl::StrCat("request of ", num_bytes, " bytes: ", before,
+                   " bytes of other requests wait to be read, at most ", options_.max_waiting_bytes,
+                   " may wait: retry later"));
 }
 
 grpc::ServerUnaryReactor* ModelsService::ListModels(grpc::CallbackServerContext* context,

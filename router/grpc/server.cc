@@ -17,23 +17,29 @@ namespace {
 // Room above the documented limit, so that a request just over it is answered by us, with a reason.
 constexpr int kMaxTransportBytes = static_cast<int>(kMaxRequestBytes) + (4 << 20);
 constexpr int kKeepaliveMs = 30'000;
+// After the last answer has left: for clients to hang up by themselves. A client that has no call
+// does not look at its connection.
+constexpr auto kGoodbyeTime = std::chrono::milliseconds(500);
 
 class CallbackGrpcServer : public GrpcServer {
  public:
   CallbackGrpcServer(const GrpcServerOptions& options, Router* router, const Clock* clock)
       : router_(router),
         tasks_(options.num_tokenizer_threads),
-        generation_(router, &tasks_, clock, options.max_client_buffer_bytes),
+        generation_(router, &tasks_, clock,
+                    {.writer = {.max_buffer_bytes = options.max_client_buffer_bytes,
+                                .delivery_timeout = options.delivery_timeout},
+                     .max_waiting_bytes = options.max_waiting_bytes}),
         models_(router) {}
 
   ~CallbackGrpcServer() override {
+    if (watches_health_) router_->WatchHealth(nullptr);
     if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
   }
 
   absl::Status Listen(const GrpcServerOptions& options) {
     const std::string address = absl::StrCat(options.host, ":", options.port);
     grpc::EnableDefaultHealthCheckService(true);
-    if (watches_health_) router_->WatchHealth(nullptr);
     grpc::ServerBuilder builder;
     builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port_);
     // With the default a second router would silently share the port.
@@ -63,32 +69,32 @@ class CallbackGrpcServer : public GrpcServer {
     SetServing(false);
     router_->StartDrain();
     const bool idle = router_->WaitUntilIdle(timeout);
-    // The last events of finished requests may still be on their way.
-    server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(idle ? 5 : 0));
+    const auto now = std::chrono::system_clock::now();
+    server_->Shutdown(idle ? now + kGoodbyeTime : now);
     return idle;
   }
 
  private:
+  void SetServing(bool any_healthy) {
+    MutexLock lock(&mutex_);
+    server_->GetHealthCheckService()->SetServingStatus(any_healthy && !draining_);
+  }
+
   Router* const router_;
   int port_ = 0;
   TaskQueue tasks_;
   GenerationService generation_;
   ModelsService models_;
   std::unique_ptr<grpc::Server> server_;
-  void SetServing(bool any_healthy) {
-    MutexLock lock(&mutex_);
-    server_->GetHealthCheckService()->SetServingStatus(any_healthy && !draining_);
-  }
-
+  bool watches_health_ = false;
+  Mutex mutex_;
+  bool draining_ SKV_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(GrpcServerOptions options,
                                                               Router* router, const Clock* clock) {
-  bool watches_health_ = false;
-  Mutex mutex_;
-  bool draining_ SKV_GUARDED_BY(mutex_) = false;
   auto server = std::make_unique<CallbackGrpcServer>(options, router, clock);
   if (absl::Status status = server->Listen(options); !status.ok()) return status;
   return std::unique_ptr<GrpcServer>(std::move(server));

@@ -16,6 +16,10 @@ struct GrpcServerOptions {
   int port = 0;  // 0: any free one
   // Events that may wait for one slow client before it is cancelled.
   size_t max_client_buffer_bytes = size_t{1} << 20;
+  // A client that takes nothing of a finished answer for so long is cancelled.
+  Duration delivery_timeout = std::chrono::seconds(30);
+  // Encoded requests that may wait for a tokenizer thread; more are refused.
+  int64_t max_waiting_bytes = int64_t{256} << 20;
   int num_tokenizer_threads = 2;
 };
 
@@ -30,8 +34,8 @@ class GrpcServer {
 
   virtual int port() const = 0;
 
-  // Health turns NOT_SERVING, then new requests are refused, then running ones may finish within
-  // `timeout`; the rest is cancelled. True when none had to be.
+  // Health turns NOT_SERVING, then new requests are refused, then running ones may finish and their
+  // clients read the answers within `timeout`; the rest is cancelled. True when none had to be.
   virtual bool Drain(Duration timeout) = 0;
 };
 

@@ -1,6 +1,8 @@
 #include "router/grpc/server.h"
 
 #include <functional>
+#include <limits>
+#include <map>
 #include <thread>
 
 #include "common/testing/status_matchers.h"
@@ -65,7 +67,7 @@ class RawGeneration {
 // Workers, a router and a client, connected by real sockets.
 class ServerTest : public testing::Test {
  protected:
-  void StartCluster(std::vector<FakeWorker::Script> scripts) {
+  void StartCluster(std::vector<FakeWorker::Script> scripts, GrpcServerOptions options = {}) {
     std::vector<std::string> addresses;
     for (FakeWorker::Script& script : scripts) {
       workers_.push_back(std::make_unique<FakeWorker>(std::move(script)));
@@ -79,12 +81,16 @@ class ServerTest : public testing::Test {
                                      FindPolicy("round_robin").value(), &RealClock());
     membership_->Start();
     router_ = std::make_unique<Router>(
-        RouterOptions{}, membership_.get(), &RealClock(), [this] { return ++draws_; },
-        [](const RelayStats&) {});
-    server_ = GrpcServer::Start({.max_client_buffer_bytes = 64 << 10}, router_.get(), &RealClock())
-                  .value();
+        RouterOptions{}, membership_.get(), &RealClock(), [this] { return Draw(); },
+        [this](const RelayStats& stats) {
+          MutexLock lock(&mutex_);
+          ++num_ended_[stats.code];
+        });
+    server_ = GrpcServer::Start(options, router_.get(), &RealClock()).value();
     grpc::ChannelArguments arguments;
     arguments.SetMaxSendMessageSize(-1);
+    // Or the client's transport would take megabytes for a client that does not read.
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     channel_ = grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(server_->port()),
                                          grpc::InsecureChannelCredentials(), arguments);
     generation_ = pb::Generation::NewStub(channel_);
@@ -148,8 +154,35 @@ class ServerTest : public testing::Test {
     return grpc::Status(grpc::StatusCode::UNAVAILABLE, "draining");
   }
 
+  // Draws happen while a request is tokenised: one that `blocks_draws_` keeps a tokenizer thread.
+  uint64_t Draw() {
+    MutexLock lock(&mutex_);
+    ++num_draws_;
+    drawn_.NotifyAll();
+    drawn_.WaitUntil(&mutex_, std::chrono::steady_clock::now() + kPatience,
+                     [this] { return !blocks_draws_; });
+    return num_draws_;
+  }
+  void BlockDraws(bool blocks) {
+    MutexLock lock(&mutex_);
+    blocks_draws_ = blocks;
+    drawn_.NotifyAll();
+  }
+  uint64_t num_draws() {
+    MutexLock lock(&mutex_);
+    return num_draws_;
+  }
+  int num_ended(absl::StatusCode code) {
+    MutexLock lock(&mutex_);
+    return num_ended_[code];
+  }
+
+  Mutex mutex_;
+  CondVar drawn_;
+  uint64_t num_draws_ SKV_GUARDED_BY(mutex_) = 0;
+  bool blocks_draws_ SKV_GUARDED_BY(mutex_) = false;
+  std::map<absl::StatusCode, int> num_ended_ SKV_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<FakeWorker>> workers_;
-  std::atomic<uint64_t> draws_{0};
   std::unique_ptr<Membership> membership_;
   std::unique_ptr<Router> router_;
   std::unique_ptr<GrpcServer> server_;
@@ -270,6 +303,7 @@ TEST_F(ServerTest, MalformedBytesAreRefusedByNameAndOthersGoOn) {
   }
   EXPECT_OK(Generate(MakeRequest()));
   EXPECT_EQ(workers_[0]->num_calls(), 1);
+  EXPECT_EQ(num_ended(absl::StatusCode::kInvalidArgument), 7);  // the last is the transport's
 }
 
 TEST_F(ServerTest, BadPromptsOfManyMegabytesAreRefused) {
@@ -396,7 +430,8 @@ TEST_F(ServerTest, AClientThatDoesNotReadIsCancelled) {
         while (FakeWorker::Send(writer, std::string(500, 'x'))) {
         }
         return grpc::Status::CANCELLED;
-      }});
+      }},
+      {.max_client_buffer_bytes = 64 << 10});
   grpc::ClientContext context;
   const auto reader = generation_->Generate(&context, MakeRequest());
   EXPECT_TRUE(Eventually([&] { return workers_[0]->num_calls() == 1; }));
@@ -405,6 +440,129 @@ TEST_F(ServerTest, AClientThatDoesNotReadIsCancelled) {
   while (reader->Read(&event)) {
   }
   EXPECT_EQ(ToAbslStatus(reader->Finish()).code(), absl::StatusCode::kCancelled);
+}
+
+// More than the transport takes for a client that does not read, less than the buffer.
+grpc::Status AnswerALot(grpc::ServerContext*, const worker_pb::GenerateRequest&,
+                        FakeWorker::Writer* writer) {
+  for (int i = 0; i < 100; ++i) FakeWorker::Send(writer, std::string(2000, 'x'));
+  FakeWorker::SendFinish(writer, worker_pb::STOP);
+  return grpc::Status::OK;
+}
+
+TEST_F(ServerTest, AFinishedAnswerThatNobodyReadsIsCancelled) {
+  StartCluster({AnswerALot},
+               {.max_client_buffer_bytes = 64 << 20, .delivery_timeout = milliseconds(500)});
+  grpc::ClientContext context;
+  const auto reader = generation_->Generate(&context, MakeRequest());
+  EXPECT_TRUE(Eventually([&] { return num_ended(absl::StatusCode::kOk) == 1; }));
+  EXPECT_TRUE(Eventually([&] { return router_->num_in_flight() == 0; }));
+  pb::GenerateEvent event;
+  while (reader->Read(&event)) {
+  }
+  EXPECT_EQ(ToAbslStatus(reader->Finish()).code(), absl::StatusCode::kCancelled);
+}
+
+TEST_F(ServerTest, DrainWaitsForAClientThatReadsLate) {
+  StartCluster({AnswerALot}, {.max_client_buffer_bytes = 64 << 20});
+  grpc::ClientContext context;
+  const auto reader = generation_->Generate(&context, MakeRequest());
+  EXPECT_TRUE(Eventually([&] { return num_ended(absl::StatusCode::kOk) == 1; }));
+  std::atomic<bool> drained{false};
+  std::thread drainer([&] { drained = server_->Drain(kPatience); });
+  EXPECT_TRUE(Eventually(
+      [&] { return HealthStatus() == grpc::health::v1::HealthCheckResponse::NOT_SERVING; }));
+  EXPECT_FALSE(router_->WaitUntilIdle(milliseconds(0)));
+  pb::GenerateEvent event;
+  size_t num_bytes = 0;
+  while (reader->Read(&event)) num_bytes += event.text().size();
+  EXPECT_OK(ToAbslStatus(reader->Finish()));
+  EXPECT_EQ(num_bytes, 200'000u);
+  drainer.join();
+  EXPECT_TRUE(drained);
+}
+
+TEST_F(ServerTest, DrainDoesNotWaitForAnIdleConnection) {
+  StartCluster({Answer});
+  EXPECT_OK(Generate(MakeRequest()));
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_TRUE(server_->Drain(kPatience));
+  EXPECT_LT(std::chrono::steady_clock::now() - start, seconds(4));
+}
+
+TEST_F(ServerTest, AnEventLargerThanTheBufferReachesAClientThatReads) {
+  StartCluster(
+      {[](grpc::ServerContext*, const worker_pb::GenerateRequest&, FakeWorker::Writer* writer) {
+        FakeWorker::Send(writer, std::string(2000, 'x'));
+        FakeWorker::SendFinish(writer, worker_pb::STOP);
+        return grpc::Status::OK;
+      }},
+      {.max_client_buffer_bytes = 1024});
+  std::string text;
+  EXPECT_OK(Generate(MakeRequest(), &text));
+  EXPECT_EQ(text.size(), 2000u);
+}
+
+TEST_F(ServerTest, ACallWhoseDeadlinePassedInTheQueueIsNotWorkedOn) {
+  StartCluster({Answer}, {.num_tokenizer_threads = 1});
+  BlockDraws(true);
+  std::thread first([&] { EXPECT_OK(Generate(MakeRequest())); });
+  EXPECT_TRUE(Eventually([&] { return num_draws() == 1; }));
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + seconds(1));
+  const auto reader = generation_->Generate(&context, MakeRequest());
+  EXPECT_TRUE(Eventually([&] { return router_->num_in_flight() == 2; }));
+  // The call has arrived: its deadline on the server is a second away at most, but for rounding.
+  const auto late = std::chrono::system_clock::now() + milliseconds(1200);
+  pb::GenerateEvent event;
+  EXPECT_FALSE(reader->Read(&event));
+  EXPECT_EQ(ToAbslStatus(reader->Finish()).code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(Eventually([&] { return std::chrono::system_clock::now() > late; }));
+  BlockDraws(false);
+  first.join();
+  EXPECT_TRUE(Eventually([&] { return router_->num_in_flight() == 0; }));
+  EXPECT_EQ(num_draws(), 2u);  // both of the first: seed and id
+  EXPECT_EQ(workers_[0]->num_calls(), 1);
+  EXPECT_EQ(num_ended(absl::StatusCode::kOk), 1);
+}
+
+TEST_F(ServerTest, BytesThatWaitToBeReadAreBounded) {
+  StartCluster({Answer}, {.max_waiting_bytes = 100'000, .num_tokenizer_threads = 1});
+  BlockDraws(true);
+  std::thread first([&] { EXPECT_OK(Generate(MakeRequest())); });
+  EXPECT_TRUE(Eventually([&] { return num_draws() == 1; }));
+  pb::GenerateRequest large = MakeRequest();
+  large.set_text(std::string(200'000, 'x'));
+  // One request may be larger than what may wait, so that none is too large for an idle router.
+  std::thread second([&] {
+    EXPECT_THAT(Generate(large), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("text")));
+  });
+  EXPECT_TRUE(Eventually([&] { return router_->num_in_flight() == 2; }));
+  EXPECT_THAT(Generate(MakeRequest()),
+              StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("at most 100000 may wait")));
+  EXPECT_EQ(num_ended(absl::StatusCode::kResourceExhausted), 1);
+  BlockDraws(false);
+  first.join();
+  second.join();
+  EXPECT_OK(Generate(MakeRequest()));
+}
+
+TEST_F(ServerTest, HealthFollowsTheWorkers) {
+  StartCluster({Answer});
+  EXPECT_EQ(HealthStatus(), grpc::health::v1::HealthCheckResponse::SERVING);
+  workers_[0]->Kill();
+  EXPECT_TRUE(Eventually(
+      [&] { return HealthStatus() == grpc::health::v1::HealthCheckResponse::NOT_SERVING; }));
+}
+
+TEST(GroupConversionsTest, AHostileLoadReportIsClampedToWhatCanBeAdded) {
+  worker_pb::LoadReport report;
+  report.set_queued_tokens(std::numeric_limits<int64_t>::max());
+  report.set_running_tokens(std::numeric_limits<int64_t>::max());
+  EXPECT_EQ(FromProto(report).unfinished_tokens, int64_t{2} << 40);
+  report.set_queued_tokens(std::numeric_limits<int64_t>::min());
+  report.set_running_tokens(7);
+  EXPECT_EQ(FromProto(report).unfinished_tokens, 7);
 }
 
 TEST_F(ServerTest, DrainTurnsHealthFirstAndLetsStreamsEnd) {

@@ -23,8 +23,8 @@ bool StreamWriter::Write(Event event) {
   {
     MutexLock lock(&mutex_);
     if (finishing_ || finished_) return true;
-    if (queued_bytes_ + bytes.Length() > max_buffer_bytes_) {
-      overflowed_ = true;
+    if (queued_bytes_ > 0 && queued_bytes_ + bytes.Length() > options_.max_buffer_bytes) {
+      too_slow_ = true;
       return false;
     }
     queued_bytes_ += bytes.Length();
@@ -43,9 +43,42 @@ void StreamWriter::Finish(absl::Status status) {
     finishing_ = true;
     status_ = std::move(status);
     // What is queued for a client that does not read would keep the call for ever.
-    if (overflowed_) queue_.clear();
+    if (too_slow_) queue_.clear();
     action = NextLocked();
   }
+  Do(action);
+  WatchDelivery();
+}
+
+// An alarm cannot be set again from its own callback, so each wait has one of its own.
+void StreamWriter::WatchDelivery() {
+  if (options_.delivery_timeout == Duration::max()) return;
+  auto alarm = std::make_unique<grpc::Alarm>();
+  MutexLock lock(&mutex_);
+  if (finished_) return;
+  const auto end =
+      std::chrono::system_clock::now() +
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(options_.delivery_timeout);
+  alarm->Set(end, [weak = weak_from_this(), then = num_delivered_](bool is_due) {
+    const std::shared_ptr<StreamWriter> writer = weak.lock();
+    if (is_due && writer != nullptr) writer->OnDeliveryTimeout(then);
+  });
+  alarm_.swap(alarm);
+}
+
+void StreamWriter::OnDeliveryTimeout(uint64_t num_delivered_then) {
+  Action action = Action::kNone;
+  bool is_stuck = false;
+  {
+    MutexLock lock(&mutex_);
+    is_stuck = num_delivered_ == num_delivered_then;
+    if (is_stuck) {
+      too_slow_ = true;
+      queue_.clear();
+      action = NextLocked();
+    }
+  }
+  if (!is_stuck) return WatchDelivery();
   Do(action);
 }
 
@@ -54,6 +87,7 @@ void StreamWriter::OnWriteDone(bool ok) {
   {
     MutexLock lock(&mutex_);
     writing_ = false;
+    ++num_delivered_;
     current_.Clear();
     if (!ok) {
       queue_.clear();
@@ -66,15 +100,17 @@ void StreamWriter::OnWriteDone(bool ok) {
 }
 
 void StreamWriter::Detach() {
+  std::unique_ptr<grpc::Alarm> alarm;
   MutexLock lock(&mutex_);
   finished_ = true;
   queue_.clear();
+  alarm = std::move(alarm_);
 }
 
 StreamWriter::Action StreamWriter::NextLocked() {
   if (finished_ || cancelling_) return Action::kNone;
   if (writing_) {
-    if (!finishing_ || !overflowed_ || cancelled_) return Action::kNone;
+    if (!finishing_ || !too_slow_ || cancelled_) return Action::kNone;
     cancelling_ = cancelled_ = true;
     return Action::kCancel;
   }

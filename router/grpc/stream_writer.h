@@ -1,10 +1,14 @@
 #pragma once
-// The client's end of one Generate call: one write in flight, a bounded queue behind it.
+// The client's end of one Generate call: one write in flight, a bounded queue behind it, and an end
+// to waiting for a client that has stopped reading.
 
+#include <cstdint>
 #include <deque>
 #include <memory>
 
+#include "common/clock.h"
 #include "common/mutex.h"
+#include "grpcpp/alarm.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/status.h"
 #include "router/event.h"
@@ -23,13 +27,19 @@ class ServerCall {
   virtual void TryCancel() = 0;
 };
 
+struct StreamWriterOptions {
+  // Events that may wait for the client. One may be larger, when no other waits.
+  size_t max_buffer_bytes = size_t{1} << 20;
+  // After Finish: without one event delivered for so long, the call is cancelled. max(): never.
+  Duration delivery_timeout = std::chrono::seconds(30);
+};
+
 // Thread-safe. Operations on the call are started outside of the lock, since gRPC may run their
 // callbacks on the same thread.
-class StreamWriter : public ClientStream {
+class StreamWriter : public ClientStream, public std::enable_shared_from_this<StreamWriter> {
  public:
-  // `call` lives until Detach. At most `max_buffer_bytes` wait for the client.
-  StreamWriter(ServerCall* call, size_t max_buffer_bytes)
-      : call_(call), max_buffer_bytes_(max_buffer_bytes) {}
+  // `call` lives until Detach.
+  StreamWriter(ServerCall* call, StreamWriterOptions options) : call_(call), options_(options) {}
 
   bool Write(Event event) override;
   void Finish(absl::Status status) override;
@@ -43,9 +53,11 @@ class StreamWriter : public ClientStream {
   enum class Action { kNone, kWrite, kFinish, kCancel };
   Action NextLocked() SKV_REQUIRES(mutex_);
   void Do(Action action);
+  void WatchDelivery();
+  void OnDeliveryTimeout(uint64_t num_delivered_then);
 
   ServerCall* const call_;
-  const size_t max_buffer_bytes_;
+  const StreamWriterOptions options_;
 
   Mutex mutex_;
   std::deque<grpc::ByteBuffer> queue_ SKV_GUARDED_BY(mutex_);
@@ -53,7 +65,9 @@ class StreamWriter : public ClientStream {
   // Owned by the write in flight while writing_.
   grpc::ByteBuffer current_;
   bool writing_ SKV_GUARDED_BY(mutex_) = false;
-  bool overflowed_ SKV_GUARDED_BY(mutex_) = false;
+  uint64_t num_delivered_ SKV_GUARDED_BY(mutex_) = 0;
+  std::unique_ptr<grpc::Alarm> alarm_ SKV_GUARDED_BY(mutex_);
+  bool too_slow_ SKV_GUARDED_BY(mutex_) = false;    // the client: nothing waits for it any more
   bool cancelling_ SKV_GUARDED_BY(mutex_) = false;  // TryCancel is running: the call must stay
   bool cancelled_ SKV_GUARDED_BY(mutex_) = false;
   bool finishing_ SKV_GUARDED_BY(mutex_) = false;  // Finish was asked for

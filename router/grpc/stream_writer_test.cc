@@ -88,7 +88,10 @@ class ThreadedCall : public ServerCall {
   bool gone_ SKV_GUARDED_BY(mutex_) = false;
 };
 
-constexpr size_t kLargeBuffer = 1 << 20;
+// No delivery time-out: its alarm is gRPC's.
+constexpr StreamWriterOptions kLargeBuffer{.delivery_timeout = Duration::max()};
+constexpr StreamWriterOptions kSmallBuffer{.max_buffer_bytes = 100,
+                                           .delivery_timeout = Duration::max()};
 
 TEST(StreamWriterTest, WritesAreKeptInOrderAndTheStreamEndsOnceUnderThreads) {
   TaskQueue threads(4);
@@ -115,7 +118,7 @@ TEST(StreamWriterTest, ClientThatDoesNotReadIsCancelledOnceItsBufferIsFull) {
   TaskQueue threads(2);
   for (int round = 0; round < 100; ++round) {
     ThreadedCall call(&threads, /*reads=*/false);
-    const auto writer = std::make_shared<StreamWriter>(&call, /*max_buffer_bytes=*/100);
+    const auto writer = std::make_shared<StreamWriter>(&call, kSmallBuffer);
     call.set_writer(writer);
     int num_taken = 0;
     while (num_taken < 1000 && writer->Write({.text = "ten bytes."})) ++num_taken;
