@@ -5,13 +5,16 @@ namespace {
 
 class FullPolicy : public KvPolicy {
  public:
-  std::string name() const override { return "full"; }
   bool attends_all() const override { return true; }
-  void OnPromptEnd(int) override {}
-  void OnAppend(int, int) override {}
-  void Select(int, int, int num_visible, std::vector<PositionRange>* attended) override {
-    attended->push_back({0, num_visible});
+  void OnPrompt(const HeadView&, const QueryRows&) override {}
+  void Select(const HeadView&, const QueryRows& query,
+              std::vector<PositionRange>* attended) override {
+    attended->push_back({0, query.first_position + 1});
   }
+  std::unique_ptr<KvPolicy> ForkPrompt(const std::vector<Sentence>*) const override {
+    return CreateFullPolicy();
+  }
+  size_t index_bytes() const override { return 0; }
 };
 
 }  // namespace

@@ -1,15 +1,17 @@
 #include "worker/policy/kv_policy.h"
 
-#include "absl/strings/str_cat.h"
 #include "common/status.h"
 #include "worker/policy/full_policy.h"
+#include "worker/policy/sentencekv_policy.h"
 
 namespace skv::policy {
 
-absl::StatusOr<std::unique_ptr<KvPolicy>> CreatePolicy(std::string_view name) {
-  if (name == "full") return CreateFullPolicy();
-  return absl::InvalidArgumentError(
-      absl::StrCat("KV policy \"", Sv(name), "\" is unknown; expected full"));
+absl::StatusOr<std::unique_ptr<KvPolicy>> CreatePolicy(const PolicyParams& params,
+                                                       const SequenceShape& shape,
+                                                       const std::vector<Sentence>* sentences) {
+  SKV_RETURN_IF_ERROR(Validate(params));
+  if (params.name == "sentencekv") return CreateSentenceKvPolicy(params, shape, sentences);
+  return CreateFullPolicy();
 }
 
 }  // namespace skv::policy

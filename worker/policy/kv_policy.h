@@ -1,15 +1,22 @@
 #pragma once
-// Which entries of a sequence's KV one query attends: the per-sequence state of a KV policy on one
-// rank. Prompt positions always get exact causal attention; a policy speaks for generated
-// positions, per layer and KV head. It knows nothing of where bytes lie or how they move. Engine
-// thread only.
+// Which entries of a sequence's KV a query attends: the state of one sequence's KV policy on one
+// rank. Prompt positions always get exact causal attention; a policy watches them and speaks for
+// the generated positions, per layer and KV head. What it selects depends on the request's
+// parameters and on the tokens, keys and queries up to the query's own position, never on how
+// positions are cut into steps (docs/arithmetic.md).
+//
+// The model calls it, layer by layer, after the keys and values of a step's rows are in the cache.
+// Calls for different (layer, kv_head) may run at once on several threads; those for one
+// (layer, kv_head) come one at a time, in order of position, each position once.
 
+#include <cstdint>
 #include <memory>
-#include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "worker/policy/policy_params.h"
+#include "worker/policy/sentence.h"
 
 namespace skv::policy {
 
@@ -20,25 +27,69 @@ struct PositionRange {
   bool operator==(const PositionRange&) const = default;
 };
 
+// Reads what the cache holds of one layer and KV head, as it was stored (rounded to the KV type,
+// keys rotated).
+class KvReader {
+ public:
+  virtual ~KvReader() = default;
+  // Positions [begin, end), all of them written: `rows` receives [end - begin, head_dim].
+  virtual void ReadKeys(int begin, int end, float* rows) const = 0;
+  virtual void ReadValues(int begin, int end, float* rows) const = 0;
+};
+
+// What a sequence looks like to its policy.
+struct SequenceShape {
+  int num_layers;
+  int num_kv_heads;  // of this rank
+  int group_size;    // query heads a KV head
+  int head_dim;
+  int num_prompt_tokens;
+};
+
+// Where in the model a call is.
+struct HeadView {
+  int layer;
+  int kv_head;  // of this rank
+  const KvReader* kv;
+};
+
+// Rotated float32 queries of consecutive positions: head h of the group at
+// data + row * stride + h * head_dim.
+struct QueryRows {
+  const float* data;
+  int64_t stride;
+  int first_position;
+  int num_rows;
+};
+
 class KvPolicy {
  public:
   virtual ~KvPolicy() = default;
 
-  virtual std::string name() const = 0;
-  // True when every query attends everything: the model then runs replayed tokens as one chunk.
+  // True when every query attends everything: the model then asks nothing.
   virtual bool attends_all() const { return false; }
 
-  // The prompt's keys and values of `layer` are complete. Called once a layer.
-  virtual void OnPromptEnd(int layer) = 0;
-  // Positions [0, num_tokens) of `layer` now have keys and values.
-  virtual void OnAppend(int layer, int num_tokens) = 0;
-  // Appends the positions that the query at num_visible - 1 attends, sorted and disjoint, to
-  // `attended`; that position itself is always among them.
-  virtual void Select(int layer, int kv_head, int num_visible,
+  // The prompt positions of `queries` are computed for this layer and KV head.
+  virtual void OnPrompt(const HeadView& view, const QueryRows& queries) = 0;
+
+  // Appends what the generated position attends: ranges that are sorted, disjoint and not empty,
+  // and end at `position` + 1. `query` is one row. All positions when they are within the budget.
+  virtual void Select(const HeadView& view, const QueryRows& query,
                       std::vector<PositionRange>* attended) = 0;
+
+  // A second sequence with the same prompt, as this one was when its prompt ended; it may have
+  // generated since. `sentences` are the new sequence's own.
+  // REQUIRES: OnPrompt has seen the whole prompt in every layer and KV head.
+  virtual std::unique_ptr<KvPolicy> ForkPrompt(const std::vector<Sentence>* sentences) const = 0;
+
+  // Memory of the policy's own index beside the KV.
+  virtual size_t index_bytes() const = 0;
 };
 
-// The policy `name` for one sequence. InvalidArgument lists the known ones.
-absl::StatusOr<std::unique_ptr<KvPolicy>> CreatePolicy(std::string_view name);
+// The policy of one sequence. `sentences` outlives it and grows as the sequence does; before a step
+// runs it holds all that its tokens prove. Errors: those of Validate.
+absl::StatusOr<std::unique_ptr<KvPolicy>> CreatePolicy(const PolicyParams& params,
+                                                       const SequenceShape& shape,
+                                                       const std::vector<Sentence>* sentences);
 
 }  // namespace skv::policy

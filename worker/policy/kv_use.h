@@ -1,0 +1,23 @@
+#pragma once
+// What attention read, against what there was to read.
+
+#include <cstdint>
+
+namespace skv::policy {
+
+// Sums over generated positions, layers and KV heads of one rank.
+struct KvUse {
+  int64_t positions = 0;  // generated positions that were computed, once each
+  int64_t attended = 0;   // entries read
+  int64_t visible = 0;    // entries that `full` would have read
+
+  KvUse& operator+=(const KvUse& other) {
+    positions += other.positions;
+    attended += other.attended;
+    visible += other.visible;
+    return *this;
+  }
+  bool operator==(const KvUse&) const = default;
+};
+
+}  // namespace skv::policy

@@ -1,0 +1,37 @@
+#pragma once
+// What a request says of its KV policy, and which policies there are.
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+
+namespace skv::policy {
+
+inline constexpr int kMinBudgetTokens = 16;
+inline constexpr int kMaxBudgetTokens = 1 << 24;
+inline constexpr double kMaxSemanticFactor = 1e6;
+
+struct PolicyParams {
+  std::string name = "full";
+  // Tokens that a generated position attends for each layer and KV head: start, selected and recent
+  // ones together (--max-capacity-prompts). `full` ignores it.
+  int budget_tokens = 1024;
+  // `sentencekv`: prompt tokens that stay eligible, as a multiple of the budget; 0: all.
+  double semantic_factor = 0;
+
+  bool operator==(const PolicyParams&) const = default;
+};
+
+// The names of all policies, `full` first.
+std::span<const std::string_view> PolicyNames();
+
+// InvalidArgument names the field, what it got and what is expected.
+absl::Status Validate(const PolicyParams& params);
+
+// Names everything that a selection depends on beside the text: "sentencekv/budget=1024/factor=0/
+// r1". Results that are compared must have equal ones.
+std::string Fingerprint(const PolicyParams& params);
+
+}  // namespace skv::policy
