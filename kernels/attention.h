@@ -58,5 +58,7 @@ void MergeGroups(const AttentionShape& shape, const float* states, int num_group
 
 // dst[i] = src[i] rounded to nearest even, denormals to zero, NaN to NaN: what the KV cache stores.
 void ConvertToBf16(const float* src, int64_t count, Bf16* dst);
+// dst[i] = src[i], exactly.
+void ConvertFromBf16(const Bf16* src, int64_t count, float* dst);
 
 }  // namespace skv::kernels

@@ -66,8 +66,11 @@ absl::Status Run(const Options& options) {
                               {.max_rows = options.chunk, .max_positions = num_tokens},
                               backend.get(), communicator.get()));
   SKV_ASSIGN_OR_RETURN(const auto pool, kv::KvPool::Create(model->kv_layout(), num_tokens + 128));
-  SKV_ASSIGN_OR_RETURN(const auto policy, policy::CreatePolicy("full"));
+  SKV_ASSIGN_OR_RETURN(
+      const auto policy,
+      policy::CreatePolicy({.name = "full"}, model->sequence_shape(num_tokens), nullptr));
   kv::SequenceCache cache(pool.get(), num_tokens);
+  policy::KvUse use;
   std::ofstream out(options.out, std::ios::binary);
   std::vector<float> logits;
   size_t next = 0;
@@ -80,10 +83,10 @@ absl::Status Run(const Options& options) {
     SKV_RETURN_IF_ERROR(cache.Reserve(count));
     const model::SequenceRows sequence{&cache,
                                        policy.get(),
+                                       &use,
                                        begin,
                                        count,
-                                       /*generated=*/false,
-                                       /*prompt_ends=*/begin + count == num_tokens};
+                                       /*generated=*/false};
     SKV_RETURN_IF_ERROR(model->Forward({.tokens = {tokens.data() + begin, size_t(count)},
                                         .sequences = {&sequence, 1},
                                         .logit_rows = rows},

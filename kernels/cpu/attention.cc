@@ -228,4 +228,11 @@ void ConvertToBf16(const float* src, int64_t count, Bf16* dst) {
   ConvertToBf16(AttentionPathOf(ActiveIsa()), src, count, dst);
 }
 
+void ConvertFromBf16(const Bf16* src, int64_t count, float* dst) {
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t bits = uint32_t{src[i]} << 16;
+    std::memcpy(dst + i, &bits, sizeof(bits));
+  }
+}
+
 }  // namespace skv::kernels

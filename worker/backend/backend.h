@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "common/types.h"
 #include "kernels/quant/quant_type.h"
@@ -127,6 +128,12 @@ class Backend {
   // targets[t * num_kv_heads + h] receives head h of k and v row t, converted to the KV type.
   virtual void StoreKv(const AttentionShape& shape, Rows k, Rows v,
                        std::span<const KvTarget> targets) = 0;
+  // dst[i] = element i of rows of the KV type, exactly. Thread-safe; not while a StoreKv of the same
+  // rows is queued.
+  virtual void LoadKv(const std::byte* rows, int64_t count, float* dst) const = 0;
+  // Runs body(i) once for each i in [0, count), on all of the host's threads that the backend has,
+  // after everything that was queued.
+  virtual void ForEach(int count, absl::FunctionRef<void(int)> body) = 0;
   // q, out [num_rows, num_kv_heads * group_size * head_dim].
   virtual void Attend(const AttentionShape& shape, std::span<const AttentionTask> tasks, Rows q,
                       Rows out) = 0;

@@ -45,6 +45,32 @@ std::vector<float> Multiply(Backend* backend, const std::vector<float>& a,
   return y;
 }
 
+TEST(BackendTest, LoadKvReturnsWhatStoreKvStored) {
+  const AttentionShape shape{.num_kv_heads = 2, .group_size = 1, .head_dim = 32};
+  auto k = RandomFloats(64, 1), v = RandomFloats(64, 2);
+  for (const auto& backend : {CreateRefBackend(1), CreateCpuBackend(2)}) {
+    SCOPED_TRACE(backend->name());
+    std::vector<std::byte> rows(4 * 32 * sizeof(float));
+    const auto row = [&](int i) { return rows.data() + i * 32 * backend->kv_element_bytes(); };
+    const KvTarget targets[] = {{row(0), row(2)}, {row(1), row(3)}};
+    backend->StoreKv(shape, {k.data(), 64, 1}, {v.data(), 64, 1}, targets);
+    std::vector<float> loaded(128);
+    backend->LoadKv(rows.data(), 128, loaded.data());
+    for (int i = 0; i < 64; ++i) {
+      EXPECT_NEAR(loaded[i], k[i], std::abs(k[i]) / 256);
+      EXPECT_NEAR(loaded[64 + i], v[i], std::abs(v[i]) / 256);
+    }
+  }
+}
+
+TEST(BackendTest, ForEachRunsEveryBodyOnce) {
+  for (const auto& backend : {CreateRefBackend(1), CreateCpuBackend(2)}) {
+    std::vector<int> runs(100);
+    backend->ForEach(100, [&](int i) { ++runs[i]; });
+    EXPECT_EQ(runs, std::vector<int>(100, 1));
+  }
+}
+
 TEST(BackendTest, StackedProductsAgreeWithTheReferenceOnAnyNumberOfThreads) {
   const auto a = RandomFloats(40 * 64, 1);
   const auto b = RandomFloats(24 * 64, 2);

@@ -92,6 +92,12 @@ class CpuBackend : public Backend {
   void AddTotals(Rows x, Totals y, int width) override;
   void StoreKv(const AttentionShape& shape, Rows k, Rows v,
                std::span<const KvTarget> targets) override;
+  void LoadKv(const std::byte* rows, int64_t count, float* dst) const override {
+    kernels::ConvertFromBf16(reinterpret_cast<const kernels::Bf16*>(rows), count, dst);
+  }
+  void ForEach(int count, absl::FunctionRef<void(int)> body) override {
+    pool_.ParallelFor(count, [&](int i, int) { body(i); });
+  }
   void Attend(const AttentionShape& shape, std::span<const AttentionTask> tasks, Rows q,
               Rows out) override;
   absl::Status Synchronize() override { return absl::OkStatus(); }

@@ -136,6 +136,14 @@ class RefBackend : public Backend {
     }
   }
 
+  void LoadKv(const std::byte* rows, int64_t count, float* dst) const override {
+    std::memcpy(dst, rows, count * sizeof(float));
+  }
+
+  void ForEach(int count, absl::FunctionRef<void(int)> body) override {
+    pool_.ParallelFor(count, [&](int i, int) { body(i); });
+  }
+
   void Attend(const AttentionShape& shape, std::span<const AttentionTask> tasks, Rows q,
               Rows out) override {
     struct Piece {

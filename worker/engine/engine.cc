@@ -116,7 +116,9 @@ void Engine::Open(RequestId id, std::unique_ptr<OpenRequest> open) {
   }
   const absl::Status status = scheduler_.Add({.sample_ids = open->sequences,
                                               .prompt_ids = request.prompt_ids,
+                                              .sentence_ends = std::move(open->sentence_ends),
                                               .resume_ids = request.resume_ids,
+                                              .policy = request.policy,
                                               .max_tokens = request.max_tokens,
                                               .priority = request.priority,
                                               .deadline = request.deadline});
@@ -226,7 +228,9 @@ void Engine::FinishSample(SequenceId id, FinishReason reason, const absl::Status
                     .reason = reason,
                     .status = status,
                     .num_prompt_tokens = static_cast<int>(open->request.prompt_ids.size()),
-                    .num_generated_tokens = sample.num_generated};
+                    .num_generated_tokens = sample.num_generated,
+                    .kv_use = executor_->kv_use(id),
+                    .policy_fingerprint = policy::Fingerprint(open->request.policy)};
   if (open->scheduled) {
     event.timings.queue_seconds = ToSeconds(*open->scheduled - open->submitted);
   }
@@ -272,6 +276,8 @@ void Engine::UpdateStats() {
   totals_.scheduler = scheduler_.stats();
   totals_.num_steps = executor_->num_steps();
   totals_.num_open_requests = static_cast<int>(requests_.size());
+  totals_.kv_use = executor_->total_kv_use();
+  totals_.index_bytes = executor_->index_bytes();
   MutexLock lock(&mutex_);
   stats_ = totals_;
 }

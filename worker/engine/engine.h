@@ -4,6 +4,7 @@
 // thread-safe. When a step fails the group is lost: every request ends with UNAVAILABLE and Run
 // returns.
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/mutex.h"
+#include "text/sentence_segmenter.h"
 #include "worker/comm/communicator.h"
 #include "worker/engine/rank_executor.h"
 #include "worker/engine/request.h"
@@ -25,6 +27,7 @@ struct EngineOptions {
   int vocab_size = 0;
   int max_model_len = 0;                       // longest prompt + max_tokens
   std::vector<TokenId> end_of_generation_ids;  // end a sequence unless it ignores them
+  std::shared_ptr<const text::SentenceSegmenter> segmenter;
 };
 
 struct EngineStats {
@@ -33,6 +36,8 @@ struct EngineStats {
   int64_t num_prompt_tokens = 0;     // computed as prompt
   int64_t num_generated_tokens = 0;  // drawn
   int num_open_requests = 0;
+  std::map<std::string, policy::KvUse> kv_use;  // by policy name, of the leader's rank
+  size_t index_bytes = 0;                       // of the policies of all sequences, the same
 };
 
 // Sees every step of the leader; for step logs and tests. Engine thread.

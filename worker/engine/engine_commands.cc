@@ -41,10 +41,7 @@ absl::Status Engine::Validate(const GenerationRequest& request) const {
                      request.max_tokens, ", expected at least 1 and together at most ",
                      options_.max_model_len, " (--max-model-len)"));
   }
-  if (request.kv_policy != "full") {
-    return absl::UnimplementedError(
-        absl::StrCat("kv_policy: \"", request.kv_policy, "\", this worker has: full"));
-  }
+  SKV_RETURN_IF_ERROR(policy::Validate(request.policy));
   return request.params.Validate(options_.vocab_size);
 }
 
@@ -52,6 +49,7 @@ absl::StatusOr<RequestId> Engine::Submit(GenerationRequest request,
                                          std::shared_ptr<TokenSink> sink) {
   SKV_RETURN_IF_ERROR(Validate(request));
   auto open = std::make_unique<OpenRequest>();
+  open->sentence_ends = text::SentenceEnds(*options_.segmenter, request.prompt_ids);
   open->request = std::move(request);
   open->sink = std::move(sink);
   open->submitted = clock_.Now();

@@ -11,6 +11,7 @@ namespace skv::engine {
 
 struct Engine::OpenRequest {
   GenerationRequest request;
+  std::vector<int> sentence_ends;  // of the prompt
   std::shared_ptr<TokenSink> sink;
   TimePoint submitted;
   std::vector<SequenceId> sequences;  // of its samples, in order

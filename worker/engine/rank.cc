@@ -60,6 +60,8 @@ absl::StatusOr<ModelDescription> DescribeModel(const std::string& model_path) {
   description.name = ModelName(file->name());
   SKV_ASSIGN_OR_RETURN(description.config, loader::ReadLlamaConfig(*file));
   SKV_ASSIGN_OR_RETURN(description.tokenizer, loader::ReadTokenizerSpec(*file));
+  SKV_ASSIGN_OR_RETURN(description.segmenter,
+                       text::SentenceSegmenter::Create(description.tokenizer));
   description.fingerprint = loader::ToHex(loader::ModelFingerprint(
       loader::WeightsFingerprint(*file, description.config), description.tokenizer));
   SKV_ASSIGN_OR_RETURN(const auto tokenizer, text::Tokenizer::Create(description.tokenizer));
@@ -93,7 +95,8 @@ absl::StatusOr<std::unique_ptr<Rank>> Rank::Open(const RankOptions& options,
   const int64_t kv_tokens = KvTokens(options.kv_cache_memory_bytes, config,
                                      rank->backend_->kv_element_bytes(), rank->max_model_len_);
   SKV_ASSIGN_OR_RETURN(rank->pool_, kv::KvPool::Create(rank->model_->kv_layout(), kv_tokens));
-  rank->executor_ = std::make_unique<RankExecutor>(rank->model_.get(), rank->pool_.get(), clock);
+  rank->executor_ = std::make_unique<RankExecutor>(rank->model_.get(), rank->pool_.get(),
+                                                   description.segmenter, clock);
   return rank;
 }
 
@@ -107,6 +110,7 @@ EngineOptions Rank::MakeEngineOptions(const ModelDescription& description, int m
   options.scheduler.max_num_batched_tokens = max_num_batched_tokens;
   options.scheduler.max_chunk_tokens = max_num_batched_tokens;
   options.scheduler.max_queue = max_queue;
+  options.segmenter = description.segmenter;
   options.vocab_size = description.config.vocab_size;
   options.max_model_len = max_model_len_;
   options.end_of_generation_ids = description.end_of_generation_ids;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "text/sentence_segmenter.h"
 #include "text/tokenizer_spec.h"
 #include "worker/backend/backend.h"
 #include "worker/comm/communicator.h"
@@ -34,6 +35,7 @@ inline constexpr int64_t kDefaultKvBytes = int64_t{2} << 30;
 struct ModelDescription {
   loader::LlamaConfig config;
   text::TokenizerSpec tokenizer;
+  std::shared_ptr<const text::SentenceSegmenter> segmenter;
   std::vector<TokenId> end_of_generation_ids;
   std::string fingerprint;  // of weights and tokenizer, see loader/fingerprint.h
   std::string name;         // the file's name without its extension

@@ -1,19 +1,25 @@
 #pragma once
 // Carries out step plans on one rank: keeps each admitted sequence's cache and policy, and runs the
 // batch. Leader and followers use the same class, so a rank holds no state that the plans do not
-// imply. Engine thread only; num_sequences and steps may be read from any thread.
+// imply. Engine thread only; step_age_seconds, num_steps and num_tokens may be read from any thread.
 
 #include <atomic>
+#include <map>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "common/clock.h"
+#include "text/sentence_segmenter.h"
+#include "worker/engine/sentence_tracker.h"
 #include "worker/kv/kv_pool.h"
 #include "worker/kv/sequence_cache.h"
 #include "worker/model/llama_model.h"
 #include "worker/policy/kv_policy.h"
+#include "worker/policy/kv_use.h"
 #include "worker/scheduler/step_plan.h"
 
 namespace skv::engine {
@@ -21,7 +27,8 @@ namespace skv::engine {
 class RankExecutor {
  public:
   // Model and pool outlive the executor.
-  RankExecutor(model::LlamaModel* model, kv::KvPool* pool, const Clock& clock);
+  RankExecutor(model::LlamaModel* model, kv::KvPool* pool,
+               std::shared_ptr<const text::SentenceSegmenter> segmenter, const Clock& clock);
 
   // Releases, admits, forks and runs the chunks of `plan`. On rank 0 `logits` then holds one row of
   // vocab_size for each chunk with `sample`, in chunk order.
@@ -35,20 +42,39 @@ class RankExecutor {
   int64_t num_tokens() const { return num_tokens_.load(std::memory_order_relaxed); }
   const kv::KvPool& pool() const { return *pool_; }
 
+  // What the attention of one sequence's generated positions read on this rank; zeros for a
+  // sequence that this rank does not hold.
+  policy::KvUse kv_use(SequenceId id) const;
+  // The same over all sequences since the start, by policy name.
+  const std::map<std::string, policy::KvUse>& total_kv_use() const { return total_kv_use_; }
+  // Memory of the policies' indices of all sequences.
+  size_t index_bytes() const;
+
  private:
+  // In a unique_ptr: the policy points at the tracker's sentences.
   struct SequenceState {
+    policy::PolicyParams params;
     int num_prompt_tokens;
+    SentenceTracker tracker;
+    std::optional<SentenceTracker> prompt_tracker;  // as it was when the prompt ended
     std::unique_ptr<kv::SequenceCache> cache;
     std::unique_ptr<policy::KvPolicy> policy;
+    policy::KvUse use;
+    policy::KvUse step_use;  // of the running step
   };
   void Beat();
   absl::Status ApplyMembership(const scheduler::StepPlan& plan);
+  absl::Status Admit(const scheduler::Admission& admission);
+  absl::Status Fork(const scheduler::Fork& fork, int64_t step_idx);
   absl::Status ReserveChunks(const scheduler::StepPlan& plan);
+  void Commit(const scheduler::StepPlan& plan);
 
   model::LlamaModel* const model_;
   kv::KvPool* const pool_;
+  const std::shared_ptr<const text::SentenceSegmenter> segmenter_;
   const Clock& clock_;
-  absl::flat_hash_map<SequenceId, SequenceState> sequences_;
+  absl::flat_hash_map<SequenceId, std::unique_ptr<SequenceState>> sequences_;
+  std::map<std::string, policy::KvUse> total_kv_use_;
   std::vector<model::SequenceRows> rows_;
   std::vector<int> logit_rows_;
   std::atomic<Duration::rep> last_beat_;

@@ -11,6 +11,7 @@ void LlamaModel::PlanBatch(const ForwardBatch& batch) {
   positions_.clear();
   for (const SequenceRows& rows : batch.sequences) {
     for (int i = 0; i < rows.num_rows; ++i) positions_.push_back(rows.first_position + i);
+    if (rows.generated) rows.use->positions += rows.num_rows;
   }
 }
 
@@ -36,9 +37,9 @@ void LlamaModel::AppendTasks(const ForwardBatch& batch, int layer) {
   tasks_.clear();
   runs_.clear();
   task_run_begin_.clear();
+  next_choice_ = 0;
   int row = 0;
   for (const SequenceRows& rows : batch.sequences) {
-    rows.policy->OnAppend(layer, rows.first_position + rows.num_rows);
     for (int head = 0; head < plan_.kv_heads.size(); ++head) {
       if (!rows.generated || rows.policy->attends_all()) {
         AppendExactTask(rows, layer, head, row);
@@ -46,7 +47,6 @@ void LlamaModel::AppendTasks(const ForwardBatch& batch, int layer) {
         AppendSelectedTasks(rows, layer, head, row);
       }
     }
-    if (rows.prompt_ends) rows.policy->OnPromptEnd(layer);
     row += rows.num_rows;
   }
   // Only now is runs_ in its final place.
@@ -56,6 +56,11 @@ void LlamaModel::AppendTasks(const ForwardBatch& batch, int layer) {
 void LlamaModel::AppendExactTask(const SequenceRows& rows, int layer, int head, int first_row) {
   task_run_begin_.push_back(runs_.size());
   AppendRuns(*rows.cache, layer, head, {0, rows.first_position + rows.num_rows});
+  if (rows.generated) {
+    const int64_t entries =
+        rows.num_rows * (2 * int64_t{rows.first_position} + rows.num_rows + 1) / 2;
+    *rows.use += {.attended = entries, .visible = entries};
+  }
   tasks_.push_back({.kv_head = head,
                     .query_row = first_row,
                     .num_queries = rows.num_rows,
@@ -66,14 +71,13 @@ void LlamaModel::AppendExactTask(const SequenceRows& rows, int layer, int head, 
 
 void LlamaModel::AppendSelectedTasks(const SequenceRows& rows, int layer, int head, int first_row) {
   for (int i = 0; i < rows.num_rows; ++i) {
-    selected_.clear();
-    rows.policy->Select(layer, head, rows.first_position + i + 1, &selected_);
     task_run_begin_.push_back(runs_.size());
     int num_visible = 0;
-    for (const policy::PositionRange& range : selected_) {
+    for (const policy::PositionRange& range : choices_[next_choice_++]) {
       AppendRuns(*rows.cache, layer, head, range);
       num_visible += range.end - range.begin;
     }
+    *rows.use += {.attended = num_visible, .visible = rows.first_position + i + 1};
     tasks_.push_back({.kv_head = head,
                       .query_row = first_row + i,
                       .num_queries = 1,

@@ -59,6 +59,15 @@ kv::KvLayout LlamaModel::kv_layout() const {
           .element_bytes = backend_->kv_element_bytes()};
 }
 
+policy::SequenceShape LlamaModel::sequence_shape(int num_prompt_tokens) const {
+  const backend::AttentionShape shape = AttentionShape();
+  return {.num_layers = config_.num_layers,
+          .num_kv_heads = shape.num_kv_heads,
+          .group_size = shape.group_size,
+          .head_dim = shape.head_dim,
+          .num_prompt_tokens = num_prompt_tokens};
+}
+
 Rows LlamaModel::RowsOf(backend::Buffer& buffer, int width) const {
   return {buffer.data(), width, num_rows_};
 }
@@ -77,6 +86,7 @@ absl::Status LlamaModel::AddProduct(const backend::Matrix& w, int segment_inputs
 
 absl::Status LlamaModel::Forward(const ForwardBatch& batch, std::vector<float>* logits) {
   PlanBatch(batch);
+  PlanPolicyCalls(batch);
   SKV_RETURN_IF_ERROR(Embed(batch.tokens));
   for (int layer = 0; layer < config_.num_layers; ++layer) {
     SKV_RETURN_IF_ERROR(AttentionBlock(batch, layer));
@@ -113,6 +123,7 @@ absl::Status LlamaModel::AttentionBlock(const ForwardBatch& batch, int layer_idx
   backend_->Rope(q, plan_.heads.size() + plan_.kv_heads.size(), head_dim, *rope_table_, positions_);
   FindTargets(batch, layer_idx);
   backend_->StoreKv(AttentionShape(), k, v, targets_);
+  AskPolicies(layer_idx, q);
   AppendTasks(batch, layer_idx);
   backend_->Attend(AttentionShape(), tasks_, q, attended);
   return AddProduct(*layer.attention_output, plan_.attn_output_segment, attended);

@@ -21,6 +21,7 @@
 #include "worker/loader/llama_weights.h"
 #include "worker/loader/shard_plan.h"
 #include "worker/policy/kv_policy.h"
+#include "worker/policy/kv_use.h"
 
 namespace skv::model {
 
@@ -28,10 +29,10 @@ namespace skv::model {
 struct SequenceRows {
   kv::SequenceCache* cache;  // positions up to first_position + num_rows are reserved
   policy::KvPolicy* policy;
+  policy::KvUse* use;  // what generated rows read is added to it
   int first_position;
   int num_rows;
-  bool generated;    // attends by the policy; prompt rows attend everything before them
-  bool prompt_ends;  // the last row is the prompt's last token
+  bool generated;  // attends by the policy; prompt rows attend everything before them
 };
 
 struct ForwardBatch {
@@ -65,6 +66,7 @@ class LlamaModel {
   void OnProgress(std::function<void()> beat) { beat_ = std::move(beat); }
 
   kv::KvLayout kv_layout() const;
+  policy::SequenceShape sequence_shape(int num_prompt_tokens) const;
   size_t weight_bytes() const { return weight_bytes_; }
 
  private:
@@ -74,6 +76,10 @@ class LlamaModel {
   absl::Status LoadWeights(const loader::LlamaTensors& tensors);
   absl::Status LoadRopeTable(const loader::LlamaTensors& tensors);
   absl::Status AllocateActivations();
+
+  // llama_selection.cc: the policies see this batch's prompt rows and choose for its generated ones.
+  void PlanPolicyCalls(const ForwardBatch& batch);
+  void AskPolicies(int layer, backend::Rows q);
 
   // llama_batch.cc: this batch's positions, KV rows and attention tasks.
   void PlanBatch(const ForwardBatch& batch);
@@ -120,6 +126,14 @@ class LlamaModel {
   std::unique_ptr<backend::Buffer> totals_;    // [H] double: products that ranks add up
   std::vector<float> logit_shard_, gathered_;
 
+  // The rows of one sequence, asked of its policy for one KV head.
+  struct PolicyCall {
+    const SequenceRows* rows;
+    int head;
+    int first_row;        // of the batch
+    size_t first_choice;  // into choices_, one a row
+  };
+
   // This batch.
   int num_rows_ = 0;
   std::vector<int32_t> positions_;
@@ -127,7 +141,9 @@ class LlamaModel {
   std::vector<backend::AttentionTask> tasks_;
   std::vector<backend::KvRun> runs_;
   std::vector<size_t> task_run_begin_;  // of each task, in runs_
-  std::vector<policy::PositionRange> selected_;
+  std::vector<PolicyCall> prompt_calls_, select_calls_;
+  std::vector<std::vector<policy::PositionRange>> choices_;  // in order of the select calls' rows
+  size_t next_choice_ = 0;
   std::vector<kv::RowRun> row_runs_;
 };
 

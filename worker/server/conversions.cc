@@ -56,7 +56,7 @@ absl::StatusOr<engine::GenerationRequest> ToRequest(const pb::GenerateRequest& p
   request.seeds.assign(proto.seeds().begin(), proto.seeds().end());
   request.max_tokens = proto.max_tokens();
   request.priority = proto.priority();
-  if (!proto.kv_policy().name().empty()) request.kv_policy = proto.kv_policy().name();
+  if (!proto.kv_policy().name().empty()) request.policy.name = proto.kv_policy().name();
   return request;
 }
 
