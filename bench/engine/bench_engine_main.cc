@@ -64,16 +64,15 @@ class EngineTarget : public BenchTarget {
   }
 
   nlohmann::json Info() const override {
-    return {{"engine", "skv"},
-            {"version", std::string(Version())},
-            {"system", engine_->rank().backend().numerics_id()},
-            {"threads", threads_},
-            {"world_size", engine_->communicator().world_size()},
-            {"settings",
-             {{"kv", "bf16"},
-              {"transport", "in-process"},
-              {"policy", policy::Fingerprint(policy_)}}},
-            {"vocab_size", engine_->description().config.vocab_size}};
+    return {
+        {"engine", "skv"},
+        {"version", std::string(Version())},
+        {"system", engine_->rank().backend().numerics_id()},
+        {"threads", threads_},
+        {"world_size", engine_->communicator().world_size()},
+        {"settings",
+         {{"kv", "bf16"}, {"transport", "in-process"}, {"policy", policy::Fingerprint(policy_)}}},
+        {"vocab_size", engine_->description().config.vocab_size}};
   }
 
   absl::Status Start(const std::vector<TokenId>& prompt, int max_tokens,
@@ -98,7 +97,7 @@ class EngineTarget : public BenchTarget {
       stream_->Add(event.token.token, event.token.margin);
       return true;
     }
-    void OnFinish(const engine::FinishEvent& event) override { 
+    void OnFinish(const engine::FinishEvent& event) override {
       stream_->Finish(event.status, event.kv_use);
     }
 
