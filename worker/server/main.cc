@@ -35,17 +35,7 @@ void AddFlags(WorkerOptions* options, Flags* flags) {
              "Longest prompt + max_tokens; 0: the model's context");
   flags->Add("kv-cache-memory-bytes", &rank->kv_cache_memory_bytes, {0, int64_t{1} << 46},
              "KV memory of the group, all ranks together; 0: 2 GiB or one longest sequence");
-  const auto policies = policy::PolicyNames();
-  flags->AddChoice("kv-policy", &options->default_policy.name, {policies.begin(), policies.end()},
-                   "KV policy of requests that name none");
-  flags->Add("max-capacity-prompts", &options->default_policy.budget_tokens,
-             {policy::kMinBudgetTokens, policy::kMaxBudgetTokens},
-             "Budget of requests that give none: tokens that a generated token attends");
-  flags->Add("semantic-factor", &options->default_policy.semantic_factor,
-             {0, policy::kMaxSemanticFactor},
-             "sentencekv: prompt tokens that stay eligible, times the budget; 0: all");
-  flags->Add("allowed-kv-policies", &options->allowed_kv_policies,
-             "KV policies that requests may name; empty: all");
+  AddPolicyFlags(&options->kv_policies, flags);
   flags->Add("max-num-seqs", &options->max_num_seqs, {1, 4096}, "Sequences that run at once");
   flags->Add("max-num-batched-tokens", &rank->max_num_batched_tokens, {1, 65536},
              "Tokens of one step");

@@ -3,13 +3,11 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 
-#include <algorithm>
 #include <optional>
 #include <random>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "common/admin_server.h"
 #include "common/log.h"
 #include "common/signals.h"
@@ -82,28 +80,6 @@ std::string ServedModelName(const WorkerOptions& options,
   return options.served_model_name.empty() ? description.name : options.served_model_name;
 }
 
-std::vector<std::string> AllowedPolicies(const WorkerOptions& options) {
-  if (!options.allowed_kv_policies.empty()) return options.allowed_kv_policies;
-  const auto all = policy::PolicyNames();
-  return {all.begin(), all.end()};
-}
-
-absl::Status CheckPolicies(const WorkerOptions& options) {
-  SKV_RETURN_IF_ERROR(Annotate(policy::Validate(options.default_policy),
-                               "--kv-policy, --max-capacity-prompts, --semantic-factor"));
-  const std::vector<std::string> allowed = AllowedPolicies(options);
-  for (const std::string& name : allowed) {
-    SKV_RETURN_IF_ERROR(Annotate(policy::Validate({.name = name}), "--allowed-kv-policies"));
-  }
-  if (std::ranges::find(allowed, options.default_policy.name) != allowed.end()) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("--kv-policy: got ", options.default_policy.name,
-                   ", the default of every request, expected one of --allowed-kv-policies: ",
-                   absl::StrJoin(allowed, ", ")));
-}
-
 worker::v1::ModelInfo MakeModelInfo(const WorkerOptions& options,
                                     const engine::ModelDescription& description,
                                     const engine::Rank& rank,
@@ -119,8 +95,8 @@ worker::v1::ModelInfo MakeModelInfo(const WorkerOptions& options,
   info.set_world_size(options.tensor_parallel_size);
   info.set_max_num_seqs(options.max_num_seqs);
   info.set_kv_capacity_tokens(engine_options.scheduler.capacity_tokens);
-  *info.mutable_default_kv_policy() = ToProto(options.default_policy);
-  for (const std::string& name : AllowedPolicies(options)) info.add_allowed_kv_policies(name);
+  *info.mutable_default_kv_policy() = ToProto(options.kv_policies.default_policy);
+  for (const std::string& name : options.kv_policies.allowed) info.add_allowed_kv_policies(name);
   return info;
 }
 
@@ -234,7 +210,7 @@ absl::Status RunWorker(const WorkerOptions& options) {
                                                    options.tensor_parallel_size - 1,
                                                    " (--tensor-parallel-size)"));
   }
-  SKV_RETURN_IF_ERROR(CheckPolicies(options));
+  SKV_RETURN_IF_ERROR(Validate(options.kv_policies));
   SetLogName(absl::StrCat("worker[", options.rank_idx, "]"));
   SKV_ASSIGN_OR_RETURN(const auto description, engine::DescribeModel(options.rank.model_path));
   SKV_ASSIGN_OR_RETURN(const auto communicator, JoinGroup(options, description));
