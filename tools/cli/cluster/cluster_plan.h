@@ -20,7 +20,7 @@ struct ClusterOptions {
   std::string binary_dir;
   std::string log_dir;
   server::PolicyOffer kv_policies;        // of the workers
-  std::vector<std::string> worker_flags;  // passed to each rank, and win
+  std::vector<std::string> worker_flags;  // passed to each rank
   std::vector<std::string> router_flags;  // passed to the router
 };
 
