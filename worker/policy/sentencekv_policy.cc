@@ -219,7 +219,7 @@ class SentenceKvPolicy : public KvPolicy {
         const PositionRange left = {std::max(sentence.begin, tokens.begin),
                                     std::min(sentence.end, tokens.end)};
         if (left.begin >= left.end) {
-          first += candidates.empty();
+          if (candidates.empty()) ++first;
           continue;
         }
         candidates.push_back(left);
