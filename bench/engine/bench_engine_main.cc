@@ -45,9 +45,11 @@ class EngineTarget : public BenchTarget {
  public:
   // The followers run in forked processes; call before any thread exists.
   static absl::StatusOr<std::unique_ptr<EngineTarget>> Open(const engine::RankOptions& options,
+                                                            const policy::PolicyParams& policy,
                                                             int world_size) {
     auto target = std::unique_ptr<EngineTarget>(new EngineTarget);
     target->threads_ = options.num_threads;
+    target->policy_ = policy;
     SKV_ASSIGN_OR_RETURN(engine::ModelDescription description,
                          engine::DescribeModel(options.model_path));
     const std::string path = absl::StrCat("/dev/shm/skv-bench-", getpid());
@@ -62,13 +64,15 @@ class EngineTarget : public BenchTarget {
   }
 
   nlohmann::json Info() const override {
-    return {{"engine", "skv"},
-            {"version", std::string(Version())},
-            {"system", engine_->rank().backend().numerics_id()},
-            {"threads", threads_},
-            {"world_size", engine_->communicator().world_size()},
-            {"settings", {{"kv", "bf16"}, {"transport", "in-process"}}},
-            {"vocab_size", engine_->description().config.vocab_size}};
+    return {
+        {"engine", "skv"},
+        {"version", std::string(Version())},
+        {"system", engine_->rank().backend().numerics_id()},
+        {"threads", threads_},
+        {"world_size", engine_->communicator().world_size()},
+        {"settings",
+         {{"kv", "bf16"}, {"transport", "in-process"}, {"policy", policy::Fingerprint(policy_)}}},
+        {"vocab_size", engine_->description().config.vocab_size}};
   }
 
   absl::Status Start(const std::vector<TokenId>& prompt, int max_tokens,
@@ -79,6 +83,7 @@ class EngineTarget : public BenchTarget {
     request.params.ignore_eos = true;
     request.seeds = {0};
     request.max_tokens = max_tokens;
+    request.policy = policy_;
     return engine_->engine()
         .Submit(std::move(request), std::make_shared<Sink>(std::move(stream)))
         .status();
@@ -92,7 +97,9 @@ class EngineTarget : public BenchTarget {
       stream_->Add(event.token.token, event.token.margin);
       return true;
     }
-    void OnFinish(const engine::FinishEvent& event) override { stream_->Finish(event.status); }
+    void OnFinish(const engine::FinishEvent& event) override {
+      stream_->Finish(event.status, event.kv_use);
+    }
 
    private:
     const std::shared_ptr<TokenLog> stream_;
@@ -100,6 +107,7 @@ class EngineTarget : public BenchTarget {
 
   EngineTarget() = default;
   int threads_ = 0;
+  policy::PolicyParams policy_;
   std::unique_ptr<engine::InProcessEngine> engine_;
 };
 
@@ -107,6 +115,7 @@ int Main(int argc, char** argv) {
   engine::RankOptions options;
   options.num_threads = 2;
   int world_size = 1;
+  policy::PolicyParams policy;
   Flags flags("skv-bench-engine", "The engine under the bench protocol (bench/peers/PROTOCOL.md)");
   flags.Add("model", &options.model_path, "GGUF file");
   flags.Require("model");
@@ -116,9 +125,19 @@ int Main(int argc, char** argv) {
   flags.AddChoice("backend", &options.backend, {"cpu", "ref"}, "Arithmetic; ref is exact and slow");
   flags.Add("max-num-batched-tokens", &options.max_num_batched_tokens, IntRange{64, 65536},
             "Tokens of a step");
+  flags.Add("max-model-len", &options.max_model_len, IntRange{0, 1 << 24},
+            "Longest sequence; 0: the model's context");
+  flags.Add("allow-untrained-length", &options.allow_untrained_length,
+            "Sequences longer than the model's context: for timing only");
+  flags.Add("kv-policy", &policy.name, "KV policy of every request");
+  flags.Add("max-capacity-prompts", &policy.budget_tokens,
+            IntRange{policy::kMinBudgetTokens, policy::kMaxBudgetTokens},
+            "Tokens that a generated position attends");
+  flags.Add("semantic-factor", &policy.semantic_factor, RealRange{0, policy::kMaxSemanticFactor},
+            "See skv-worker --help");
   flags.SetExamples("  skv-bench-engine --model M.gguf --threads 2");
   if (const std::optional<int> exit_code = flags.Parse(argc, argv)) return *exit_code;
-  const auto target = EngineTarget::Open(options, world_size);
+  const auto target = EngineTarget::Open(options, policy, world_size);
   if (!target.ok()) {
     std::cerr << "skv-bench-engine: " << target.status().ToString() << std::endl;
     return 1;

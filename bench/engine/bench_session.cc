@@ -16,7 +16,18 @@ constexpr auto kPatience = std::chrono::minutes(10);
 struct Timeline {
   TimePoint start;
   std::vector<TimedToken> tokens;
+  policy::KvUse kv_use;
 };
+
+double MedianGapSeconds(const std::vector<TimedToken>& tokens) {
+  std::vector<double> gaps;
+  for (size_t i = 1; i < tokens.size(); ++i) {
+    gaps.push_back(ToSeconds(tokens[i].time - tokens[i - 1].time));
+  }
+  if (gaps.empty()) return 0;
+  std::nth_element(gaps.begin(), gaps.begin() + gaps.size() / 2, gaps.end());
+  return gaps[gaps.size() / 2];
+}
 
 absl::StatusOr<std::vector<Timeline>> RunStreams(BenchTarget* target,
                                                  const std::vector<std::vector<TokenId>>& prompts,
@@ -30,7 +41,7 @@ absl::StatusOr<std::vector<Timeline>> RunStreams(BenchTarget* target,
   std::vector<Timeline> timelines;
   for (const auto& stream : streams) {
     SKV_RETURN_IF_ERROR(stream->WaitForFinish());
-    timelines.push_back({start, stream->tokens()});
+    timelines.push_back({start, stream->tokens(), stream->kv_use()});
     if (static_cast<int>(timelines.back().tokens.size()) != max_tokens) {
       return absl::InternalError(absl::StrCat(
           "a stream ended with ", timelines.back().tokens.size(), " of ", max_tokens, " tokens"));
@@ -47,6 +58,10 @@ absl::StatusOr<nlohmann::json> Decode(BenchTarget* target, const nlohmann::json&
   const TimePoint first = timeline.tokens.front().time;
   return nlohmann::json{{"seconds", ToSeconds(timeline.tokens.back().time - first)},
                         {"tokens", n},
+                        {"median_token_seconds", MedianGapSeconds(timeline.tokens)},
+                        {"kv_positions", timeline.kv_use.positions},
+                        {"kv_attended", timeline.kv_use.attended},
+                        {"kv_visible", timeline.kv_use.visible},
                         {"prefill_seconds", ToSeconds(first - timeline.start)},
                         {"prefill_tokens", tokens.size()}};
 }
@@ -110,10 +125,11 @@ void TokenLog::Add(TokenId id, float margin) {
   tokens_.push_back({now, id, margin});
 }
 
-void TokenLog::Finish(const absl::Status& status) {
+void TokenLog::Finish(const absl::Status& status, const policy::KvUse& kv_use) {
   MutexLock lock(&mutex_);
   finished_ = true;
   status_ = status;
+  kv_use_ = kv_use;
   changed_.NotifyAll();
 }
 
@@ -128,6 +144,11 @@ absl::Status TokenLog::WaitForFinish() {
 std::vector<TimedToken> TokenLog::tokens() const {
   MutexLock lock(&mutex_);
   return tokens_;
+}
+
+policy::KvUse TokenLog::kv_use() const {
+  MutexLock lock(&mutex_);
+  return kv_use_;
 }
 
 void ServeBenchProtocol(BenchTarget* target, std::istream& in, std::ostream& out) {

@@ -10,6 +10,7 @@
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "common/types.h"
+#include "worker/policy/kv_use.h"
 
 namespace skv::bench {
 
@@ -24,12 +25,14 @@ struct TimedToken {
 class TokenLog {
  public:
   void Add(TokenId id, float margin);
-  void Finish(const absl::Status& status);
+  // `kv_use`: what its generated positions read, zeros where the target does not tell.
+  void Finish(const absl::Status& status, const policy::KvUse& kv_use = {});
 
   // Waits (10 minutes at most) for the end of the stream; its status.
   absl::Status WaitForFinish();
   // REQUIRES: finished with at least one token.
   std::vector<TimedToken> tokens() const;
+  policy::KvUse kv_use() const;
 
  private:
   mutable Mutex mutex_;
@@ -37,6 +40,7 @@ class TokenLog {
   std::vector<TimedToken> tokens_ SKV_GUARDED_BY(mutex_);
   bool finished_ SKV_GUARDED_BY(mutex_) = false;
   absl::Status status_ SKV_GUARDED_BY(mutex_);
+  policy::KvUse kv_use_ SKV_GUARDED_BY(mutex_);
 };
 
 class BenchTarget {

@@ -1,5 +1,6 @@
 // skv-invariance: the same requests under every circumstance that must not matter, compared by the
-// bits of their logits at every step. Prints one JSON object.
+// bits of their logits at every step; with a KV policy also: a budget that holds everything gives
+// the bits of full attention. Prints one JSON object.
 
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -8,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/flags.h"
 #include "common/status.h"
+#include "text/tokenizer.h"
 #include "worker/engine/testing/local_engine.h"
 
 namespace skv::eval {
@@ -22,11 +24,13 @@ struct Options {
   int num_requests = 20;
   int num_tokens = 32;
   int max_prompt = 900;
+  policy::PolicyParams policy;
 };
 
 struct Outcome {
   std::vector<TokenId> tokens;
   std::map<int, uint64_t> hashes;  // of the logits that each position was drawn from
+  policy::KvUse use;
 };
 
 struct Tally {
@@ -34,11 +38,26 @@ struct Tally {
   int64_t differences = 0;  // of them, with other bits
 };
 
-GenerationRequest MakeRequest(int seed, const Options& options) {
+// Random words in sentences of 3 to 40 tokens.
+std::vector<TokenId> MakePrompt(int length, const std::vector<TokenId>& stop,
+                                std::mt19937* random) {
+  std::vector<TokenId> prompt;
+  while (static_cast<int>(prompt.size()) < length) {
+    for (int i = 3 + static_cast<int>((*random)() % 38); i > 0; --i) {
+      prompt.push_back(1000 + (*random)() % 40000);
+    }
+    prompt.insert(prompt.end(), stop.begin(), stop.end());
+  }
+  prompt.resize(length);
+  return prompt;
+}
+
+GenerationRequest MakeRequest(int seed, const std::vector<TokenId>& stop, const Options& options) {
   std::mt19937 random(seed);
   GenerationRequest request;
   const int length = 16 + static_cast<int>(random() % (options.max_prompt - 16));
-  for (int i = 0; i < length; ++i) request.prompt_ids.push_back(1000 + random() % 40000);
+  request.prompt_ids = MakePrompt(length, stop, &random);
+  request.policy = options.policy;
   request.params.temperature = seed % 2 == 0 ? 0.0f : 1.0f;
   request.params.ignore_eos = true;
   request.seeds = {static_cast<uint64_t>(seed)};
@@ -76,7 +95,8 @@ absl::StatusOr<std::vector<Outcome>> RunAll(LocalEngine* local,
   for (size_t i = 0; i < sinks.size(); ++i) {
     if (!sinks[i]->WaitForFinish()) return absl::DeadlineExceededError("a request did not end");
     SKV_RETURN_IF_ERROR(sinks[i]->finish().status);
-    outcomes.push_back({sinks[i]->tokens(), local->recorder().logit_hashes(sequences[i])});
+    outcomes.push_back({sinks[i]->tokens(), local->recorder().logit_hashes(sequences[i]),
+                        sinks[i]->finish().kv_use});
   }
   return outcomes;
 }
@@ -96,30 +116,45 @@ void Compare(const std::vector<Outcome>& want, const std::vector<Outcome>& got, 
 
 class Study {
  public:
-  explicit Study(Options options) : options_(std::move(options)) {
-    for (int i = 0; i < options_.num_requests; ++i)
-      requests_.push_back(MakeRequest(10000 + i, options_));
-  }
+  explicit Study(Options options) : options_(std::move(options)) {}
 
   absl::Status Run() {
+    SKV_RETURN_IF_ERROR(MakeRequests());
     SKV_RETURN_IF_ERROR(Alone());
     for (const int chunk : {64, 256, 1024}) {
       for (const int threads : {1, 2}) SKV_RETURN_IF_ERROR(Together(chunk, threads));
     }
     SKV_RETURN_IF_ERROR(Resumed());
-    return Evicted();
+    SKV_RETURN_IF_ERROR(Evicted());
+    return options_.policy.name == "full" ? absl::OkStatus() : BudgetForEverything();
   }
 
   nlohmann::json Report() const {
-    return {{"differences", total_.differences}, {"compared", total_.compared},
-            {"largest_batch", largest_batch_},   {"mixed_steps", mixed_steps_},
-            {"preemptions", preemptions_},       {"by_circumstance", by_circumstance_}};
+    return {{"differences", total_.differences},
+            {"compared", total_.compared},
+            {"largest_batch", largest_batch_},
+            {"mixed_steps", mixed_steps_},
+            {"preemptions", preemptions_},
+            {"policy", policy::Fingerprint(options_.policy)},
+            {"read_share", static_cast<double>(use_.attended) / std::max<int64_t>(1, use_.visible)},
+            {"by_circumstance", by_circumstance_}};
   }
 
  private:
+  absl::Status MakeRequests() {
+    SKV_ASSIGN_OR_RETURN(const auto description, engine::DescribeModel(options_.model));
+    SKV_ASSIGN_OR_RETURN(const auto tokenizer, text::Tokenizer::Create(description.tokenizer));
+    SKV_ASSIGN_OR_RETURN(const std::vector<TokenId> stop, tokenizer->Encode(". The", {}));
+    for (int i = 0; i < options_.num_requests; ++i) {
+      requests_.push_back(MakeRequest(10000 + i, stop, options_));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status Alone() {
     SKV_ASSIGN_OR_RETURN(const auto local, Open(options_, 512, 2));
     SKV_ASSIGN_OR_RETURN(want_, RunAll(local.get(), requests_, /*together=*/false, false));
+    for (const Outcome& outcome : want_) use_ += outcome.use;
     return absl::OkStatus();
   }
 
@@ -130,8 +165,8 @@ class Study {
     return absl::OkStatus();
   }
 
-  // The first half of what was generated comes back as resume_ids, and all of it as a longer
-  // prompt.
+  // The first half of what was generated comes back as resume_ids; with full attention also as a
+  // longer prompt, which for a policy is another request.
   absl::Status Resumed() {
     std::vector<GenerationRequest> resumed = requests_, prompts = requests_;
     for (size_t i = 0; i < requests_.size(); ++i) {
@@ -144,6 +179,7 @@ class Study {
     SKV_ASSIGN_OR_RETURN(auto local, Open(options_, 256, 2));
     SKV_ASSIGN_OR_RETURN(auto got, RunAll(local.get(), resumed, true, false));
     Record("prefix as resume ids", got, true, *local);
+    if (options_.policy.name != "full") return absl::OkStatus();
     SKV_ASSIGN_OR_RETURN(local, Open(options_, 256, 2));
     SKV_ASSIGN_OR_RETURN(got, RunAll(local.get(), prompts, true, false));
     Record("prefix as prompt", got, true, *local);
@@ -155,6 +191,20 @@ class Study {
     SKV_ASSIGN_OR_RETURN(const auto got, RunAll(local.get(), requests_, true, /*evict=*/true));
     Record("after a forced preemption", got, false, *local);
     preemptions_ = local->engine().stats().scheduler.num_preemptions;
+    return absl::OkStatus();
+  }
+
+  absl::Status BudgetForEverything() {
+    std::vector<GenerationRequest> generous = requests_, full = requests_;
+    for (size_t i = 0; i < requests_.size(); ++i) {
+      generous[i].policy.budget_tokens = options_.max_prompt + options_.num_tokens;
+      full[i].policy = {};
+    }
+    SKV_ASSIGN_OR_RETURN(auto local, Open(options_, 256, 2));
+    SKV_ASSIGN_OR_RETURN(want_, RunAll(local.get(), full, true, false));
+    SKV_ASSIGN_OR_RETURN(local, Open(options_, 256, 2));
+    SKV_ASSIGN_OR_RETURN(const auto got, RunAll(local.get(), generous, true, false));
+    Record("budget for everything, against full", got, false, *local);
     return absl::OkStatus();
   }
 
@@ -182,6 +232,7 @@ class Study {
   int largest_batch_ = 0;
   int mixed_steps_ = 0;
   int64_t preemptions_ = 0;
+  policy::KvUse use_;  // of the requests alone
   nlohmann::json by_circumstance_;
 };
 
@@ -196,6 +247,12 @@ int main(int argc, char** argv) {
   flags.Add("requests", &options.num_requests, skv::IntRange{1, 256}, "Requests");
   flags.Add("tokens", &options.num_tokens, skv::IntRange{2, 1024}, "Tokens of each");
   flags.Add("max-prompt", &options.max_prompt, skv::IntRange{32, 8000}, "Longest prompt");
+  flags.Add("kv-policy", &options.policy.name, "KV policy of the requests");
+  flags.Add("max-capacity-prompts", &options.policy.budget_tokens,
+            skv::IntRange{skv::policy::kMinBudgetTokens, skv::policy::kMaxBudgetTokens},
+            "Tokens that a generated position attends");
+  flags.Add("semantic-factor", &options.policy.semantic_factor,
+            skv::RealRange{0, skv::policy::kMaxSemanticFactor}, "See skv-worker --help");
   if (const std::optional<int> exit_code = flags.Parse(argc, argv)) return *exit_code;
   skv::eval::Study study(options);
   const absl::Status status = study.Run();

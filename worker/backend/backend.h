@@ -128,8 +128,8 @@ class Backend {
   // targets[t * num_kv_heads + h] receives head h of k and v row t, converted to the KV type.
   virtual void StoreKv(const AttentionShape& shape, Rows k, Rows v,
                        std::span<const KvTarget> targets) = 0;
-  // dst[i] = element i of rows of the KV type, exactly. Thread-safe; not while a StoreKv of the same
-  // rows is queued.
+  // dst[i] = element i of rows of the KV type, exactly. Thread-safe; not while a StoreKv of the
+  // same rows is queued.
   virtual void LoadKv(const std::byte* rows, int64_t count, float* dst) const = 0;
   // Runs body(i) once for each i in [0, count), on all of the host's threads that the backend has,
   // after everything that was queued.

@@ -26,9 +26,11 @@ std::string ModelName(const std::string& file_name) {
   return file_name.substr(0, file_name.rfind(".gguf"));
 }
 
-absl::StatusOr<int> ChooseMaxModelLen(int wanted, const loader::LlamaConfig& config) {
+absl::StatusOr<int> ChooseMaxModelLen(const RankOptions& options,
+                                      const loader::LlamaConfig& config) {
+  const int wanted = options.max_model_len;
   const int chosen = wanted == 0 ? config.context_length : wanted;
-  if (chosen < 1 || chosen > config.context_length) {
+  if (chosen < 1 || (chosen > config.context_length && !options.allow_untrained_length)) {
     return absl::InvalidArgumentError(absl::StrCat("--max-model-len: ", wanted,
                                                    ", this model has a context of 1 to ",
                                                    config.context_length, " tokens"));
@@ -80,7 +82,7 @@ absl::StatusOr<std::unique_ptr<Rank>> Rank::Open(const RankOptions& options,
   const int threads = options.num_threads > 0 ? options.num_threads
                                               : std::max(1u, std::thread::hardware_concurrency());
   auto rank = std::unique_ptr<Rank>(new Rank);
-  SKV_ASSIGN_OR_RETURN(rank->max_model_len_, ChooseMaxModelLen(options.max_model_len, config));
+  SKV_ASSIGN_OR_RETURN(rank->max_model_len_, ChooseMaxModelLen(options, config));
   SKV_ASSIGN_OR_RETURN(rank->backend_, backend::CreateBackend(options.backend, threads));
   SKV_ASSIGN_OR_RETURN(const auto file, loader::GgufFile::Open(options.model_path));
   SKV_ASSIGN_OR_RETURN(const auto tensors, loader::FindLlamaTensors(*file, config));

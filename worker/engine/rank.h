@@ -21,8 +21,9 @@ namespace skv::engine {
 struct RankOptions {
   std::string model_path;
   std::string backend = "cpu";
-  int num_threads = 0;    // 0: all cores
-  int max_model_len = 0;  // 0: the model's context length
+  int num_threads = 0;                  // 0: all cores
+  int max_model_len = 0;                // 0: the model's context length
+  bool allow_untrained_length = false;  // max_model_len may exceed the context: for timing only
   // KV of the whole group, all ranks together; 0: kDefaultKvBytes, or what one longest sequence
   // needs.
   int64_t kv_cache_memory_bytes = 0;

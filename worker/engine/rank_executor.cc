@@ -72,12 +72,12 @@ absl::Status RankExecutor::Fork(const scheduler::Fork& fork, int64_t step_idx) {
                                             ", whose prompt is not computed on this rank"));
   }
   const SequenceState& parent = *it->second;
-  auto child = std::make_unique<SequenceState>(
-      SequenceState{.params = parent.params,
-                    .num_prompt_tokens = parent.num_prompt_tokens,
-                    .tracker = *parent.prompt_tracker,
-                    .prompt_tracker = parent.prompt_tracker,
-                    .cache = parent.cache->ForkPrompt()});
+  auto child =
+      std::make_unique<SequenceState>(SequenceState{.params = parent.params,
+                                                    .num_prompt_tokens = parent.num_prompt_tokens,
+                                                    .tracker = *parent.prompt_tracker,
+                                                    .prompt_tracker = parent.prompt_tracker,
+                                                    .cache = parent.cache->ForkPrompt()});
   child->policy = parent.policy->ForkPrompt(&child->tracker.sentences());
   sequences_[fork.child] = std::move(child);
   return absl::OkStatus();

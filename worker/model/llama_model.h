@@ -77,7 +77,8 @@ class LlamaModel {
   absl::Status LoadRopeTable(const loader::LlamaTensors& tensors);
   absl::Status AllocateActivations();
 
-  // llama_selection.cc: the policies see this batch's prompt rows and choose for its generated ones.
+  // llama_selection.cc: the policies see this batch's prompt rows and choose for its generated
+  // ones.
   void PlanPolicyCalls(const ForwardBatch& batch);
   void AskPolicies(int layer, backend::Rows q);
 

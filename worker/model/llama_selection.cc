@@ -19,7 +19,7 @@ class CacheReader : public policy::KvReader {
   }
 
  private:
-  void Read(int begin, int end, const std::byte* kv::RowRun::* part, float* rows) const {
+  void Read(int begin, int end, const std::byte* kv::RowRun::*part, float* rows) const {
     std::vector<kv::RowRun> runs;
     cache_.AppendRuns(layer_, head_, begin, end, &runs);
     for (const kv::RowRun& run : runs) {

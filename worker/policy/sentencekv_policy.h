@@ -1,6 +1,6 @@
 #pragma once
-// `sentencekv` (SentenceKV, arXiv 2504.00970): one vector a sentence; a query attends the start, the
-// recent tokens and the whole sentences that the sentence being written asks for.
+// `sentencekv` (SentenceKV, arXiv 2504.00970): one vector a sentence; a query attends the start,
+// the recent tokens and the whole sentences that the sentence being written asks for.
 
 #include <memory>
 

@@ -1,0 +1,126 @@
+// KV policies in a running engine: what a request selects depends on nothing but the request, and a
+// budget for everything gives the bits of full attention.
+
+#include <random>
+
+#include "common/testing/status_matchers.h"
+#include "worker/engine/testing/local_engine.h"
+#include "worker/loader/testing/tiny_llama.h"
+
+namespace skv::engine {
+namespace {
+
+constexpr int kLayers = 2, kKvHeads = 2;  // of the tiny model
+constexpr int kPrompt = 300, kTokens = 40, kBudget = 64;
+
+class KvPolicyEngineTest : public testing::TestWithParam<std::string_view> {
+ protected:
+  KvPolicyEngineTest() : model_({.head_dim = 32, .context_length = 1024}) {}
+
+  std::unique_ptr<LocalEngine> Open(int chunk = 64, int threads = 1) {
+    auto local = LocalEngine::Open({.rank = {.model_path = model_.path(),
+                                             .num_threads = threads,
+                                             .kv_cache_memory_bytes = int64_t{1} << 24,
+                                             .max_num_batched_tokens = chunk}});
+    EXPECT_OK(local);
+    return std::move(local).value();
+  }
+
+  static GenerationRequest MakeRequest(int seed, int num_samples = 1) {
+    std::mt19937 random(seed);
+    GenerationRequest request;
+    for (int i = 0; i < kPrompt; ++i) request.prompt_ids.push_back(random() % 256);
+    request.params.temperature = 1;
+    request.params.ignore_eos = true;
+    for (int i = 0; i < num_samples; ++i) request.seeds.push_back(100 + i);
+    request.max_tokens = kTokens;
+    request.policy = {.name = std::string(GetParam()), .budget_tokens = kBudget};
+    return request;
+  }
+
+  static std::shared_ptr<CollectingSink> Submit(LocalEngine* local, GenerationRequest request) {
+    auto sink = std::make_shared<CollectingSink>(static_cast<int>(request.seeds.size()));
+    EXPECT_OK(local->engine().Submit(std::move(request), sink));
+    return sink;
+  }
+
+  struct Outcome {
+    std::vector<TokenId> tokens;
+    std::map<int, uint64_t> hashes;
+    FinishEvent finish;
+  };
+  Outcome RunAlone(const GenerationRequest& request, int chunk = 64, int threads = 1) {
+    const auto local = Open(chunk, threads);
+    const auto sink = Submit(local.get(), request);
+    EXPECT_TRUE(sink->WaitForFinish());
+    EXPECT_OK(sink->finish().status);
+    return {sink->tokens(), local->recorder().logit_hashes(1), sink->finish()};
+  }
+
+  loader::TinyLlamaFile model_;
+};
+
+TEST_P(KvPolicyEngineTest, BitsDoNotDependOnChunksAndThreads) {
+  const Outcome want = RunAlone(MakeRequest(1), /*chunk=*/512);
+  EXPECT_EQ(want.hashes.size(), size_t{kTokens});
+  EXPECT_EQ(RunAlone(MakeRequest(1), /*chunk=*/64, /*threads=*/2).hashes, want.hashes);
+  EXPECT_EQ(RunAlone(MakeRequest(1), /*chunk=*/96).hashes, want.hashes);
+}
+
+TEST_P(KvPolicyEngineTest, SamplesThatShareAPromptSelectAsIfAlone) {
+  const auto local = Open();
+  const auto sink = Submit(local.get(), MakeRequest(2, /*num_samples=*/3));
+  ASSERT_TRUE(sink->WaitForFinish());
+  for (int i = 0; i < 3; ++i) {
+    SCOPED_TRACE(i);
+    GenerationRequest alone = MakeRequest(2);
+    alone.seeds = {static_cast<uint64_t>(100 + i)};
+    const Outcome want = RunAlone(alone);
+    EXPECT_EQ(sink->tokens(i), want.tokens);
+    EXPECT_EQ(local->recorder().logit_hashes(1 + i), want.hashes);
+  }
+}
+
+TEST_P(KvPolicyEngineTest, ResumedAndEvictedRequestsSelectAsBefore) {
+  const Outcome want = RunAlone(MakeRequest(3));
+  GenerationRequest resumed = MakeRequest(3);
+  resumed.resume_ids.assign(want.tokens.begin(), want.tokens.begin() + kTokens / 2);
+  for (const auto& [position, hash] : RunAlone(resumed).hashes) {
+    EXPECT_EQ(hash, want.hashes.at(position)) << position;
+  }
+
+  const auto local = Open();
+  const auto sink = std::make_shared<CollectingSink>();
+  const auto id = local->engine().Submit(MakeRequest(3), sink);
+  ASSERT_OK(id);
+  ASSERT_TRUE(sink->WaitForTokens(kTokens / 4));
+  local->engine().Preempt(*id);
+  ASSERT_TRUE(sink->WaitForFinish());
+  EXPECT_EQ(local->recorder().logit_hashes(1), want.hashes);
+  EXPECT_EQ(local->recorder().differences(), 0);
+}
+
+TEST_P(KvPolicyEngineTest, ABudgetForEverythingGivesTheBitsOfFull) {
+  GenerationRequest generous = MakeRequest(4), full = MakeRequest(4);
+  generous.policy.budget_tokens = kPrompt + kTokens;
+  full.policy = {};
+  EXPECT_EQ(RunAlone(generous).hashes, RunAlone(full).hashes);
+}
+
+TEST_P(KvPolicyEngineTest, TheReportCountsWhatWasRead) {
+  const Outcome outcome = RunAlone(MakeRequest(5));
+  const policy::KvUse& use = outcome.finish.kv_use;
+  // The last token is drawn, never computed.
+  EXPECT_EQ(use.positions, kTokens - 1);
+  int64_t visible = 0;
+  for (int i = 0; i < kTokens - 1; ++i) visible += kPrompt + i + 1;
+  EXPECT_EQ(use.visible, kLayers * kKvHeads * visible);
+  const int64_t within_budget = int64_t{kLayers} * kKvHeads * kBudget * use.positions;
+  EXPECT_EQ(use.attended, GetParam() == "full" ? use.visible : within_budget);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, KvPolicyEngineTest, testing::ValuesIn(policy::PolicyNames()),
+                         [](const auto& info) { return std::string(info.param); });
+
+}  // namespace
+}  // namespace skv::engine
