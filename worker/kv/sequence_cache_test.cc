@@ -161,6 +161,19 @@ TEST(SequenceCacheTest, AFragmentedPoolServesEveryTokenThatItHas) {
   EXPECT_EQ(UsedTokens(*pool), pool->capacity_tokens());
 }
 
+TEST(SequenceCacheTest, ASplitPageTakesNoMoreThanAWholeOne) {
+  const auto pool = MakePool(64);
+  auto gap = *pool->CreateBlock(8);
+  auto rest = *pool->CreateBlock(56);
+  gap = nullptr;
+  SequenceCache cache(pool.get(), 4);
+  ASSERT_OK(cache.Reserve(4 + 1));
+  EXPECT_EQ(UsedTokens(*pool), pool->capacity_tokens()) << "4 slots of the page found room";
+  rest = nullptr;
+  ASSERT_OK(cache.Reserve(kSlotsPerPage - 1));
+  EXPECT_EQ(UsedTokens(*pool), 4 + kSlotsPerPage);
+}
+
 TEST(SequenceCacheTest, AFullPoolIsAnErrorAndTheCacheKeepsWhatItHad) {
   const auto pool = MakePool(256);
   SequenceCache cache(pool.get(), 128);
