@@ -183,6 +183,20 @@ void Flags::Add(std::string_view name, std::optional<uint64_t>* value, std::stri
   });
 }
 
+void Flags::Add(std::string_view name, std::optional<int64_t>* value, IntRange range,
+                std::string_view help) {
+  const std::string type = absl::StrCat("INT in ", range.min, "..", range.max);
+  AddFlag(name, type, help,
+          [=](const std::string& text) { return SetInt(text, range, &value->emplace()); });
+}
+
+void Flags::Add(std::string_view name, std::optional<double>* value, RealRange range,
+                std::string_view help) {
+  const std::string type = absl::StrCat("REAL in ", range.min, "..", range.max);
+  AddFlag(name, type, help,
+          [=](const std::string& text) { return SetReal(text, range, &value->emplace()); });
+}
+
 void Flags::Add(std::string_view name, std::vector<std::string>* value, std::string_view help) {
   Flag& flag = AddFlag(name, "LIST", help, [value](const std::string& text) {
     *value = absl::StrSplit(text, ',', absl::SkipEmpty());

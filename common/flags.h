@@ -56,6 +56,10 @@ class Flags {
   void Add(std::string_view name, int64_t* value, IntRange range, std::string_view help);
   void Add(std::string_view name, double* value, RealRange range, std::string_view help);
   void Add(std::string_view name, std::optional<uint64_t>* value, std::string_view help);
+  void Add(std::string_view name, std::optional<int64_t>* value, IntRange range,
+           std::string_view help);
+  void Add(std::string_view name, std::optional<double>* value, RealRange range,
+           std::string_view help);
   // A list: given several times, or once with commas.
   void Add(std::string_view name, std::vector<std::string>* value, std::string_view help);
   void AddChoice(std::string_view name, std::string* value, std::vector<std::string> choices,

@@ -25,6 +25,8 @@ struct Program {
     flags.Add("capacity", &capacity, IntRange{0, int64_t{1} << 40}, "Bytes");
     flags.Add("temperature", &temperature, RealRange{0, 2}, "Temperature");
     flags.Add("seed", &seed, "Seed");
+    flags.Add("budget", &budget, IntRange{16, 1024}, "Tokens");
+    flags.Add("factor", &factor, RealRange{0, 10}, "Factor");
     flags.Add("worker-urls", &urls, "Workers");
     flags.AddChoice("policy", &policy, {"round-robin", "least-load"}, "Balancing");
     flags.SetExamples("  skv-test --max-num-seqs 8");
@@ -39,6 +41,8 @@ struct Program {
   int64_t capacity = 0;
   double temperature = 0.7;
   std::optional<uint64_t> seed;
+  std::optional<int64_t> budget;
+  std::optional<double> factor;
   std::vector<std::string> urls;
   Flags flags;
   std::ostringstream out, err;
@@ -68,15 +72,18 @@ class ScopedFile {
 
 TEST(FlagsTest, SetsEveryKindFromTheCommandLine) {
   Program p;
-  EXPECT_EQ(p.Parse({"--name", "a b", "--verbose", "--max-num-seqs=3", "--capacity",
-                     "1099511627776", "--temperature", "1.5", "--worker-urls", "a:1,b:2",
-                     "--worker-urls", "c:3", "--policy", "least-load"}),
-            std::nullopt);
+  EXPECT_EQ(
+      p.Parse({"--name", "a b", "--verbose", "--max-num-seqs=3", "--capacity", "1099511627776",
+               "--temperature", "1.5", "--worker-urls", "a:1,b:2", "--worker-urls", "c:3",
+               "--policy", "least-load", "--budget", "16", "--factor", "2.5"}),
+      std::nullopt);
   EXPECT_EQ(p.name, "a b");
   EXPECT_TRUE(p.verbose);
   EXPECT_EQ(p.max_num_seqs, 3);
   EXPECT_EQ(p.capacity, int64_t{1} << 40);
   EXPECT_EQ(p.temperature, 1.5);
+  EXPECT_EQ(p.budget, 16);
+  EXPECT_EQ(p.factor, 2.5);
   EXPECT_THAT(p.urls, ElementsAre("a:1", "b:2", "c:3"));
   EXPECT_EQ(p.policy, "least-load");
   EXPECT_EQ(p.err.str(), "");
@@ -87,6 +94,8 @@ TEST(FlagsTest, KeepsDefaultsOfFlagsThatAreNotGiven) {
   EXPECT_EQ(p.Parse({}), std::nullopt);
   EXPECT_EQ(p.name, "none");
   EXPECT_EQ(p.max_num_seqs, 16);
+  EXPECT_EQ(p.budget, std::nullopt);
+  EXPECT_EQ(p.factor, std::nullopt);
 }
 
 TEST(FlagsTest, CommandLineWinsOverEnvironmentOverFileOverDefault) {
@@ -122,6 +131,8 @@ TEST(FlagsTest, BadValuesNameFlagValueAndWhatIsExpected) {
       {{"--max-num-seqs", "8x"}, "got '8x'"},
       {{"--max-num-seqs", ""}, "got ''"},
       {{"--seed", "-1"}, "--seed: got '-1', expected an integer from 0 to 18446744073709551615"},
+      {{"--budget", "15"}, "--budget: got '15', expected an integer from 16 to 1024"},
+      {{"--factor", "-1"}, "--factor: got '-1', expected a number from 0 to 10"},
       {{"--temperature", "nan"}, "--temperature: got 'nan', expected a number from 0 to 2"},
       {{"--temperature", "1e400"}, "got '1e400'"},
       {{"--temperature", "-inf"}, "got '-inf'"},

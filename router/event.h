@@ -55,6 +55,7 @@ struct Event {
   std::optional<Usage> usage;
   std::optional<Timings> timings;
   std::string numerics_id;
+  std::optional<KvReport> kv_report;
 };
 
 // The client's end of a stream. Thread-safe. Calls never block and never call back into the caller.

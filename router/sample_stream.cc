@@ -44,6 +44,7 @@ void SampleStream::End(const GroupEvent& event, Event* out) {
   out->text += matcher_.Flush();
   finished_ = true;
   out->finish = Finish{.reason = event.finish->reason, .message = event.finish->message};
+  out->kv_report = event.kv_report;
   if (event.finish->reason == FinishReason::kStop && !event.tokens.empty()) {
     out->finish->stop_token_id = event.tokens.back().id;
   }

@@ -21,7 +21,7 @@ class SampleStream {
   // `model` outlives this object.
   SampleStream(const ServedModel* model, std::shared_ptr<const text::StopSet> stops);
 
-  // Fills text, tokens and finish of `out`. Tokens that come after the end are dropped.
+  // Fills text, tokens, finish and kv_report of `out`. Tokens that come after the end are dropped.
   // Internal: a token outside the vocabulary.
   absl::Status Apply(const GroupEvent& event, Event* out);
 

@@ -44,6 +44,18 @@ TEST_F(SampleStreamTest, AnUnfinishedCharacterEndsAsReplacement) {
   EXPECT_EQ(out.finish->stop_token_id, std::nullopt);
 }
 
+TEST_F(SampleStreamTest, TheReportOfTheKvPolicyComesWithTheGroupsFinish) {
+  GroupEvent event = Bytes("a");
+  event.finish = GroupFinish{FinishReason::kLength, ""};
+  event.kv_report = KvReport{.generated_positions = 7};
+  SampleStream sample = Create({}), stopped = Create({"a"});
+  Event out, stopped_out;
+  ASSERT_OK(sample.Apply(event, &out));
+  EXPECT_EQ(out.kv_report->generated_positions, 7);
+  ASSERT_OK(stopped.Apply(event, &stopped_out));
+  EXPECT_FALSE(stopped_out.kv_report.has_value());
+}
+
 TEST_F(SampleStreamTest, AStopStringEndsTheSampleAcrossEventsAndIsNotShown) {
   SampleStream sample = Create({"xyz", "END"});
   Event first, second, third;

@@ -33,6 +33,7 @@ void StreamCall::Read() {
     MutexLock lock(&mutex_);
     for (const v1::Token& token : event.tokens()) result_.tokens.push_back(token.id());
     if (event.has_finish()) result_.finish_reason = event.finish().reason();
+    if (event.has_kv_report()) result_.kv_report = event.kv_report();
     if (event.has_timings()) result_.num_retries = event.timings().num_retries();
     changed_.NotifyAll();
   }

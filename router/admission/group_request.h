@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/types.h"
+#include "router/admission/kv_policy.h"
 
 namespace skv::router {
 
@@ -33,6 +34,7 @@ struct GroupRequest {
   std::vector<TokenId> stop_token_ids;
   bool ignore_eos = false;
   int32_t priority = 0;
+  KvPolicy kv_policy;
   std::string traceparent;
 
   // Tokens that a group has to process for this request, at most.

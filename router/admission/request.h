@@ -11,6 +11,8 @@
 #include <variant>
 #include <vector>
 
+#include "router/admission/kv_policy.h"
+
 namespace skv::router {
 
 struct ChatMessage {
@@ -54,6 +56,7 @@ struct Request {
   std::optional<int64_t> n;
   bool ignore_eos = false;
   std::optional<int64_t> priority;
+  KvPolicyRequest kv_policy;
   // The first field that is set but not served yet, by its name on the wire; empty when none is.
   std::string unserved_field;
   std::string traceparent;

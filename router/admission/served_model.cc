@@ -41,6 +41,7 @@ absl::StatusOr<std::shared_ptr<const ServedModel>> ServedModel::Create(ModelInfo
                      " tokenizer entries; expected a name, a context of 2 to ", kMaxContextLength,
                      " and equal vocabulary sizes"));
   }
+  SKV_RETURN_IF_ERROR(Annotate(ValidateOffer(info.kv_policies), "model info"));
   absl::StatusOr<std::unique_ptr<text::Tokenizer>> tokenizer =
       text::Tokenizer::Create(std::move(info.tokenizer));
   if (!tokenizer.ok()) return Annotate(tokenizer.status(), "tokenizer of the worker");
@@ -54,7 +55,7 @@ ServedModel::ServedModel(ModelInfo info, std::unique_ptr<text::Tokenizer> tokeni
       tokenizer_(std::move(tokenizer)),
       chat_template_(text::ChatTemplate::Detect(tokenizer_->spec().chat_template)),
       limits_{info.context_length, info.vocab_size,
-              MaxPromptBytes(*tokenizer_, info.context_length)} {}
+              MaxPromptBytes(*tokenizer_, info.context_length), std::move(info.kv_policies)} {}
 
 absl::StatusOr<std::vector<TokenId>> ServedModel::Encode(const Prompt& prompt) const {
   if (const auto* tokens = std::get_if<TokenPrompt>(&prompt)) {

@@ -23,13 +23,15 @@ struct ModelInfo {
   int64_t vocab_size = 0;
   text::TokenizerSpec tokenizer;
   std::string numerics_id;
+  KvPolicyOffer kv_policies;
 };
 
-// Immutable and thread-safe; shared by all groups that serve the same fingerprint.
+// Immutable and thread-safe; shared by all groups that serve the same fingerprint with the same KV
+// policies.
 class ServedModel {
  public:
-  // InvalidArgument: impossible sizes, or a tokenizer that does not fit them; the peer is not
-  // trusted. Unimplemented: a tokenizer of unknown kind.
+  // InvalidArgument: impossible sizes or KV policies, or a tokenizer that does not fit them; the
+  // peer is not trusted. Unimplemented: a tokenizer of unknown kind.
   static absl::StatusOr<std::shared_ptr<const ServedModel>> Create(ModelInfo info);
 
   const std::string& name() const { return name_; }

@@ -204,6 +204,7 @@ absl::Status ValidateRequest(const Request& request, const ModelLimits& limits) 
   SKV_RETURN_IF_ERROR(CheckInt("priority", request.priority, -kMaxPriority, kMaxPriority));
   SKV_RETURN_IF_ERROR(CheckSampling(request, limits));
   SKV_RETURN_IF_ERROR(CheckStops(request, limits));
+  SKV_RETURN_IF_ERROR(ResolveKvPolicy(request.kv_policy, limits.kv_policies).status());
   return CheckPrompt(request.prompt, limits);
 }
 
@@ -229,6 +230,7 @@ absl::StatusOr<GroupRequest> BuildGroupRequest(const Request& request, const Mod
   result.stop_token_ids.assign(request.stop_token_ids.begin(), request.stop_token_ids.end());
   result.ignore_eos = request.ignore_eos;
   result.priority = static_cast<int32_t>(request.priority.value_or(0));
+  SKV_ASSIGN_OR_RETURN(result.kv_policy, ResolveKvPolicy(request.kv_policy, limits.kv_policies));
   if (request.traceparent.size() <= kMaxTraceparentBytes) result.traceparent = request.traceparent;
   return result;
 }

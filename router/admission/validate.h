@@ -30,10 +30,11 @@ struct ModelLimits {
   // The context full of the longest token. A longer text is refused before it is tokenised, even
   // where the vocabulary lacks tokens for some bytes, so that it might fit.
   size_t max_prompt_bytes = 0;
+  KvPolicyOffer kv_policies;
 };
 
 // Everything that can be said before tokenisation. InvalidArgument names field, value and range;
-// Unimplemented names a field that is not served yet.
+// Unimplemented names a field that is not served yet; PermissionDenied is of ResolveKvPolicy.
 absl::Status ValidateRequest(const Request& request, const ModelLimits& limits);
 
 // REQUIRES: ValidateRequest was OK. `drawn_seed` is used when the request has none; the request_id

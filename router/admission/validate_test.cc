@@ -15,7 +15,7 @@ namespace {
 using testing::HasSubstr;
 using testing::StartsWith;
 
-constexpr ModelLimits kLimits{.context_length = 1000, .vocab_size = 500, .max_prompt_bytes = 4000};
+const ModelLimits kLimits{.context_length = 1000, .vocab_size = 500, .max_prompt_bytes = 4000};
 constexpr int64_t k2To31 = int64_t{1} << 31;
 constexpr int64_t k2To63 = std::numeric_limits<int64_t>::min();  // as it arrives
 
@@ -168,6 +168,8 @@ TEST(ValidateRequestTest, EveryOtherBadInputIsRefusedByName) {
       {"bias of no token", [](Request* r) { r->logit_bias[500] = 1; }, "logit_bias key: got 500"},
       {"NaN bias", [](Request* r) { r->logit_bias[7] = std::nan(""); }, "logit_bias[7]: got nan"},
       {"infinite bias", [](Request* r) { r->logit_bias[7] = INFINITY; }, "logit_bias[7]: got inf"},
+      {"unknown KV policy", [](Request* r) { r->kv_policy.name = "fulll"; },
+       "kv_policy.name: got \"fulll\""},
       {"request id with a newline", [](Request* r) { r->request_id = "a\nb"; }, "request_id"},
       {"long request id", [](Request* r) { r->request_id = std::string(129, 'a'); }, "request_id"}};
   for (const auto& c : kCases) {
@@ -220,8 +222,11 @@ TEST(BuildGroupRequestTest, CarriesEveryField) {
   request.stop_token_ids = {4};
   request.ignore_eos = true;
   request.priority = 5;
+  request.kv_policy = {"sentencekv", 64, 3};
   request.traceparent = "00-ab";
-  const GroupRequest built = BuildGroupRequest(request, kLimits, {1}, 0).value();
+  ModelLimits limits = kLimits;
+  limits.kv_policies.allowed.push_back("sentencekv");
+  const GroupRequest built = BuildGroupRequest(request, limits, {1}, 0).value();
   EXPECT_EQ(built.sampling.temperature, 0.5);
   EXPECT_EQ(built.sampling.top_k, 7);
   EXPECT_EQ(built.sampling.top_p, 1);
@@ -230,6 +235,7 @@ TEST(BuildGroupRequestTest, CarriesEveryField) {
   EXPECT_EQ(built.stop_token_ids, std::vector<TokenId>{4});
   EXPECT_TRUE(built.ignore_eos);
   EXPECT_EQ(built.priority, 5);
+  EXPECT_EQ(built.kv_policy, (KvPolicy{"sentencekv", 64, 3}));
   EXPECT_EQ(built.traceparent, "00-ab");
   EXPECT_EQ(built.NumTokens(), 1 + 999);
 }

@@ -64,9 +64,6 @@ std::optional<T> Optional(bool has, T value) {
 
 std::string FindUnservedField(const pb::GenerateRequest& request) {
   const pb::KvPolicy& policy = request.kv_policy();
-  if (!policy.name().empty() && policy.name() != "full") return "kv_policy.name";
-  if (policy.has_max_capacity_prompts()) return "kv_policy.max_capacity_prompts";
-  if (policy.has_semantic_factor()) return "kv_policy.semantic_factor";
   if (policy.has_num_start_tokens()) return "kv_policy.num_start_tokens";
   if (policy.has_num_recent_tokens()) return "kv_policy.num_recent_tokens";
   if (policy.has_observation_window()) return "kv_policy.observation_window";
@@ -76,6 +73,13 @@ std::string FindUnservedField(const pb::GenerateRequest& request) {
   if (request.explain()) return "explain";
   if (!request.adapter().empty()) return "adapter";
   return "";
+}
+
+KvPolicyRequest FromProto(const pb::KvPolicy& policy) {
+  return {.name = policy.name(),
+          .max_capacity_prompts =
+              Optional<int64_t>(policy.has_max_capacity_prompts(), policy.max_capacity_prompts()),
+          .semantic_factor = Optional(policy.has_semantic_factor(), policy.semantic_factor())};
 }
 
 Prompt TakePrompt(pb::GenerateRequest* request) {
@@ -126,6 +130,19 @@ void SetToken(EventToken&& token, pb::Token* out) {
   }
 }
 
+void SetKvReport(KvReport&& report, pb::KvReport* out) {
+  out->mutable_policy()->set_name(report.policy.name);
+  if (report.policy.name != "full") {
+    out->mutable_policy()->set_max_capacity_prompts(report.policy.max_capacity_prompts);
+    out->mutable_policy()->set_semantic_factor(report.policy.semantic_factor);
+  }
+  out->set_fingerprint(std::move(report.fingerprint));
+  out->set_generated_positions(report.generated_positions);
+  out->set_attended_tokens(report.attended_tokens);
+  out->set_visible_tokens(report.visible_tokens);
+  out->set_read_share(report.read_share);
+}
+
 void SetTimings(const Timings& timings, pb::Timings* out) {
   out->set_queue_ms(timings.worker.queue_ms);
   out->set_prefill_ms(timings.worker.prefill_ms);
@@ -172,6 +189,7 @@ Request FromProto(pb::GenerateRequest&& request) {
   result.n = Optional<int64_t>(request.has_n(), request.n());
   result.ignore_eos = request.ignore_eos();
   result.priority = Optional<int64_t>(request.has_priority(), request.priority());
+  result.kv_policy = FromProto(request.kv_policy());
   return result;
 }
 
@@ -196,6 +214,9 @@ pb::GenerateEvent ToProto(Event&& event) {
   }
   if (event.timings.has_value()) SetTimings(*event.timings, result.mutable_timings());
   result.set_numerics_id(std::move(event.numerics_id));
+  if (event.kv_report.has_value()) {
+    SetKvReport(*std::move(event.kv_report), result.mutable_kv_report());
+  }
   return result;
 }
 

@@ -55,6 +55,27 @@ worker_pb::SamplingParams ToProto(const SamplingParams& params) {
   return result;
 }
 
+worker_pb::KvPolicy ToProto(const KvPolicy& policy) {
+  worker_pb::KvPolicy result;
+  result.set_name(policy.name);
+  result.set_max_capacity_prompts(policy.max_capacity_prompts);
+  result.set_semantic_factor(policy.semantic_factor);
+  return result;
+}
+
+KvPolicy FromProto(const worker_pb::KvPolicy& policy) {
+  return {policy.name(), policy.max_capacity_prompts(), policy.semantic_factor()};
+}
+
+KvReport FromProto(const worker_pb::KvReport& report) {
+  return {.policy = FromProto(report.policy()),
+          .fingerprint = report.fingerprint(),
+          .generated_positions = report.generated_positions(),
+          .attended_tokens = report.attended_tokens(),
+          .visible_tokens = report.visible_tokens(),
+          .read_share = report.read_share()};
+}
+
 }  // namespace
 
 absl::Status ToAbslStatus(const grpc::Status& status) {
@@ -76,7 +97,7 @@ worker_pb::GenerateRequest ToProto(const GroupRequest& request) {
                                        request.stop_token_ids.end());
   result.set_ignore_eos(request.ignore_eos);
   result.set_priority(request.priority);
-  result.mutable_kv_policy()->set_name("full");
+  *result.mutable_kv_policy() = ToProto(request.kv_policy);
   result.set_traceparent(request.traceparent);
   return result;
 }
@@ -93,6 +114,7 @@ GroupEvent FromProto(worker_pb::GenerateEvent&& event) {
     const worker_pb::Timings& timings = event.timings();
     result.timings = WorkerTimings{timings.queue_ms(), timings.prefill_ms(), timings.decode_ms()};
   }
+  if (event.has_kv_report()) result.kv_report = FromProto(event.kv_report());
   return result;
 }
 
@@ -102,6 +124,8 @@ ModelInfo FromProto(worker_pb::ModelInfo&& info) {
                    .context_length = info.context_length(),
                    .vocab_size = info.vocab_size()};
   result.numerics_id = info.numerics_id();
+  result.kv_policies = {FromProto(info.default_kv_policy()),
+                        {info.allowed_kv_policies().begin(), info.allowed_kv_policies().end()}};
   worker_pb::TokenizerSpec& from = *info.mutable_tokenizer();
   text::TokenizerSpec& spec = result.tokenizer;
   spec.model = std::move(*from.mutable_model());

@@ -240,6 +240,9 @@ TEST_F(ServerTest, EveryFieldReachesTheWorker) {
   request.set_ignore_eos(true);
   request.set_priority(-3);
   request.set_request_id("mine");
+  request.mutable_kv_policy()->set_name("sentencekv");
+  request.mutable_kv_policy()->set_max_capacity_prompts(64);
+  request.mutable_kv_policy()->set_semantic_factor(2.5);
   std::string text;
   pb::GenerateEvent last;
   ASSERT_OK(Generate(request, &text, &last));
@@ -265,7 +268,9 @@ TEST_F(ServerTest, EveryFieldReachesTheWorker) {
   expected.add_stop_token_ids(7);
   expected.set_ignore_eos(true);
   expected.set_priority(-3);
-  expected.mutable_kv_policy()->set_name("full");
+  expected.mutable_kv_policy()->set_name("sentencekv");
+  expected.mutable_kv_policy()->set_max_capacity_prompts(64);
+  expected.mutable_kv_policy()->set_semantic_factor(2.5);
   EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(got, expected))
       << got.DebugString();
 }
@@ -321,11 +326,6 @@ TEST_F(ServerTest, BadPromptsOfManyMegabytesAreRefused) {
 TEST_F(ServerTest, FieldsThatAreNotServedAreUnimplementedByName) {
   StartCluster({Answer});
   const std::pair<const char*, std::function<void(pb::GenerateRequest*)>> kCases[] = {
-      {"kv_policy.name", [](auto* r) { r->mutable_kv_policy()->set_name("sentencekv"); }},
-      {"kv_policy.max_capacity_prompts",
-       [](auto* r) { r->mutable_kv_policy()->set_max_capacity_prompts(1024); }},
-      {"kv_policy.semantic_factor",
-       [](auto* r) { r->mutable_kv_policy()->set_semantic_factor(2); }},
       {"kv_policy.num_start_tokens",
        [](auto* r) { r->mutable_kv_policy()->set_num_start_tokens(0); }},
       {"kv_policy.num_recent_tokens",
@@ -344,9 +344,80 @@ TEST_F(ServerTest, FieldsThatAreNotServedAreUnimplementedByName) {
     EXPECT_THAT(Generate(request), StatusIs(absl::StatusCode::kUnimplemented,
                                             testing::StartsWith(std::string(name) + ":")));
   }
-  pb::GenerateRequest full = MakeRequest();
-  full.mutable_kv_policy()->set_name("full");
-  EXPECT_OK(Generate(full));
+}
+
+TEST_F(ServerTest, KvPoliciesAreCheckedByNameAndMissingParametersAreTheWorkersDefaults) {
+  worker_pb::KvPolicy got;
+  StartCluster({[&got](grpc::ServerContext* context, const worker_pb::GenerateRequest& request,
+                       FakeWorker::Writer* writer) {
+    got = request.kv_policy();
+    return Answer(context, request, writer);
+  }});
+  pb::GenerateRequest request = MakeRequest();
+  EXPECT_OK(Generate(request));
+  EXPECT_EQ(got.name(), "full");
+  request.mutable_kv_policy()->set_name("sentencekv");
+  EXPECT_OK(Generate(request));
+  EXPECT_EQ(got.name(), "sentencekv");
+  EXPECT_EQ(got.max_capacity_prompts(), 1024);
+  EXPECT_EQ(got.semantic_factor(), 0);
+
+  const std::pair<const char*, std::function<void(pb::KvPolicy*)>> kCases[] = {
+      {"kv_policy.name: got \"quest\", expected one of full, sentencekv",
+       [](auto* p) { p->set_name("quest"); }},
+      {"kv_policy.max_capacity_prompts: got 15, expected 16 to 16777216",
+       [](auto* p) { p->set_max_capacity_prompts(15); }},
+      {"kv_policy.semantic_factor: got 0.5, expected 0 (no filter) or 1 to 1000000",
+       [](auto* p) { p->set_semantic_factor(0.5); }},
+      {"kv_policy.semantic_factor: got 0, expected none", [](auto* p) {
+         p->set_name("full");
+         p->set_semantic_factor(0);
+       }}};
+  for (const auto& [message, set] : kCases) {
+    SCOPED_TRACE(message);
+    pb::GenerateRequest bad = request;
+    set(bad.mutable_kv_policy());
+    EXPECT_THAT(Generate(bad), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(message)));
+  }
+}
+
+TEST_F(ServerTest, TheWorkersKvReportReachesTheClientWithTheFinish) {
+  StartCluster({[](grpc::ServerContext*, const worker_pb::GenerateRequest& request,
+                   FakeWorker::Writer* writer) {
+    worker_pb::GenerateEvent event;
+    event.add_tokens()->set_id('x');
+    event.mutable_finish()->set_reason(worker_pb::LENGTH);
+    worker_pb::KvReport* const report = event.mutable_kv_report();
+    *report->mutable_policy() = request.kv_policy();
+    report->set_fingerprint("f");
+    report->set_generated_positions(4);
+    report->set_attended_tokens(10);
+    report->set_visible_tokens(40);
+    report->set_read_share(0.25);
+    writer->Write(event);
+    return grpc::Status::OK;
+  }});
+  pb::GenerateRequest request = MakeRequest();
+  for (const std::string name : {"full", "sentencekv"}) {
+    SCOPED_TRACE(name);
+    request.mutable_kv_policy()->set_name(name);
+    std::string text;
+    pb::GenerateEvent last;
+    ASSERT_OK(Generate(request, &text, &last));
+    pb::KvReport expected;
+    expected.mutable_policy()->set_name(name);
+    if (name == "sentencekv") {
+      expected.mutable_policy()->set_max_capacity_prompts(1024);
+      expected.mutable_policy()->set_semantic_factor(0);
+    }
+    expected.set_fingerprint("f");
+    expected.set_generated_positions(4);
+    expected.set_attended_tokens(10);
+    expected.set_visible_tokens(40);
+    expected.set_read_share(0.25);
+    EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(last.kv_report(), expected))
+        << last.kv_report().DebugString();
+  }
 }
 
 TEST_F(ServerTest, ARefusingGroupIsReplacedBeforeTheFirstToken) {

@@ -61,12 +61,23 @@ struct WorkerTimings {
   double decode_ms = 0;
 };
 
+// What a sample's KV policy read; means over its generated positions, layers and KV heads.
+struct KvReport {
+  KvPolicy policy;
+  std::string fingerprint;
+  int64_t generated_positions = 0;
+  double attended_tokens = 0;
+  double visible_tokens = 0;
+  double read_share = 1;
+};
+
 struct GroupEvent {
   int32_t sample_idx = 0;
   std::vector<GeneratedToken> tokens;
   std::optional<GroupFinish> finish;
   std::optional<int64_t> cached_tokens;
   std::optional<WorkerTimings> timings;
+  std::optional<KvReport> kv_report;  // with `finish`
 };
 
 // Calls come one at a time, on any thread; OnDone is the last.

@@ -203,7 +203,9 @@ void Membership::OnProbe(Member* member, const absl::StatusOr<ProbeResult>& resu
   // While it was out, a group with another model of that name may have taken its place.
   absl::Status agrees;
   if (!member->health.ok()) {
-    agrees = FindAgreed(*member, member->served->name(), member->served->fingerprint()).status();
+    const ServedModel& served = *member->served;
+    agrees = FindAgreed(*member, served.name(), served.fingerprint(), served.limits().kv_policies)
+                 .status();
   }
   if (!agrees.ok()) LogKeptOut(*member, agrees);
   SetHealth(member, agrees);
@@ -224,18 +226,29 @@ void Membership::LogKeptOut(const Member& member, const absl::Status& status) {
 
 // Only groups that can be picked have a say: one that is gone for good must not keep others out.
 absl::StatusOr<std::shared_ptr<const ServedModel>> Membership::FindAgreed(
-    const Member& member, std::string_view name, std::string_view fingerprint) const {
+    const Member& member, std::string_view name, std::string_view fingerprint,
+    const KvPolicyOffer& kv_policies) const {
   std::shared_ptr<const ServedModel> agreed;
   for (const auto& [id, other] : members_) {
     if (other.get() == &member || other->served == nullptr || other->leaving) continue;
     if (other->served->name() != name) continue;
-    if (other->served->fingerprint() == fingerprint) {
+    const bool same_model = other->served->fingerprint() == fingerprint;
+    const bool same_policies = other->served->limits().kv_policies == kv_policies;
+    if (same_model && same_policies) {
       agreed = other->served;
     } else if (other->health.ok()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          member.group->address(), " serves model \"", Sv(name), "\" with fingerprint ",
-          Sv(fingerprint), ", but ", other->group->address(), " serves it with ",
-          other->served->fingerprint(), ": start both with the same model file"));
+      const std::string ours = absl::StrCat(member.group->address(), " serves model \"", Sv(name));
+      return absl::FailedPreconditionError(
+          same_model
+              ? absl::StrCat(ours, "\" with ", Describe(kv_policies), ", but ",
+                             other->group->address(), " with ",
+                             Describe(other->served->limits().kv_policies),
+                             ": start both with the same --kv-policy, --max-capacity-prompts, "
+                             "--semantic-factor and --allowed-kv-policies")
+              : absl::StrCat(ours, "\" with fingerprint ", Sv(fingerprint), ", but ",
+                             other->group->address(), " serves it with ",
+                             other->served->fingerprint(),
+                             ": start both with the same model file"));
     }
   }
   return agreed;
@@ -243,7 +256,7 @@ absl::StatusOr<std::shared_ptr<const ServedModel>> Membership::FindAgreed(
 
 absl::Status Membership::AdoptModel(Member* member, ModelInfo info) {
   SKV_ASSIGN_OR_RETURN(std::shared_ptr<const ServedModel> served,
-                       FindAgreed(*member, info.name, info.fingerprint));
+                       FindAgreed(*member, info.name, info.fingerprint, info.kv_policies));
   member->numerics_id = info.numerics_id;
   if (served == nullptr) {
     SKV_ASSIGN_OR_RETURN(served, ServedModel::Create(std::move(info)));

@@ -7,8 +7,9 @@
 // is lost: its streams are told, so that no client hangs on a stopped worker. That holds for a
 // group that has left the list, too, until its last stream has ended.
 //
-// First contact fetches model and tokenizer. A group whose fingerprint differs from that of a
-// healthy group with the same model name is kept out, with both named.
+// First contact fetches model and tokenizer. A group whose fingerprint or KV policies differ from
+// those of a healthy group with the same model name is kept out, with both named: a request gets
+// the same answer from every group.
 
 #include <functional>
 #include <map>
@@ -70,11 +71,11 @@ class Membership {
   void OnProbe(Member* member, const absl::StatusOr<ProbeResult>& result);
   void OnModelInfo(Member* member, absl::StatusOr<ModelInfo> info);
   absl::Status AdoptModel(Member* member, ModelInfo info);
-  // The model of that name and fingerprint, from a member that has it; null when none does.
-  // FailedPrecondition: a healthy group serves that name with another fingerprint.
-  absl::StatusOr<std::shared_ptr<const ServedModel>> FindAgreed(const Member& member,
-                                                                std::string_view name,
-                                                                std::string_view fingerprint) const;
+  // The same model with the same KV policies, from a member that has it; null when none does.
+  // FailedPrecondition: a healthy group serves that name with another fingerprint or policies.
+  absl::StatusOr<std::shared_ptr<const ServedModel>> FindAgreed(
+      const Member& member, std::string_view name, std::string_view fingerprint,
+      const KvPolicyOffer& kv_policies) const;
   static void LogKeptOut(const Member& member, const absl::Status& status);
   void CheckStall(Member* member);
   void SetHealth(Member* member, absl::Status health);

@@ -90,6 +90,21 @@ TEST_F(MembershipTest, AGroupThatDisagreesOnTheModelIsKeptOutUntilItAgrees) {
   EXPECT_EQ(NumHealthy(), 2);
 }
 
+TEST_F(MembershipTest, AGroupWithOtherKvPoliciesIsKeptOutAndBothAreNamed) {
+  groups_["b:2"].info->kv_policies.default_policy.name = "sentencekv";
+  Settle();
+  EXPECT_EQ(NumHealthy(), 1);
+  EXPECT_THAT(membership_->snapshot()->groups.at(FindGroup("b:2")->id()).health,
+              StatusIs(absl::StatusCode::kFailedPrecondition,
+                       AllOf(HasSubstr("a:1"), HasSubstr("b:2"), HasSubstr("KV policy sentencekv"),
+                             HasSubstr("KV policy full"))));
+  groups_["a:1"].probe = absl::UnavailableError("connection refused");
+  Pass(seconds(2));
+  EXPECT_EQ(
+      membership_->snapshot()->FindModel("tiny")->served->limits().kv_policies.default_policy.name,
+      "sentencekv");
+}
+
 TEST_F(MembershipTest, AGroupThatIsGoneHasNoSayInWhichModelIsServed) {
   Settle();
   groups_["a:1"].probe = absl::UnavailableError("connection refused");

@@ -19,7 +19,8 @@ inline ModelInfo TinyModel(std::string fingerprint = "f1", std::string name = "t
                  .fingerprint = std::move(fingerprint),
                  .context_length = 1000,
                  .tokenizer = text::TinySpec({}),
-                 .numerics_id = "numerics"};
+                 .numerics_id = "numerics",
+                 .kv_policies = {.allowed = {"full", "sentencekv"}}};
   info.tokenizer.chat_template = "<|im_start|> <|im_end|>";
   info.vocab_size = static_cast<int64_t>(info.tokenizer.tokens.size());
   return info;

@@ -166,13 +166,37 @@ TEST_F(BadRequestTest, TooManyStopsAndSamples) {
 }
 
 TEST_F(BadRequestTest, FieldsOfLaterVersionsAreNamed) {
-  v1::GenerateRequest salt = Good(), recall = Good(), policy = Good();
+  v1::GenerateRequest salt = Good(), recall = Good(), start = Good();
   salt.set_cache_salt("x");
   recall.set_min_recall(std::numeric_limits<double>::quiet_NaN());
-  policy.mutable_kv_policy()->set_name("sentencekv");
+  start.mutable_kv_policy()->set_num_start_tokens(4);
   ExpectRefusal(salt, StatusCode::UNIMPLEMENTED, HasSubstr("cache_salt"));
   ExpectRefusal(recall, StatusCode::UNIMPLEMENTED, HasSubstr("min_recall"));
-  ExpectRefusal(policy, StatusCode::UNIMPLEMENTED, HasSubstr("kv_policy.name"));
+  ExpectRefusal(start, StatusCode::UNIMPLEMENTED, HasSubstr("kv_policy.num_start_tokens"));
+}
+
+TEST_F(BadRequestTest, KvPoliciesThatAreUnknownOrOutOfRange) {
+  v1::GenerateRequest request = Good();
+  v1::KvPolicy* const policy = request.mutable_kv_policy();
+  policy->set_name("quest");
+  ExpectInvalid(request,
+                HasSubstr("kv_policy.name: got \"quest\", expected one of full, sentencekv"));
+  policy->set_name("sentencekv");
+  for (const int64_t budget : {int64_t{-1}, int64_t{0}, int64_t{15}, k2To31, k2To63}) {
+    policy->set_max_capacity_prompts(budget);
+    ExpectInvalid(request, HasSubstr(absl::StrCat("kv_policy.max_capacity_prompts: got ", budget,
+                                                  ", expected 16 to 16777216")));
+  }
+  policy->clear_max_capacity_prompts();
+  for (const double factor : {-1.0, 0.5, 0x1p31, std::numeric_limits<double>::infinity(),
+                              std::numeric_limits<double>::quiet_NaN()}) {
+    policy->set_semantic_factor(factor);
+    ExpectInvalid(request, AllOf(HasSubstr("kv_policy.semantic_factor: got "),
+                                 HasSubstr("expected 0 (no filter) or 1 to 1000000")));
+  }
+  policy->set_name("full");
+  policy->set_semantic_factor(2);
+  ExpectInvalid(request, HasSubstr("kv_policy.semantic_factor: got 2, expected none"));
 }
 
 TEST_F(BadRequestTest, UnknownModel) {

@@ -1,4 +1,4 @@
-// `skv generate --endpoint` against a router that fails or hangs.
+// `skv generate`: against a router that reports, fails or hangs, and in its own process.
 
 #include <chrono>
 #include <thread>
@@ -37,6 +37,13 @@ class ScriptedRouter : public v1::Generation::Service {
     const bool fails = request->text() == "fail";
     event.mutable_finish()->set_reason(fails ? v1::ERROR : v1::LENGTH);
     if (fails) event.mutable_finish()->set_message("logits are not finite");
+    v1::KvReport* const report = event.mutable_kv_report();
+    *report->mutable_policy() = request->kv_policy();
+    report->set_fingerprint("f");
+    report->set_generated_positions(19);
+    report->set_attended_tokens(1023.6);
+    report->set_visible_tokens(4290);
+    report->set_read_share(1023.6 / 4290);
     writer->Write(event);
     return grpc::Status::OK;
   }
@@ -64,6 +71,53 @@ TEST(GenerateCommandTest, ExitCodeAndMessageTellHowTheAnswerEnded) {
     EXPECT_EQ(end->code, c.exit_code);
     EXPECT_THAT(generate.Output(), HasSubstr(c.output));
   }
+}
+
+// What `skv generate` with `arguments` printed; it must end with `exit_code`.
+std::string RunGenerate(std::vector<std::string> arguments, int exit_code) {
+  arguments.insert(arguments.begin(), "generate");
+  Program generate("skv", arguments);
+  const std::optional<ExitState> end = generate.child().Wait(kPatience);
+  EXPECT_TRUE(end.has_value());
+  if (end.has_value()) EXPECT_EQ(end->code, exit_code) << generate.Output();
+  return generate.Output();
+}
+
+TEST(GenerateCommandTest, TheKvPolicyReachesTheRouterAndItsReportIsShown) {
+  ScriptedRouter router;
+  std::vector<std::string> arguments = {"--endpoint",
+                                        router.endpoint(),
+                                        "--raw",
+                                        "answer",
+                                        "--kv-policy",
+                                        "sentencekv",
+                                        "--max-capacity-prompts",
+                                        "1024",
+                                        "--semantic-factor",
+                                        "2.5"};
+  EXPECT_THAT(RunGenerate(arguments, 0),
+              HasSubstr("; sentencekv read 1024 of 4290 tokens a step (24 %)]"));
+  arguments.push_back("--json");
+  EXPECT_THAT(RunGenerate(arguments, 0),
+              HasSubstr(R"("kv":{"policy":"sentencekv","max_capacity_prompts":1024,)"
+                        R"("semantic_factor":2.5,"fingerprint":"f","generated_positions":19,)"));
+}
+
+TEST(GenerateCommandTest, AnEngineInThisProcessTakesAndReportsTheKvPolicy) {
+  const loader::TinyLlamaFile model(TinyModelOptions());
+  const auto generate = [&](std::vector<std::string> arguments, int exit_code) {
+    arguments.insert(arguments.end(),
+                     {"--model", model.path(), "--raw", "--max-tokens", "3", "Hello"});
+    return RunGenerate(arguments, exit_code);
+  };
+  EXPECT_THAT(generate({"--json"}, 0),
+              HasSubstr(R"("kv":{"policy":"full","fingerprint":"full","generated_positions":2,)"));
+  EXPECT_THAT(generate({"--json", "--kv-policy", "sentencekv", "--max-capacity-prompts", "64"}, 0),
+              HasSubstr(R"("kv":{"policy":"sentencekv","max_capacity_prompts":64,)"));
+  EXPECT_THAT(generate({"--max-capacity-prompts", "64"}, 2),
+              HasSubstr("--max-capacity-prompts: no effect with policy \"full\""));
+  EXPECT_THAT(generate({"--kv-policy", "sentencekv", "--semantic-factor", "0.5"}, 2),
+              HasSubstr("semantic_factor: 0.5, expected 0 (no filter)"));
 }
 
 }  // namespace

@@ -11,6 +11,7 @@ TEST(MetricsTest, AFinishedRequestIsCountedUnderOurNamesAndUnderThoseOfVllm) {
   const std::vector<std::pair<const char*, double>> expected = {
       {"skv_worker_generated_tokens_total", 5},
       {"skv_worker_samples_finished_total", 1},
+      {"skv_worker_kv_positions_total", 4},
       {"vllm:generation_tokens_total", 5},
       {"vllm:request_success_total", 1},
       {"vllm:time_to_first_token_seconds_count", 1},

@@ -69,6 +69,7 @@ absl::Status CheckOptions(const ClusterOptions& options) {
     return absl::NotFoundError(absl::StrCat(
         "--model ", options.model_path, ": no such file; `skv model fetch` gets the default one"));
   }
+  SKV_RETURN_IF_ERROR(server::Validate(options.kv_policies));
   std::error_code error;
   std::filesystem::create_directories(options.log_dir, error);
   if (error) {
@@ -132,6 +133,7 @@ Command AddClusterCommand(Flags* program) {
   flags.Add("threads", &cluster.threads_per_rank, IntRange{0, 1024},
             "Threads of a rank; 0 shares out the cores");
   flags.Add("log-dir", &cluster.log_dir, "Folder of the processes' logs");
+  server::AddPolicyFlags(&cluster.kv_policies, &flags);
   flags.Add("worker-flag", &cluster.worker_flags,
             "Flags for every skv-worker, e.g. --worker-flag=--max-num-seqs=8; several with commas");
   flags.Add("router-flag", &cluster.router_flags, "Flags for skv-router");
@@ -142,7 +144,8 @@ Command AddClusterCommand(Flags* program) {
   flags.Add("json", &options->json, "Print one JSON object when ready");
   flags.SetExamples(
       "  skv cluster up --tp 2                one group of two ranks\n"
-      "  skv cluster up --groups 2 --port 9000");
+      "  skv cluster up --groups 2 --port 9000\n"
+      "  skv cluster up --kv-policy sentencekv --max-capacity-prompts 2048");
   return {&flags, [options] { return Up(*options); }};
 }
 

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <cmath>
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -43,15 +44,30 @@ absl::Status AddDocument(Options* options) {
   return absl::OkStatus();
 }
 
+nlohmann::ordered_json ToJson(const KvSummary& kv) {
+  nlohmann::ordered_json json = {{"policy", kv.policy.name}};
+  if (kv.policy.name != "full") {
+    json["max_capacity_prompts"] = kv.policy.budget_tokens;
+    json["semantic_factor"] = kv.policy.semantic_factor;
+  }
+  json["fingerprint"] = kv.fingerprint;
+  json["generated_positions"] = kv.generated_positions;
+  json["attended_tokens"] = kv.means.attended_tokens;
+  json["visible_tokens"] = kv.means.visible_tokens;
+  json["read_share"] = kv.means.read_share;
+  return json;
+}
+
 void PrintJson(const std::string& text, const GenerateSummary& summary) {
-  const nlohmann::ordered_json json = {{"text", text},
-                                       {"finish_reason", summary.finish_reason},
-                                       {"usage",
-                                        {{"prompt_tokens", summary.prompt_tokens},
-                                         {"cached_tokens", summary.cached_tokens},
-                                         {"completion_tokens", summary.completion_tokens}}},
-                                       {"ttft_ms", summary.ttft_ms},
-                                       {"decode_ms", summary.decode_ms}};
+  nlohmann::ordered_json json = {{"text", text},
+                                 {"finish_reason", summary.finish_reason},
+                                 {"usage",
+                                  {{"prompt_tokens", summary.prompt_tokens},
+                                   {"cached_tokens", summary.cached_tokens},
+                                   {"completion_tokens", summary.completion_tokens}}},
+                                 {"ttft_ms", summary.ttft_ms},
+                                 {"decode_ms", summary.decode_ms}};
+  if (summary.kv) json["kv"] = ToJson(*summary.kv);
   std::cout << json.dump() << std::endl;
 }
 
@@ -62,6 +78,12 @@ void PrintSummary(const GenerateSummary& summary) {
             << static_cast<int>(summary.ttft_ms) << " ms";
   if (steps > 0 && summary.decode_ms > 0) {
     std::cerr << ", " << static_cast<int>(steps / summary.decode_ms * 1e3) << " tokens/s";
+  }
+  if (summary.kv && summary.kv->generated_positions > 0) {
+    const policy::KvMeans& means = summary.kv->means;
+    std::cerr << "; " << summary.kv->policy.name << " read " << std::lround(means.attended_tokens)
+              << " of " << std::lround(means.visible_tokens) << " tokens a step ("
+              << std::lround(means.read_share * 100) << " %)";
   }
   std::cerr << "]" << std::endl;
 }
@@ -112,10 +134,21 @@ Command AddGenerateCommand(Flags* program) {
   flags.Add("temperature", &generate.temperature, RealRange{0, 100}, "0 is greedy");
   flags.Add("top-p", &generate.top_p, RealRange{1e-9, 1}, "Nucleus, above 0, at most 1");
   flags.Add("seed", &generate.seed, "Seed of the sampler; drawn when missing");
+  const auto policies = policy::PolicyNames();
+  flags.AddChoice("kv-policy", &generate.kv_policy.name, {policies.begin(), policies.end()},
+                  "What generated tokens attend; without it the cluster's default, here full");
+  flags.Add("max-capacity-prompts", &generate.kv_policy.max_capacity_prompts,
+            IntRange{policy::kMinBudgetTokens, policy::kMaxBudgetTokens},
+            "sentencekv: budget, tokens that a generated token attends");
+  flags.Add("semantic-factor", &generate.kv_policy.semantic_factor,
+            RealRange{0, policy::kMaxSemanticFactor},
+            "sentencekv: prompt tokens that stay eligible, as a multiple of the budget; 0: all");
   flags.Add("json", &options->json, "Print one JSON object instead of the text");
   flags.SetExamples(
       "  skv generate \"Name three rivers.\"\n"
       "  skv generate --endpoint localhost:8070 --file report.txt \"Who wrote this?\"\n"
+      "  skv generate --kv-policy sentencekv --max-capacity-prompts 512 --file report.txt "
+      "\"Who?\"\n"
       "  skv generate --raw --temperature 0.8 --seed 7 \"Once upon a time\"");
   return {&flags, [options] { return Run(*options); }};
 }

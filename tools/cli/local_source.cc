@@ -70,6 +70,20 @@ const char* ReasonName(engine::FinishReason reason) {
   return "unknown";
 }
 
+absl::StatusOr<policy::PolicyParams> ToPolicy(const KvPolicyOptions& options) {
+  policy::PolicyParams params;
+  if (!options.name.empty()) params.name = options.name;
+  if (params.name == "full" && (options.max_capacity_prompts || options.semantic_factor)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        options.max_capacity_prompts ? "--max-capacity-prompts" : "--semantic-factor",
+        ": no effect with policy \"full\", which has no parameters; add --kv-policy sentencekv"));
+  }
+  params.budget_tokens =
+      static_cast<int>(options.max_capacity_prompts.value_or(params.budget_tokens));
+  params.semantic_factor = options.semantic_factor.value_or(params.semantic_factor);
+  return params;
+}
+
 class LocalSource : public TextSource {
  public:
   static absl::StatusOr<std::unique_ptr<TextSource>> Open(const LocalOptions& options) {
@@ -97,9 +111,13 @@ class LocalSource : public TextSource {
     request.params.top_p = static_cast<float>(options.top_p);
     request.seeds = {options.seed.value_or(std::random_device{}())};
     request.max_tokens = options.max_tokens;
+    SKV_ASSIGN_OR_RETURN(request.policy, ToPolicy(options.kv_policy));
+    const policy::PolicyParams policy = request.policy;
     const auto events = std::make_shared<EventQueue>();
     SKV_RETURN_IF_ERROR(engine_->engine().Submit(std::move(request), events).status());
-    return Print(events.get(), on_text);
+    SKV_ASSIGN_OR_RETURN(GenerateSummary summary, Print(events.get(), on_text));
+    summary.kv->policy = policy;
+    return summary;
   }
 
  private:
@@ -126,12 +144,16 @@ class LocalSource : public TextSource {
     on_text(detokenizer.Flush());
     const engine::FinishEvent finish = events->finish();
     SKV_RETURN_IF_ERROR(finish.status);
+    const int num_heads = engine_->rank().pool().layout().NumHeads();
     return GenerateSummary{.finish_reason = ReasonName(finish.reason),
                            .prompt_tokens = finish.num_prompt_tokens,
                            .cached_tokens = finish.num_cached_tokens,
                            .completion_tokens = finish.num_generated_tokens,
                            .ttft_ms = finish.timings.time_to_first_token_seconds * 1e3,
-                           .decode_ms = finish.timings.decode_seconds * 1e3};
+                           .decode_ms = finish.timings.decode_seconds * 1e3,
+                           .kv = KvSummary{.fingerprint = finish.policy_fingerprint,
+                                           .generated_positions = finish.kv_use.positions,
+                                           .means = policy::MeansOf(finish.kv_use, num_heads)}};
   }
 
   std::unique_ptr<text::Tokenizer> tokenizer_;

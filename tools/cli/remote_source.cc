@@ -14,6 +14,15 @@ std::string ReasonName(v1::FinishReason reason) {
   return name;
 }
 
+KvSummary FromProto(const v1::KvReport& report) {
+  return {.policy = {.name = report.policy().name(),
+                     .budget_tokens = static_cast<int>(report.policy().max_capacity_prompts()),
+                     .semantic_factor = report.policy().semantic_factor()},
+          .fingerprint = report.fingerprint(),
+          .generated_positions = report.generated_positions(),
+          .means = {report.attended_tokens(), report.visible_tokens(), report.read_share()}};
+}
+
 class RemoteSource : public TextSource {
  public:
   RemoteSource(std::shared_ptr<grpc::Channel> channel, std::chrono::seconds timeout)
@@ -37,6 +46,7 @@ class RemoteSource : public TextSource {
         summary.cached_tokens = static_cast<int>(event.usage().cached_tokens());
         summary.completion_tokens = static_cast<int>(event.usage().completion_tokens());
       }
+      if (event.has_kv_report()) summary.kv = FromProto(event.kv_report());
       if (event.has_timings()) {
         summary.ttft_ms = event.timings().ttft_ms();
         summary.decode_ms = event.timings().decode_ms();
@@ -66,6 +76,14 @@ class RemoteSource : public TextSource {
     request.set_temperature(options.temperature);
     request.set_top_p(options.top_p);
     if (options.seed) request.set_seed(*options.seed);
+    v1::KvPolicy* const policy = request.mutable_kv_policy();
+    policy->set_name(options.kv_policy.name);
+    if (options.kv_policy.max_capacity_prompts) {
+      policy->set_max_capacity_prompts(*options.kv_policy.max_capacity_prompts);
+    }
+    if (options.kv_policy.semantic_factor) {
+      policy->set_semantic_factor(*options.kv_policy.semantic_factor);
+    }
     return request;
   }
 

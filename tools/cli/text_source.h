@@ -9,8 +9,17 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "worker/policy/kv_means.h"
+#include "worker/policy/policy_params.h"
 
 namespace skv::cli {
+
+// What is not set is the cluster's to say; in this process it is `full`.
+struct KvPolicyOptions {
+  std::string name;
+  std::optional<int64_t> max_capacity_prompts;
+  std::optional<double> semantic_factor;
+};
 
 struct GenerateOptions {
   std::string prompt;
@@ -20,6 +29,15 @@ struct GenerateOptions {
   double temperature = 0.0;
   double top_p = 1.0;
   std::optional<uint64_t> seed;
+  KvPolicyOptions kv_policy;
+};
+
+// What attention read of the KV cache; skv.v1.KvReport documents the fields.
+struct KvSummary {
+  policy::PolicyParams policy;
+  std::string fingerprint;
+  int64_t generated_positions = 0;
+  policy::KvMeans means;
 };
 
 struct GenerateSummary {
@@ -28,7 +46,8 @@ struct GenerateSummary {
   int cached_tokens = 0;
   int completion_tokens = 0;
   double ttft_ms = 0;
-  double decode_ms = 0;  // first to last token
+  double decode_ms = 0;         // first to last token
+  std::optional<KvSummary> kv;  // null when the source does not tell
 };
 
 class TextSource {

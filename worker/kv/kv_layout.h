@@ -13,6 +13,8 @@ struct KvLayout {
   int head_dim;
   int element_bytes;  // 2: bf16 (cpu), 4: float32 (ref)
 
+  // KV heads of the rank, all layers together.
+  int NumHeads() const { return num_layers * num_kv_heads; }
   size_t RowBytes() const { return static_cast<size_t>(head_dim) * element_bytes; }
   // Bytes of one token: K and V of every layer and KV head of the rank.
   size_t TokenBytes() const { return 2 * RowBytes() * num_kv_heads * num_layers; }

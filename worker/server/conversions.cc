@@ -1,6 +1,7 @@
 #include "worker/server/conversions.h"
 
 #include "absl/strings/str_cat.h"
+#include "worker/policy/kv_means.h"
 
 namespace skv::server {
 namespace {
@@ -46,8 +47,9 @@ engine::SamplingParams ToSamplingParams(const pb::GenerateRequest& proto) {
 }  // namespace
 
 absl::StatusOr<engine::GenerationRequest> ToRequest(const pb::GenerateRequest& proto) {
-  if (!proto.has_sampling()) {
-    return absl::InvalidArgumentError("sampling: missing; the router fills in every default");
+  if (!proto.has_sampling() || !proto.has_kv_policy()) {
+    return absl::InvalidArgumentError(absl::StrCat(proto.has_sampling() ? "kv_policy" : "sampling",
+                                                   ": missing; the router fills in every default"));
   }
   engine::GenerationRequest request;
   request.prompt_ids.assign(proto.prompt_ids().begin(), proto.prompt_ids().end());
@@ -56,7 +58,9 @@ absl::StatusOr<engine::GenerationRequest> ToRequest(const pb::GenerateRequest& p
   request.seeds.assign(proto.seeds().begin(), proto.seeds().end());
   request.max_tokens = proto.max_tokens();
   request.priority = proto.priority();
-  if (!proto.kv_policy().name().empty()) request.policy.name = proto.kv_policy().name();
+  request.policy = {.name = proto.kv_policy().name(),
+                    .budget_tokens = proto.kv_policy().max_capacity_prompts(),
+                    .semantic_factor = proto.kv_policy().semantic_factor()};
   return request;
 }
 
@@ -74,7 +78,16 @@ pb::GenerateEvent ToProto(const engine::TokenEvent& event) {
   return proto;
 }
 
-pb::GenerateEvent ToProto(const engine::FinishEvent& event) {
+pb::KvPolicy ToProto(const policy::PolicyParams& params) {
+  pb::KvPolicy proto;
+  proto.set_name(params.name);
+  proto.set_max_capacity_prompts(params.budget_tokens);
+  proto.set_semantic_factor(params.semantic_factor);
+  return proto;
+}
+
+pb::GenerateEvent ToProto(const engine::FinishEvent& event, const policy::PolicyParams& policy,
+                          int num_heads) {
   pb::GenerateEvent proto;
   proto.set_sample_index(event.sample_idx);
   proto.mutable_finish()->set_reason(ToProto(event.reason));
@@ -82,6 +95,14 @@ pb::GenerateEvent ToProto(const engine::FinishEvent& event) {
   proto.mutable_timings()->set_queue_ms(event.timings.queue_seconds * 1e3);
   proto.mutable_timings()->set_prefill_ms(event.timings.prefill_seconds * 1e3);
   proto.mutable_timings()->set_decode_ms(event.timings.decode_seconds * 1e3);
+  const policy::KvMeans means = policy::MeansOf(event.kv_use, num_heads);
+  pb::KvReport* const report = proto.mutable_kv_report();
+  *report->mutable_policy() = ToProto(policy);
+  report->set_fingerprint(event.policy_fingerprint);
+  report->set_generated_positions(event.kv_use.positions);
+  report->set_attended_tokens(means.attended_tokens);
+  report->set_visible_tokens(means.visible_tokens);
+  report->set_read_share(means.read_share);
   return proto;
 }
 

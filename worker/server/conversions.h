@@ -6,13 +6,17 @@
 #include "skv/worker/v1/worker.pb.h"
 #include "text/tokenizer_spec.h"
 #include "worker/engine/request.h"
+#include "worker/policy/policy_params.h"
 
 namespace skv::server {
 
 // The deadline is the caller's to set.
 absl::StatusOr<engine::GenerationRequest> ToRequest(const worker::v1::GenerateRequest& proto);
 worker::v1::GenerateEvent ToProto(const engine::TokenEvent& event);
-worker::v1::GenerateEvent ToProto(const engine::FinishEvent& event);
+// `policy` is the sample's; `num_heads`: KV heads of the leader's rank, all layers together.
+worker::v1::GenerateEvent ToProto(const engine::FinishEvent& event,
+                                  const policy::PolicyParams& policy, int num_heads);
+worker::v1::KvPolicy ToProto(const policy::PolicyParams& params);
 worker::v1::TokenizerSpec ToProto(const text::TokenizerSpec& spec);
 
 }  // namespace skv::server

@@ -13,14 +13,17 @@ grpc::Status ToGrpc(const absl::Status& status) {
                       std::string(status.message()));
 }
 
-GenerateStream::GenerateStream(engine::Engine* engine, int num_samples, Callbacks callbacks)
+GenerateStream::GenerateStream(engine::Engine* engine, int num_samples, int num_heads,
+                               Callbacks callbacks)
     : engine_(engine),
       callbacks_(std::move(callbacks)),
+      num_heads_(num_heads),
       samples_left_(num_samples),
       cancelled_(num_samples) {}
 
 void GenerateStream::Start(engine::GenerationRequest request) {
   self_ = shared_from_this();
+  policy_ = request.policy;
   const absl::StatusOr<engine::RequestId> id = engine_->Submit(std::move(request), self_);
   if (!id.ok()) return Refuse(id.status());
   MutexLock lock(&mutex_);
@@ -78,7 +81,7 @@ void GenerateStream::OnFinish(const engine::FinishEvent& event) {
   } else if (event.reason == engine::FinishReason::kError && !absl::IsInternal(event.status)) {
     status_ = event.status;
   }
-  if (!ends_call || status_.ok()) Enqueue(ToProto(event));
+  if (!ends_call || status_.ok()) Enqueue(ToProto(event, policy_, num_heads_));
   MaybeFinish();
 }
 

@@ -35,6 +35,7 @@ void AddFlags(WorkerOptions* options, Flags* flags) {
              "Longest prompt + max_tokens; 0: the model's context");
   flags->Add("kv-cache-memory-bytes", &rank->kv_cache_memory_bytes, {0, int64_t{1} << 46},
              "KV memory of the group, all ranks together; 0: 2 GiB or one longest sequence");
+  AddPolicyFlags(&options->kv_policies, flags);
   flags->Add("max-num-seqs", &options->max_num_seqs, {1, 4096}, "Sequences that run at once");
   flags->Add("max-num-batched-tokens", &rank->max_num_batched_tokens, {1, 65536},
              "Tokens of one step");

@@ -1,6 +1,7 @@
 #include "worker/server/worker_metrics.h"
 
 #include "absl/strings/str_cat.h"
+#include "worker/policy/policy_params.h"
 
 namespace skv::server {
 namespace {
@@ -10,7 +11,7 @@ constexpr const char* kReasons[] = {"stop", "length", "cancelled", "deadline", "
 }  // namespace
 
 WorkerMetrics::WorkerMetrics(const engine::Rank* rank, int rank_idx)
-    : metrics_({{"rank", absl::StrCat(rank_idx)}}) {
+    : num_heads_(rank->pool().layout().NumHeads()), metrics_({{"rank", absl::StrCat(rank_idx)}}) {
   AddProcessMetrics(&metrics_);
   const engine::RankExecutor* const executor = rank->executor();
   const kv::KvPool* const pool = &rank->pool();
@@ -73,6 +74,39 @@ void WorkerMetrics::AddLeader(const engine::Engine* engine, std::function<int()>
         &metrics_.AddCounter("skv_worker_samples_finished_total", "Samples that ended, by reason.",
                              {{"reason", kReasons[i]}});
   }
+  AddKvPolicies(engine);
+}
+
+void WorkerMetrics::AddKvPolicies(const engine::Engine* engine) {
+  metrics_.AddGauge("skv_worker_kv_index_bytes", "Memory of the KV policies' own indexes.", {},
+                    [engine] { return double(engine->stats().index_bytes); });
+  for (const std::string_view policy : policy::PolicyNames()) {
+    const std::string name(policy);
+    const MetricLabels labels{{"policy", name}};
+    requests_[name] =
+        &metrics_.AddCounter("skv_worker_requests_total", "Requests, by KV policy.", labels);
+    const auto counter = [&](const char* metric, const char* help, auto read) {
+      metrics_.AddCounterFrom(metric, help, labels, [engine, name, read] {
+        const auto kv_use = engine->stats().kv_use;
+        const auto it = kv_use.find(name);
+        return it == kv_use.end() ? 0.0 : double(read(it->second));
+      });
+    };
+    using Use = policy::KvUse;
+    const double heads = num_heads_;
+    counter("skv_worker_kv_positions_total", "Generated positions that were computed.",
+            [](const Use& use) { return use.positions; });
+    counter("skv_worker_kv_attended_tokens_total",
+            "Tokens that generated positions read, mean over layers and KV heads.",
+            [heads](const Use& use) { return use.attended / heads; });
+    counter("skv_worker_kv_visible_tokens_total",
+            "Tokens that generated positions would have read with policy full.",
+            [heads](const Use& use) { return use.visible / heads; });
+  }
+}
+
+void WorkerMetrics::Observe(const engine::GenerationRequest& request) {
+  requests_.at(request.policy.name)->Increment();
 }
 
 void WorkerMetrics::Observe(const engine::FinishEvent& event) {

@@ -2,7 +2,9 @@
 // What a worker process exports: gauges read from engine, executor and pool at each scrape,
 // histograms fed by finished requests. Names: docs/metrics.md. Thread-safe.
 
+#include <map>
 #include <memory>
+#include <string>
 
 #include "common/metrics.h"
 #include "worker/engine/engine.h"
@@ -15,8 +17,11 @@ class WorkerMetrics {
   // Of every rank: its steps, tokens, KV memory. The rank outlives this object.
   WorkerMetrics(const engine::Rank* rank, int rank_idx);
 
-  // Of the leader: its requests and queues. The engine outlives this object.
+  // Of the leader: its requests, queues and KV policies. The engine outlives this object.
   void AddLeader(const engine::Engine* engine, std::function<int()> num_open_streams);
+
+  // A request goes to the engine; its policy is a known one.
+  void Observe(const engine::GenerationRequest& request);
 
   // A sample has finished.
   void Observe(const engine::FinishEvent& event);
@@ -25,11 +30,15 @@ class WorkerMetrics {
   Metrics& metrics() { return metrics_; }
 
  private:
+  void AddKvPolicies(const engine::Engine* engine);
+
+  const int num_heads_;  // KV heads of this rank, all layers together
   Metrics metrics_;
   prometheus::Histogram* time_to_first_token_ = nullptr;
   prometheus::Histogram* queue_time_ = nullptr;
   prometheus::Histogram* time_per_output_token_ = nullptr;
   prometheus::Counter* finished_[5] = {};
+  std::map<std::string, prometheus::Counter*> requests_;  // by policy
 };
 
 }  // namespace skv::server

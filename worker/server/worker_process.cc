@@ -95,6 +95,8 @@ worker::v1::ModelInfo MakeModelInfo(const WorkerOptions& options,
   info.set_world_size(options.tensor_parallel_size);
   info.set_max_num_seqs(options.max_num_seqs);
   info.set_kv_capacity_tokens(engine_options.scheduler.capacity_tokens);
+  *info.mutable_default_kv_policy() = ToProto(options.kv_policies.default_policy);
+  for (const std::string& name : options.kv_policies.allowed) info.add_allowed_kv_policies(name);
   return info;
 }
 
@@ -153,7 +155,9 @@ absl::Status RunLeader(const WorkerOptions& options, const engine::ModelDescript
   SignalWaiter signals;
   WorkerService service({.model_info = MakeModelInfo(options, description, *rank, engine_options),
                          .epoch = std::random_device{}(),
+                         .num_heads = rank->pool().layout().NumHeads(),
                          .on_drain = [&signals] { signals.Raise(); },
+                         .on_request = [&](const auto& request) { metrics->Observe(request); },
                          .on_finish =
                              [&](const auto& event) {
                                metrics->Observe(event);
@@ -206,6 +210,7 @@ absl::Status RunWorker(const WorkerOptions& options) {
                                                    options.tensor_parallel_size - 1,
                                                    " (--tensor-parallel-size)"));
   }
+  SKV_RETURN_IF_ERROR(Validate(options.kv_policies));
   SetLogName(absl::StrCat("worker[", options.rank_idx, "]"));
   SKV_ASSIGN_OR_RETURN(const auto description, engine::DescribeModel(options.rank.model_path));
   SKV_ASSIGN_OR_RETURN(const auto communicator, JoinGroup(options, description));

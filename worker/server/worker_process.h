@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "worker/engine/rank.h"
+#include "worker/server/policy_flags.h"
 
 namespace skv::server {
 
@@ -21,6 +22,7 @@ struct WorkerOptions {
   int port = 0;                         // gRPC of rank 0
   int admin_port = 0;                   // HTTP of every rank; 0: any free one
   std::string metrics_compat = "vllm";  // whose metric names are exported beside ours, or "none"
+  PolicyOffer kv_policies;
   int max_num_seqs = 64;
   int max_queue = 1024;
   int drain_timeout_secs = 60;

@@ -1,6 +1,9 @@
 #include "worker/server/worker_service.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/status.h"
 #include "worker/server/conversions.h"
 
@@ -18,6 +21,14 @@ absl::Status CheckRequestId(const std::string& id) {
   return absl::InvalidArgumentError(absl::StrCat("request_id: expected 1 to ", kMaxRequestIdBytes,
                                                  " printable ASCII characters without blanks, got ",
                                                  id.size(), " bytes"));
+}
+
+absl::Status CheckAllowed(const std::string& policy, const pb::ModelInfo& info) {
+  const auto& allowed = info.allowed_kv_policies();
+  if (std::ranges::find(allowed, policy) != allowed.end()) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      absl::StrCat("kv_policy.name: got \"", policy, "\", expected one that this worker allows: ",
+                   absl::StrJoin(allowed, ", "), " (--allowed-kv-policies)"));
 }
 
 // gRPC deadlines are wall-clock times; the engine's clock is monotonic.
@@ -56,10 +67,11 @@ grpc::ServerWriteReactor<pb::GenerateEvent>* WorkerService::Generate(
                                             if (*registered) Unregister(id);
                                           },
                                       .cancel_call = [context] { context->TryCancel(); }};
-  auto stream =
-      std::make_shared<GenerateStream>(engine_, proto->seeds_size(), std::move(callbacks));
+  auto stream = std::make_shared<GenerateStream>(engine_, proto->seeds_size(), options_.num_heads,
+                                                 std::move(callbacks));
   absl::StatusOr<engine::GenerationRequest> request = ToRequest(*proto);
   absl::Status status = request.ok() ? CheckRequestId(id) : request.status();
+  if (status.ok()) status = CheckAllowed(request->policy.name, options_.model_info);
   if (status.ok()) status = Register(id, stream);
   if (!status.ok()) {
     stream->Refuse(status);
@@ -67,6 +79,7 @@ grpc::ServerWriteReactor<pb::GenerateEvent>* WorkerService::Generate(
   }
   *registered = true;
   request->deadline = MonotonicDeadline(*context);
+  if (options_.on_request) options_.on_request(*request);
   stream->Start(*std::move(request));
   return stream.get();
 }

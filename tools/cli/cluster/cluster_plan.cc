@@ -42,6 +42,8 @@ ProcessPlan PlanRank(const ClusterOptions& options, int threads, int group, int 
                      absl::StrCat(options.port + kGroupPortOffset + group),
                      "--admin-port",
                      absl::StrCat(admin_port)};
+  const std::vector<std::string> policies = server::ToArguments(options.kv_policies);
+  plan.child.args.insert(plan.child.args.end(), policies.begin(), policies.end());
   plan.child.args.insert(plan.child.args.end(), options.worker_flags.begin(),
                          options.worker_flags.end());
   return plan;

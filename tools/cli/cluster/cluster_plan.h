@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "common/process.h"
+#include "worker/server/policy_flags.h"
 
 namespace skv::cli {
 
@@ -18,6 +19,7 @@ struct ClusterOptions {
   int port = 8070;  // of the router; admin of the router is port + 1
   std::string binary_dir;
   std::string log_dir;
+  server::PolicyOffer kv_policies;        // of the workers
   std::vector<std::string> worker_flags;  // passed to each rank
   std::vector<std::string> router_flags;  // passed to the router
 };

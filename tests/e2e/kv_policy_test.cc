@@ -1,0 +1,89 @@
+// The KV policy of a request through a whole cluster: defaults of the worker's flags, the report to
+// the client, the counters.
+
+#include "absl/strings/str_cat.h"
+#include "common/testing/status_matchers.h"
+#include "tests/e2e/testing/cluster.h"
+
+namespace skv::e2e {
+namespace {
+
+using grpc::StatusCode;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr const char* kLeader = "group 0 rank 0";
+
+eval::StreamResult Ask(const Cluster& cluster, const v1::GenerateRequest& request) {
+  eval::StreamResult result = eval::Call(cluster.channel(), request, kPatience);
+  EXPECT_TRUE(result.status.ok()) << result.status.error_message();
+  return result;
+}
+
+// Far more than any budget below.
+v1::GenerateRequest LongRequest() {
+  std::string text;
+  for (int i = 0; i < 100; ++i) absl::StrAppend(&text, "This is sentence ", i, ". ");
+  return TextRequest(text, 5);
+}
+
+TEST(KvPolicyTest, AClusterOfSentencekvReportsAndCountsWhatWasRead) {
+  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start({.tensor_parallel_size = 1,
+                                                           .flags = {"--kv-policy", "sentencekv",
+                                                                     "--max-capacity-prompts", "64",
+                                                                     "--semantic-factor", "3"}}));
+  const v1::KvReport by_default = Ask(*cluster, LongRequest()).kv_report;
+  EXPECT_EQ(by_default.policy().name(), "sentencekv");
+  EXPECT_EQ(by_default.policy().max_capacity_prompts(), 64);
+  EXPECT_EQ(by_default.policy().semantic_factor(), 3);
+  EXPECT_THAT(by_default.fingerprint(), HasSubstr("sentencekv/budget=64/factor=3"));
+  EXPECT_EQ(by_default.generated_positions(), 4);
+  EXPECT_GT(by_default.attended_tokens(), 0);
+  EXPECT_LE(by_default.attended_tokens(), 64);
+  EXPECT_GT(by_default.visible_tokens(), 1000);
+  EXPECT_EQ(by_default.read_share(), by_default.attended_tokens() / by_default.visible_tokens());
+
+  v1::GenerateRequest request = LongRequest();
+  request.mutable_kv_policy()->set_max_capacity_prompts(1 << 20);
+  const v1::KvReport roomy = Ask(*cluster, request).kv_report;
+  EXPECT_EQ(roomy.policy().max_capacity_prompts(), 1 << 20);
+  EXPECT_EQ(roomy.attended_tokens(), roomy.visible_tokens());
+
+  request = LongRequest();
+  request.mutable_kv_policy()->set_name("full");
+  const v1::KvReport full = Ask(*cluster, request).kv_report;
+  EXPECT_EQ(full.policy().name(), "full");
+  EXPECT_FALSE(full.policy().has_max_capacity_prompts());
+  EXPECT_EQ(full.generated_positions(), 4);
+  EXPECT_EQ(full.visible_tokens(), by_default.visible_tokens());
+  EXPECT_EQ(full.read_share(), 1);
+
+  const auto metric = [&](const char* name, const char* policy) {
+    return cluster->Metric(kLeader, name, absl::StrCat("policy=\"", policy, "\""));
+  };
+  EXPECT_TRUE(
+      Eventually([&] { return metric("skv_worker_kv_positions_total", "sentencekv") == 8; }));
+  EXPECT_TRUE(Eventually([&] {
+    return metric("skv_worker_kv_visible_tokens_total", "full") == full.visible_tokens() * 4;
+  }));
+  EXPECT_NEAR(metric("skv_worker_kv_attended_tokens_total", "sentencekv"),
+              4 * (by_default.attended_tokens() + roomy.attended_tokens()), 1e-3);
+  EXPECT_EQ(metric("skv_worker_requests_total", "sentencekv"), 2);
+  EXPECT_EQ(metric("skv_worker_requests_total", "full"), 1);
+}
+
+TEST(KvPolicyTest, APolicyThatIsNotAllowedIsDeniedAndTheOthersAreServed) {
+  ASSERT_OK_AND_ASSIGN(
+      const auto cluster,
+      Cluster::Start({.tensor_parallel_size = 1, .flags = {"--allowed-kv-policies", "full"}}));
+  v1::GenerateRequest request = TextRequest("Hello", 4);
+  request.mutable_kv_policy()->set_name("sentencekv");
+  const grpc::Status status = eval::Call(cluster->channel(), request, kPatience).status;
+  EXPECT_EQ(status.error_code(), StatusCode::PERMISSION_DENIED) << status.error_message();
+  EXPECT_THAT(status.error_message(),
+              AllOf(HasSubstr("kv_policy.name: got \"sentencekv\""), HasSubstr("allow: full")));
+  EXPECT_TRUE(cluster->Serves());
+}
+
+}  // namespace
+}  // namespace skv::e2e

@@ -1,0 +1,49 @@
+#include "worker/server/conversions.h"
+
+#include "common/testing/status_matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace skv::server {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(ConversionsTest, TheKvPolicyOfARequestCountsAsItStands) {
+  worker::v1::GenerateRequest proto;
+  proto.mutable_sampling();
+  EXPECT_THAT(ToRequest(proto), StatusIs(absl::StatusCode::kInvalidArgument,
+                                         HasSubstr("kv_policy: missing; the router fills in")));
+  *proto.mutable_kv_policy() = ToProto(policy::PolicyParams{"sentencekv", 64, 2.5});
+  EXPECT_EQ(ToRequest(proto)->policy, (policy::PolicyParams{"sentencekv", 64, 2.5}));
+  proto.clear_sampling();
+  EXPECT_THAT(ToRequest(proto),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("sampling: missing")));
+}
+
+TEST(ConversionsTest, AFinishReportsMeansOverPositionsAndHeads) {
+  engine::FinishEvent event{.sample_idx = 2, .reason = engine::FinishReason::kLength};
+  event.kv_use = {.positions = 5, .attended = 5 * 6 * 10, .visible = 5 * 6 * 40};
+  event.policy_fingerprint = "f";
+  const worker::v1::KvReport report =
+      ToProto(event, {"sentencekv", 64, 2.5}, /*num_heads=*/6).kv_report();
+  EXPECT_EQ(report.policy().name(), "sentencekv");
+  EXPECT_EQ(report.policy().max_capacity_prompts(), 64);
+  EXPECT_EQ(report.policy().semantic_factor(), 2.5);
+  EXPECT_EQ(report.fingerprint(), "f");
+  EXPECT_EQ(report.generated_positions(), 5);
+  EXPECT_EQ(report.attended_tokens(), 10);
+  EXPECT_EQ(report.visible_tokens(), 40);
+  EXPECT_EQ(report.read_share(), 0.25);
+}
+
+TEST(ConversionsTest, ASampleThatComputedNoPositionReadEverythingOfNothing) {
+  const engine::FinishEvent event{.sample_idx = 0, .reason = engine::FinishReason::kLength};
+  const worker::v1::KvReport report = ToProto(event, {}, /*num_heads=*/6).kv_report();
+  EXPECT_EQ(report.generated_positions(), 0);
+  EXPECT_EQ(report.attended_tokens(), 0);
+  EXPECT_EQ(report.read_share(), 1);
+}
+
+}  // namespace
+}  // namespace skv::server
