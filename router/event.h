@@ -41,6 +41,7 @@ struct Usage {
 
 struct Timings {
   WorkerTimings worker;
+  double decode_ms = 0;
   double ttft_ms = 0;
   double total_ms = 0;
   int32_t num_retries = 0;

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -98,7 +99,10 @@ class Relay : public std::enable_shared_from_this<Relay> {
   absl::Status last_failure_ SKV_GUARDED_BY(mutex_);
   bool ended_ SKV_GUARDED_BY(mutex_) = false;
   RelayStats stats_ SKV_GUARDED_BY(mutex_);
-  WorkerTimings worker_timings_ SKV_GUARDED_BY(mutex_);
+  // Of the first token of any sample; null until the group sent them.
+  std::optional<WorkerTimings> worker_timings_ SKV_GUARDED_BY(mutex_);
+  TimePoint first_token_ SKV_GUARDED_BY(mutex_){};
+  TimePoint last_token_ SKV_GUARDED_BY(mutex_){};
 };
 
 }  // namespace skv::router

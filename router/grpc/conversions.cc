@@ -129,7 +129,7 @@ void SetToken(EventToken&& token, pb::Token* out) {
 void SetTimings(const Timings& timings, pb::Timings* out) {
   out->set_queue_ms(timings.worker.queue_ms);
   out->set_prefill_ms(timings.worker.prefill_ms);
-  out->set_decode_ms(timings.worker.decode_ms);
+  out->set_decode_ms(timings.decode_ms);
   out->set_ttft_ms(timings.ttft_ms);
   out->set_total_ms(timings.total_ms);
   out->set_num_retries(timings.num_retries);

@@ -91,7 +91,7 @@ GroupEvent FromProto(worker_pb::GenerateEvent&& event) {
   if (event.has_cached_tokens()) result.cached_tokens = event.cached_tokens();
   if (event.has_timings()) {
     const worker_pb::Timings& timings = event.timings();
-    result.timings = WorkerTimings{timings.queue_ms(), timings.prefill_ms(), timings.decode_ms()};
+    result.timings = WorkerTimings{timings.queue_ms(), timings.prefill_ms()};
   }
   return result;
 }

@@ -58,7 +58,6 @@ struct GroupFinish {
 struct WorkerTimings {
   double queue_ms = 0;
   double prefill_ms = 0;
-  double decode_ms = 0;
 };
 
 struct GroupEvent {
@@ -66,7 +65,7 @@ struct GroupEvent {
   std::vector<GeneratedToken> tokens;
   std::optional<GroupFinish> finish;
   std::optional<int64_t> cached_tokens;
-  std::optional<WorkerTimings> timings;
+  std::optional<WorkerTimings> timings;  // with the sample's first token
 };
 
 // Calls come one at a time, on any thread; OnDone is the last.

@@ -71,6 +71,10 @@ pb::GenerateEvent ToProto(const engine::TokenEvent& event) {
     out->set_id(top.token);
     out->set_logprob(top.logprob);
   }
+  if (event.timings) {
+    proto.mutable_timings()->set_queue_ms(event.timings->queue_seconds * 1e3);
+    proto.mutable_timings()->set_prefill_ms(event.timings->prefill_seconds * 1e3);
+  }
   return proto;
 }
 
@@ -79,9 +83,6 @@ pb::GenerateEvent ToProto(const engine::FinishEvent& event) {
   proto.set_sample_index(event.sample_idx);
   proto.mutable_finish()->set_reason(ToProto(event.reason));
   proto.mutable_finish()->set_message(std::string(event.status.message()));
-  proto.mutable_timings()->set_queue_ms(event.timings.queue_seconds * 1e3);
-  proto.mutable_timings()->set_prefill_ms(event.timings.prefill_seconds * 1e3);
-  proto.mutable_timings()->set_decode_ms(event.timings.decode_seconds * 1e3);
   return proto;
 }
 
