@@ -71,5 +71,31 @@ TEST_F(FinishTest, AStopStringIsNamedAndHasTimings) {
   ExpectTimings(events.back());
 }
 
+TEST_F(FinishTest, AStopTokenIsNamed) {
+  v1::GenerateRequest request = TextRequest("Hello", 32);
+  const auto full = Generate(request);
+  ASSERT_GT(full.size(), 4u);
+  ASSERT_EQ(full[4].tokens_size(), 1);
+  const int32_t stop = full[4].tokens(0).id();
+  request.add_stop_token_ids(stop);
+  const auto events = Generate(request);
+  ASSERT_GE(events.size(), 2u);
+  EXPECT_EQ(events.back().finish().reason(), v1::STOP);
+  ASSERT_TRUE(events.back().finish().has_stop_token_id());
+  EXPECT_EQ(events.back().finish().stop_token_id(), stop);
+  EXPECT_FALSE(events.back().finish().has_stop_string());
+}
+
+TEST_F(FinishTest, TheModelsEndTokenIsNamed) {
+  v1::GenerateRequest request = TextRequest("Hello", 32);
+  request.set_ignore_eos(false);
+  // Makes it the most likely token at once.
+  (*request.mutable_logit_bias())[loader::kTinyImEndId] = 100;
+  const auto events = Generate(request);
+  ASSERT_FALSE(events.empty());
+  EXPECT_EQ(events.back().finish().reason(), v1::STOP);
+  EXPECT_EQ(events.back().finish().stop_token_id(), loader::kTinyImEndId);
+}
+
 }  // namespace
 }  // namespace skv::e2e
