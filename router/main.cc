@@ -25,9 +25,10 @@ void AddFlags(RouterProcessOptions* options, Flags* flags) {
   flags->Add("retry-max-retries", &options->max_retries, {0, 100},
              "Further groups to try before the first token");
   flags->Add("health-check-interval-secs", &options->health_check_interval_secs, {0.05, 3600},
-             "Time between probes of a group");
+             "Time between probes of a group, at most half of --stall-timeout-secs");
   flags->Add("stall-timeout-secs", &options->stall_timeout_secs, {0.1, 3600},
-             "A group without a sign of life for so long loses its streams");
+             "A group without a sign of life for so long loses its streams; noticed after this and "
+             "1.25 intervals at most: over 5 s warns at start");
   flags->Add("drain-timeout-secs", &options->drain_timeout_secs, {0, 86400},
              "Time for running requests after SIGTERM");
   flags->Add("max-client-buffer-bytes", &options->max_client_buffer_bytes, {1024, 1 << 30},

@@ -106,5 +106,23 @@ TEST(StartupTest, MissingModelFileSaysHowToGetOne) {
   ExpectFailure(&worker, message);
 }
 
+TEST(StartupTest, FlagsByWhichAStalledGroupIsNoticedLateWarnOrAreRefused) {
+  const auto arguments = [](const char* interval, const char* stall) -> std::vector<std::string> {
+    return {"--worker-urls", "127.0.0.1:1",          "--health-check-interval-secs",
+            interval,        "--stall-timeout-secs", stall};
+  };
+  Program usual("skv-router", arguments("1", "3"));
+  Program slow("skv-router", arguments("1", "60"));
+  Program useless("skv-router", arguments("3600", "3"));
+  const auto serves = [](const Program& router) {
+    return router.Output().find("metrics on") != std::string::npos;
+  };
+  ASSERT_TRUE(Eventually([&] { return serves(usual) && serves(slow); }));
+  EXPECT_THAT(slow.Output(), HasSubstr("noticed after up to 61.25 s"));
+  EXPECT_THAT(usual.Output(), ::testing::Not(HasSubstr("noticed after")));
+  ExpectFailure(&useless,
+                AllOf(HasSubstr("--health-check-interval-secs"), HasSubstr("at most half")));
+}
+
 }  // namespace
 }  // namespace skv::e2e
