@@ -33,6 +33,9 @@ void AddFlags(RouterProcessOptions* options, Flags* flags) {
              "Time for running requests after SIGTERM");
   flags->Add("max-client-buffer-bytes", &options->max_client_buffer_bytes, {1024, 1 << 30},
              "Bytes that may wait for a slow client before it is cancelled");
+  flags->Add("max-receive-bytes", &options->max_receive_bytes,
+             {int64_t{32} << 20, int64_t{1} << 40},
+             "Memory for requests that gRPC is receiving; calls end where it runs short");
   flags->SetExamples(
       "  skv-router --worker-urls 127.0.0.1:8100,127.0.0.1:8101 --port 8000\n"
       "  skv-router --worker-file workers.txt --policy round_robin");

@@ -105,7 +105,8 @@ absl::Status RunRouter(const RouterProcessOptions& options) {
                        GrpcServer::Start({.host = options.host,
                                           .port = options.port,
                                           .max_client_buffer_bytes =
-                                              static_cast<size_t>(options.max_client_buffer_bytes)},
+                                              static_cast<size_t>(options.max_client_buffer_bytes),
+                                          .max_receive_bytes = options.max_receive_bytes},
                                          &router, &RealClock()));
   std::cout << "skv-router: gRPC on " << options.host << ":" << server->port() << "\n"
             << "skv-router: metrics on http://" << options.host << ":" << admin->port()
