@@ -47,6 +47,8 @@ TEST(ServedModelTest, EncodesEachKindOfPrompt) {
   const auto chat = model->Encode(ChatPrompt{{{"user", "a"}}}).value();
   EXPECT_EQ(std::ranges::count(chat, text::kTinyImStart), 2);
   EXPECT_EQ(std::ranges::count(chat, text::kTinyImEnd), 1);
+  const auto tool = model->Encode(ChatPrompt{{{"user", "a"}, {"tool", "b"}}}).value();
+  EXPECT_EQ(std::ranges::count(tool, text::kTinyImEnd), 2);
 }
 
 TEST(ServedModelTest, SpecialTokensInTextAreReadOnlyWhenAskedFor) {

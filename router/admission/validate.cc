@@ -78,10 +78,11 @@ absl::Status CheckChat(const ChatPrompt& prompt, const ModelLimits& limits) {
   for (size_t i = 0; i < prompt.messages.size(); ++i) {
     const ChatMessage& message = prompt.messages[i];
     const std::string field = absl::StrCat("chat.messages[", i, "]");
-    if (message.role != "system" && message.role != "user" && message.role != "assistant") {
+    if (std::ranges::find(text::ChatTemplate::kRoles, message.role) ==
+        text::ChatTemplate::kRoles.end()) {
       return absl::InvalidArgumentError(
           absl::StrCat(field, ".role: got ", message.role.size(),
-                       " bytes that are not one of \"system\", \"user\", \"assistant\""));
+                       " bytes that are not one of \"system\", \"user\", \"assistant\", \"tool\""));
     }
     SKV_RETURN_IF_ERROR(CheckUtf8(field + ".content", message.content));
     num_bytes += message.content.size();

@@ -49,6 +49,12 @@ TEST(ValidateRequestTest, TheEndsOfEveryRangePass) {
   EXPECT_OK(ValidateRequest(request, kLimits));
 }
 
+TEST(ValidateRequestTest, EveryRoleOfAChatPasses) {
+  Request request = ValidRequest();
+  request.prompt = ChatPrompt{{{"system", "s"}, {"user", "u"}, {"assistant", "a"}, {"tool", "t"}}};
+  EXPECT_OK(ValidateRequest(request, kLimits));
+}
+
 TEST(ValidateRequestTest, NumbersOutOfRangeAreRefusedByName) {
   using Field = std::optional<int64_t> Request::*;
   const std::pair<const char*, Field> kFields[] = {{"max_tokens", &Request::max_tokens},
@@ -109,7 +115,9 @@ TEST(ValidateRequestTest, EveryOtherBadInputIsRefusedByName) {
        [](Request* r) {
          r->prompt = ChatPrompt{{{"root", "x"}}};
        },
-       "chat.messages[0].role"},
+       "chat.messages[0].role: got 4 bytes that are not one of \"system\", \"user\", "
+       "\"assistant\", "
+       "\"tool\""},
       {"chat that is not UTF-8",
        [](Request* r) {
          r->prompt = ChatPrompt{{{"user", "ok"}, {"user", "\xc3"}}};
