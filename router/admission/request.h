@@ -20,7 +20,6 @@ struct ChatMessage {
 
 struct TextPrompt {
   std::string text;
-  bool parse_special = false;
 };
 
 struct ChatPrompt {
@@ -37,6 +36,7 @@ struct Request {
   std::string request_id;  // empty: to be drawn
   std::string model;
   Prompt prompt;
+  bool parse_special = false;
   std::optional<int64_t> max_tokens;
   std::optional<double> temperature;
   std::optional<double> top_p;

@@ -37,9 +37,13 @@ class ServedModel {
   const ModelLimits& limits() const { return limits_; }
   const text::Tokenizer& tokenizer() const { return *tokenizer_; }
 
-  // Ids of a prompt. REQUIRES: ValidateRequest was OK. Unimplemented: a chat for a model without a
-  // known chat format.
-  absl::StatusOr<std::vector<TokenId>> Encode(const Prompt& prompt) const;
+  // Ids of a prompt. REQUIRES: ValidateRequest was OK. `parse_special` is for a TextPrompt only: a
+  // special token written in it is read as such.
+  // Unimplemented: a chat for a model without a known chat format. FailedPrecondition: the
+  // vocabulary lacks a marker of that format. InvalidArgument: a system message that is not the
+  // first, or a text longer than any tokenizer takes.
+  absl::StatusOr<std::vector<TokenId>> Encode(const Prompt& prompt,
+                                              bool parse_special = false) const;
 
  private:
   ServedModel(ModelInfo info, std::unique_ptr<text::Tokenizer> tokenizer);

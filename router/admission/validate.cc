@@ -100,8 +100,14 @@ absl::Status CheckTokenIds(std::string_view field, const std::vector<int64_t>& i
   return absl::OkStatus();
 }
 
-absl::Status CheckPrompt(const Prompt& prompt, const ModelLimits& limits) {
+absl::Status CheckPrompt(const Request& request, const ModelLimits& limits) {
+  const Prompt& prompt = request.prompt;
   if (const auto* text = std::get_if<TextPrompt>(&prompt)) return CheckText(*text, limits);
+  if (request.parse_special) {
+    return absl::InvalidArgumentError(
+        "parse_special: got true without text, expected false: only text is searched for special "
+        "tokens");
+  }
   if (const auto* chat = std::get_if<ChatPrompt>(&prompt)) return CheckChat(*chat, limits);
   if (const auto* tokens = std::get_if<TokenPrompt>(&prompt)) {
     if (tokens->ids.empty()) {
@@ -205,7 +211,7 @@ absl::Status ValidateRequest(const Request& request, const ModelLimits& limits) 
   SKV_RETURN_IF_ERROR(CheckInt("priority", request.priority, -kMaxPriority, kMaxPriority));
   SKV_RETURN_IF_ERROR(CheckSampling(request, limits));
   SKV_RETURN_IF_ERROR(CheckStops(request, limits));
-  return CheckPrompt(request.prompt, limits);
+  return CheckPrompt(request, limits);
 }
 
 absl::StatusOr<GroupRequest> BuildGroupRequest(const Request& request, const ModelLimits& limits,

@@ -110,6 +110,18 @@ TEST(ValidateRequestTest, EveryOtherBadInputIsRefusedByName) {
        "text: byte 2"},
       {"10 MB text", [](Request* r) { r->prompt = TextPrompt{std::string(10 << 20, 'x')}; },
        "text: got 10485760 bytes, expected at most 4000"},
+      {"special tokens of a chat",
+       [](Request* r) {
+         r->prompt = ChatPrompt{{{"user", "x"}}};
+         r->parse_special = true;
+       },
+       "parse_special: got true without text"},
+      {"special tokens of token ids",
+       [](Request* r) {
+         r->prompt = TokenPrompt{{5}};
+         r->parse_special = true;
+       },
+       "parse_special: got true without text"},
       {"empty chat", [](Request* r) { r->prompt = ChatPrompt{}; }, "chat.messages: got none"},
       {"unknown role",
        [](Request* r) {

@@ -81,7 +81,7 @@ std::string FindUnservedField(const pb::GenerateRequest& request) {
 Prompt TakePrompt(pb::GenerateRequest* request) {
   switch (request->prompt_case()) {
     case pb::GenerateRequest::kText:
-      return TextPrompt{std::move(*request->mutable_text()), request->parse_special()};
+      return TextPrompt{std::move(*request->mutable_text())};
     case pb::GenerateRequest::kChat: {
       ChatPrompt chat;
       for (pb::ChatMessage& message : *request->mutable_chat()->mutable_messages()) {
@@ -152,6 +152,7 @@ Request FromProto(pb::GenerateRequest&& request) {
   Request result;
   result.unserved_field = FindUnservedField(request);
   result.prompt = TakePrompt(&request);
+  result.parse_special = request.parse_special();
   result.request_id = request.request_id();
   result.model = request.model();
   result.max_tokens = Optional<int64_t>(request.has_max_tokens(), request.max_tokens());
