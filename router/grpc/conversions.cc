@@ -104,10 +104,6 @@ pb::FinishReason ToProto(FinishReason reason) {
       return pb::STOP;
     case FinishReason::kLength:
       return pb::LENGTH;
-    case FinishReason::kCancelled:
-      return pb::CANCELLED;
-    case FinishReason::kDeadline:
-      return pb::DEADLINE;
     case FinishReason::kError:
       break;
   }

@@ -575,6 +575,20 @@ TEST_F(ServerTest, HealthFollowsTheWorkers) {
       [&] { return HealthStatus() == grpc::health::v1::HealthCheckResponse::NOT_SERVING; }));
 }
 
+TEST(GroupConversionsTest, AFinishThatNobodyAskedForIsAnError) {
+  const std::pair<worker_pb::FinishReason, const char*> kCases[] = {
+      {worker_pb::CANCELLED, "cancelled"},
+      {worker_pb::FINISH_REASON_UNSPECIFIED, "reason 0"},
+      {static_cast<worker_pb::FinishReason>(77), "reason 77"}};
+  for (const auto& [reason, message] : kCases) {
+    worker_pb::GenerateEvent event;
+    event.mutable_finish()->set_reason(reason);
+    const GroupEvent result = FromProto(std::move(event));
+    EXPECT_EQ(result.finish->reason, FinishReason::kError);
+    EXPECT_THAT(result.finish->message, HasSubstr(message));
+  }
+}
+
 TEST(GroupConversionsTest, AHostileLoadReportIsClampedToWhatCanBeAdded) {
   worker_pb::LoadReport report;
   report.set_queued_tokens(std::numeric_limits<int64_t>::max());

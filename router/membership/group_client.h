@@ -48,7 +48,8 @@ struct GeneratedToken {
   std::vector<TopLogprob> top_logprobs;
 };
 
-enum class FinishReason { kStop, kLength, kCancelled, kDeadline, kError };
+// A sample that CancelSamples ended is of no interest any more and has none of these.
+enum class FinishReason { kStop, kLength, kError };
 
 struct GroupFinish {
   FinishReason reason = FinishReason::kStop;

@@ -15,12 +15,11 @@ pb::FinishReason ToProto(engine::FinishReason reason) {
       return pb::LENGTH;
     case engine::FinishReason::kCancelled:
       return pb::CANCELLED;
-    case engine::FinishReason::kDeadline:
-      return pb::DEADLINE;
+    case engine::FinishReason::kDeadline:  // ends the call: GenerateStream does not send it
     case engine::FinishReason::kError:
-      return pb::ERROR;
+      break;
   }
-  return pb::FINISH_REASON_UNSPECIFIED;
+  return pb::ERROR;
 }
 
 engine::SamplingParams ToSamplingParams(const pb::GenerateRequest& proto) {
