@@ -1,5 +1,5 @@
 #pragma once
-// What a client gets, free of any wire format. Both front doors send these;
+// What a client gets, free of any wire format. Every front door sends these;
 // skv.v1.GenerateEvent (proto/skv/v1/generation.proto) documents the fields.
 
 #include <cstdint>

@@ -1,7 +1,6 @@
 #pragma once
-// A request as a client sent it, before any check, free of any wire format. Both front doors make
-// one; skv.v1.GenerateRequest (proto/skv/v1/generation.proto) documents fields, ranges and
-// defaults.
+// A request as a client sent it, before any check, free of any wire format: front doors make one.
+// skv.v1.GenerateRequest (proto/skv/v1/generation.proto) documents fields, ranges and defaults.
 
 #include <cstdint>
 #include <map>

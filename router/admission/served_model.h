@@ -25,7 +25,8 @@ struct ModelInfo {
   std::string numerics_id;
 };
 
-// Immutable and thread-safe; shared by all groups that serve the same fingerprint.
+// Immutable and thread-safe; shared by all groups that serve the same name and
+// fingerprint.
 class ServedModel {
  public:
   // InvalidArgument: impossible sizes, or a tokenizer that does not fit them; the peer is not

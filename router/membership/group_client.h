@@ -29,7 +29,9 @@ struct LoadReport {
   int64_t num_running = 0;
   int64_t num_waiting = 0;
   int64_t unfinished_tokens = 0;  // prompt and generation tokens still to be processed
-  Duration step_age{};            // of the slowest rank; 0 without work
+  // Since the leader ended a layer, which waits for every rank. Small without work, too: an idle
+  // leader steps twice a second.
+  Duration step_age{};
 };
 
 struct ProbeResult {
