@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "common/admin_server.h"
 #include "common/testing/status_matchers.h"
 #include "tests/e2e/testing/cluster.h"
 
@@ -59,6 +60,52 @@ TEST(StartupTest, PortInUseIsNamed) {
   ExpectFailure(&admin, AllOf(HasSubstr(admin_port), HasSubstr("in use")));
   ExpectFailure(&second, AllOf(HasSubstr(port), HasSubstr("in use"), HasSubstr("--port")));
   EXPECT_TRUE(cluster->Serves());
+  std::filesystem::remove_all(log_dir);
+}
+
+TEST(StartupTest, EachPortOfAClusterIsCheckedBeforeAnyProcessStarts) {
+  const loader::TinyLlamaFile model(TinyModelOptions());
+  const int base = FindFreePorts();
+  const std::string log_dir = absl::StrCat(::testing::TempDir(), "skv_ports_", base);
+  const std::pair<int, const char*> kPorts[] = {{base, "router's gRPC"},
+                                                {base + 1, "router's metrics"},
+                                                {base + 30, "gRPC of group 0"},
+                                                {base + 31, "gRPC of group 1"},
+                                                {base + 133, "metrics of group 1 rank 1"}};
+  for (const auto& [port, owner] : kPorts) {
+    ASSERT_OK_AND_ASSIGN(const auto stranger, AdminServer::Start({.port = port}));
+    Program cluster("skv", {"cluster", "up", "--groups", "2", "--tp", "2", "--model", model.path(),
+                            "--port", absl::StrCat(base), "--log-dir", log_dir});
+    ExpectFailure(&cluster, AllOf(HasSubstr(absl::StrCat("127.0.0.1 port ", port)),
+                                  HasSubstr(owner), HasSubstr("in use"), HasSubstr("--port")));
+    EXPECT_TRUE(std::filesystem::is_empty(log_dir)) << "a process was started";
+  }
+  std::filesystem::remove_all(log_dir);
+}
+
+TEST(StartupTest, ClusterWhosePortsWouldNotBeThosePrintedIsRefused) {
+  const loader::TinyLlamaFile model(TinyModelOptions());
+  const std::string log_dir = absl::StrCat(::testing::TempDir(), "skv_refused_", getpid());
+  const struct {
+    std::vector<std::string> flags;
+    ::testing::Matcher<std::string> message;
+  } kCases[] = {
+      {{"--router-flag=--port=9000"}, AllOf(HasSubstr("--router-flag --port=9000"))},
+      {{"--router-flag=--host,0.0.0.0"}, HasSubstr("--router-flag --host")},
+      {{"--worker-flag=--admin-port=1"}, HasSubstr("--worker-flag --admin-port=1")},
+      {{"--port", "65000", "--groups", "100", "--tp", "5"},
+       AllOf(HasSubstr("--port 65000"), HasSubstr("65629"), HasSubstr("at most 64906"))},
+      {{"--host", "192.0.2.1"}, AllOf(HasSubstr("--host 192.0.2.1"), HasSubstr("no such address"))},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.flags.back());
+    std::vector<std::string> arguments = {"cluster",    "up",        "--model",
+                                          model.path(), "--log-dir", log_dir};
+    arguments.insert(arguments.end(), c.flags.begin(), c.flags.end());
+    Program cluster("skv", arguments);
+    ExpectFailure(&cluster, c.message);
+    EXPECT_TRUE(std::filesystem::is_empty(log_dir)) << "a process was started";
+  }
   std::filesystem::remove_all(log_dir);
 }
 
