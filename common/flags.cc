@@ -238,6 +238,10 @@ void Flags::SetExamples(std::string_view text) {
   app_->footer(absl::StrCat("Examples:\n", Sv(text)));
 }
 
+void Flags::SetExitCodes(std::string_view text) {
+  app_->footer(absl::StrCat(app_->get_footer(), "\n\nExit codes:\n", Sv(text)));
+}
+
 Flags& Flags::AddCommand(std::string_view name, std::string_view description) {
   CLI::App* app = app_->add_subcommand(std::string(name), std::string(description));
   app->fallthrough();              // --config may stand behind the subcommand

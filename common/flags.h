@@ -71,6 +71,8 @@ class Flags {
   void Require(std::string_view name);
   // Shown at the end of --help under "Examples:".
   void SetExamples(std::string_view text);
+  // Shown below the examples, which are set before, under "Exit codes:".
+  void SetExitCodes(std::string_view text);
 
   // A subcommand; this object owns it. A command that has subcommands needs one of them.
   Flags& AddCommand(std::string_view name, std::string_view description);

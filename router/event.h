@@ -1,5 +1,5 @@
 #pragma once
-// What a client gets, free of any wire format. Both front doors send these;
+// What a client gets, free of any wire format. Every front door sends these;
 // skv.v1.GenerateEvent (proto/skv/v1/generation.proto) documents the fields.
 
 #include <cstdint>
@@ -41,6 +41,7 @@ struct Usage {
 
 struct Timings {
   WorkerTimings worker;
+  double decode_ms = 0;
   double ttft_ms = 0;
   double total_ms = 0;
   int32_t num_retries = 0;

@@ -25,13 +25,17 @@ void AddFlags(RouterProcessOptions* options, Flags* flags) {
   flags->Add("retry-max-retries", &options->max_retries, {0, 100},
              "Further groups to try before the first token");
   flags->Add("health-check-interval-secs", &options->health_check_interval_secs, {0.05, 3600},
-             "Time between probes of a group");
+             "Time between probes of a group, at most half of --stall-timeout-secs");
   flags->Add("stall-timeout-secs", &options->stall_timeout_secs, {0.1, 3600},
-             "A group without a sign of life for so long loses its streams");
+             "A group without a sign of life for so long loses its streams; noticed after this and "
+             "1.25 intervals at most: over 5 s warns at start");
   flags->Add("drain-timeout-secs", &options->drain_timeout_secs, {0, 86400},
              "Time for running requests after SIGTERM");
   flags->Add("max-client-buffer-bytes", &options->max_client_buffer_bytes, {1024, 1 << 30},
              "Bytes that may wait for a slow client before it is cancelled");
+  flags->Add("max-receive-bytes", &options->max_receive_bytes,
+             {int64_t{32} << 20, int64_t{1} << 40},
+             "Memory for requests that gRPC is receiving; calls end where it runs short");
   flags->SetExamples(
       "  skv-router --worker-urls 127.0.0.1:8100,127.0.0.1:8101 --port 8000\n"
       "  skv-router --worker-file workers.txt --policy round_robin");

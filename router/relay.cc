@@ -131,10 +131,12 @@ absl::Status Relay::ApplyLocked(const GroupEvent& group_event, Event* event) {
   if (group_event.cached_tokens.has_value()) {
     stats_.usage.cached_tokens = *group_event.cached_tokens;
   }
-  if (group_event.timings.has_value()) worker_timings_ = *group_event.timings;
+  if (!worker_timings_.has_value()) worker_timings_ = group_event.timings;
   const int64_t num_tokens = static_cast<int64_t>(event->tokens.size());
+  if (num_tokens > 0) last_token_ = clock_->Now();
   if (num_tokens > 0 && stats_.ttft_seconds < 0) {
-    stats_.ttft_seconds = ToSeconds(clock_->Now() - job_.arrival);
+    first_token_ = last_token_;
+    stats_.ttft_seconds = ToSeconds(first_token_ - job_.arrival);
     UnchargeLocked(stats_.usage.prompt_tokens);
   }
   stats_.usage.completion_tokens += num_tokens;
@@ -145,7 +147,8 @@ absl::Status Relay::ApplyLocked(const GroupEvent& group_event, Event* event) {
 void Relay::CompleteLocked(Event* event) {
   const double total_seconds = ToSeconds(clock_->Now() - job_.arrival);
   event->usage = stats_.usage;
-  event->timings = Timings{.worker = worker_timings_,
+  event->timings = Timings{.worker = worker_timings_.value_or(WorkerTimings{}),
+                           .decode_ms = ToSeconds(last_token_ - first_token_) * 1000,
                            .ttft_ms = std::max(0.0, stats_.ttft_seconds) * 1000,
                            .total_ms = total_seconds * 1000,
                            .num_retries = attempt_idx_};

@@ -2,11 +2,12 @@
 // Carries one admitted request to a worker group and its tokens back to the client.
 //
 // Before the first token a failed attempt goes on with a group that was not tried yet; after it, a
-// lost group ends the stream with Unavailable. No outside call is made under the lock: clients and
-// groups may call back from inside.
+// lost group ends the stream with Unavailable. Neither the client's stream nor a group's client is
+// called under the lock: both may call back from inside.
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -39,14 +40,14 @@ struct RelayJob {
   TimePoint arrival;
   uint64_t sequence = 0;  // for the picker
   int max_retries = 0;
-  ConcurrencyLimiter::Ticket ticket;  // given back when the stream ends
+  ConcurrencyLimiter::Ticket ticket;  // let go when the stream ends; the front door may hold it too
 };
 
 // Thread-safe. Lives until the client's stream and the group's stream have both ended.
 class Relay : public std::enable_shared_from_this<Relay> {
  public:
   // `membership` and `clock` outlive every relay that has not ended. `on_end` is called once,
-  // before the client's Finish and before the ticket is given back.
+  // before the client's Finish and before the ticket is let go.
   static std::shared_ptr<Relay> Create(RelayJob job, Membership* membership, const Clock* clock,
                                        std::shared_ptr<ClientStream> client,
                                        std::function<void(const RelayStats&)> on_end);
@@ -98,7 +99,10 @@ class Relay : public std::enable_shared_from_this<Relay> {
   absl::Status last_failure_ SKV_GUARDED_BY(mutex_);
   bool ended_ SKV_GUARDED_BY(mutex_) = false;
   RelayStats stats_ SKV_GUARDED_BY(mutex_);
-  WorkerTimings worker_timings_ SKV_GUARDED_BY(mutex_);
+  // Of the first token of any sample; null until the group sent them.
+  std::optional<WorkerTimings> worker_timings_ SKV_GUARDED_BY(mutex_);
+  TimePoint first_token_ SKV_GUARDED_BY(mutex_){};
+  TimePoint last_token_ SKV_GUARDED_BY(mutex_){};
 };
 
 }  // namespace skv::router

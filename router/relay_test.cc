@@ -119,6 +119,8 @@ TEST_F(RelayTest, CarriesTokensAndEndsWithUsageAndTimings) {
   EXPECT_EQ(last.usage->completion_tokens, 2);
   EXPECT_DOUBLE_EQ(last.timings->ttft_ms, 250);
   EXPECT_DOUBLE_EQ(last.timings->total_ms, 300);
+  EXPECT_DOUBLE_EQ(last.timings->decode_ms, 50);
+  EXPECT_EQ(last.timings->worker.queue_ms, 1);
   EXPECT_EQ(last.timings->worker.prefill_ms, 2);
   EXPECT_EQ(client_->events.front().numerics_id, "numerics");
   EXPECT_EQ(client_->events.front().request_id, Stream("a:1").request.request_id);
@@ -275,6 +277,29 @@ TEST_F(RelayTest, AStopStringOfTheOnlySampleCancelsTheGroup) {
   EXPECT_TRUE(Stream("a:1").cancelled);
 }
 
+TEST_F(RelayTest, AStopStringEndsWithTheTimingsOfTheWholeCall) {
+  Request request = MakeRequest();
+  request.stop = {"."};
+  request.n = 2;
+  ASSERT_OK(Generate(std::move(request)));
+  clock_.Advance(milliseconds(250));
+  Stream("a:1").handler->OnEvent(
+      {.tokens = {{.id = 'a'}}, .timings = WorkerTimings{.queue_ms = 1, .prefill_ms = 2}});
+  Stream("a:1").handler->OnEvent({.sample_idx = 1,
+                                  .tokens = {{.id = 'b'}},
+                                  .timings = WorkerTimings{.queue_ms = 1, .prefill_ms = 3}});
+  clock_.Advance(milliseconds(30));
+  Stream("a:1").Send(".", 0);
+  clock_.Advance(milliseconds(20));
+  Stream("a:1").Send(".", 1);
+  const Timings timings = client_->events.back().timings.value();
+  EXPECT_EQ(timings.worker.queue_ms, 1);
+  EXPECT_EQ(timings.worker.prefill_ms, 2);
+  EXPECT_DOUBLE_EQ(timings.ttft_ms, 250);
+  EXPECT_DOUBLE_EQ(timings.decode_ms, 50);
+  EXPECT_DOUBLE_EQ(timings.total_ms, 300);
+}
+
 TEST_F(RelayTest, AStopStringOfOneSampleLetsTheOthersGoOn) {
   Request request = MakeRequest();
   request.stop = {"."};
@@ -284,7 +309,7 @@ TEST_F(RelayTest, AStopStringOfOneSampleLetsTheOthersGoOn) {
   Stream("a:1").Send("a.", 1);
   EXPECT_EQ(groups_["a:1"].cancelled_samples, std::vector<int32_t>{1});
   EXPECT_FALSE(Stream("a:1").cancelled);
-  Stream("a:1").SendFinish(FinishReason::kCancelled, 1);
+  Stream("a:1").SendFinish(FinishReason::kError, 1);  // as the cancelled sample ends there
   EXPECT_EQ(client_->num_finishes, 0);
   Stream("a:1").Send("b", 0);
   Stream("a:1").SendFinish(FinishReason::kLength, 0);

@@ -55,7 +55,8 @@ absl::StatusOr<std::shared_ptr<Relay>> Router::CreateRelay(Request request, Dead
   SKV_ASSIGN_OR_RETURN(const ClusterModel model, membership_->snapshot()->FindModel(request.model));
   const ServedModel& served = *model.served;
   SKV_RETURN_IF_ERROR(ValidateRequest(request, served.limits()));
-  SKV_ASSIGN_OR_RETURN(std::vector<TokenId> prompt_ids, served.Encode(request.prompt));
+  SKV_ASSIGN_OR_RETURN(std::vector<TokenId> prompt_ids,
+                       served.Encode(request.prompt, request.parse_special));
   SKV_ASSIGN_OR_RETURN(GroupRequest admitted,
                        BuildGroupRequest(request, served.limits(), std::move(prompt_ids), draw_()));
   // Two clients may choose the same id; a worker may not see it twice.

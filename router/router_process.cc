@@ -20,6 +20,9 @@
 namespace skv::router {
 namespace {
 
+// From the loss of a worker group to the end of its streams; docs/bad-input.md promises it.
+constexpr Duration kPromisedDetectionTime = std::chrono::seconds(5);
+
 Duration Seconds(double seconds) {
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
 }
@@ -39,6 +42,23 @@ absl::StatusOr<std::unique_ptr<WorkerSource>> MakeSource(const RouterProcessOpti
   std::unique_ptr<WorkerSource> source = MakeFileWorkerSource(options.worker_file);
   SKV_RETURN_IF_ERROR(source->List().status());
   return source;
+}
+
+absl::StatusOr<MembershipOptions> MakeMembershipOptions(const RouterProcessOptions& options) {
+  const Duration interval = Seconds(options.health_check_interval_secs);
+  const MembershipOptions result{.probe_interval = interval,
+                                 .probe_timeout = interval,
+                                 .stall_timeout = Seconds(options.stall_timeout_secs)};
+  SKV_RETURN_IF_ERROR(ValidateMembershipOptions(result));
+  const Duration detection = LossDetectionTime(result);
+  if (detection > kPromisedDetectionTime) {
+    SKV_LOG(WARNING) << "a stalled worker group is noticed after up to " << ToSeconds(detection)
+                     << " s, more than the usual " << ToSeconds(kPromisedDetectionTime)
+                     << " s: --stall-timeout-secs " << options.stall_timeout_secs
+                     << " and 1.25 times --health-check-interval-secs "
+                     << options.health_check_interval_secs;
+  }
+  return result;
 }
 
 absl::StatusOr<std::unique_ptr<AdminServer>> StartAdmin(const RouterProcessOptions& options,
@@ -64,16 +84,13 @@ absl::Status RunRouter(const RouterProcessOptions& options) {
   SetLogName("router");
   SKV_ASSIGN_OR_RETURN(std::unique_ptr<WorkerSource> source, MakeSource(options));
   SKV_ASSIGN_OR_RETURN(PickerFactory picker_factory, FindPolicy(options.policy));
+  SKV_ASSIGN_OR_RETURN(const MembershipOptions membership_options, MakeMembershipOptions(options));
 
   Metrics metrics(MetricLabels{{"role", "router"}});
   AddProcessMetrics(&metrics);
   RouterMetrics router_metrics(&metrics);
-  const Duration interval = Seconds(options.health_check_interval_secs);
-  Membership membership({.probe_interval = interval,
-                         .probe_timeout = interval,
-                         .stall_timeout = Seconds(options.stall_timeout_secs)},
-                        std::move(source), MakeGrpcGroupClient, std::move(picker_factory),
-                        &RealClock());
+  Membership membership(membership_options, std::move(source), MakeGrpcGroupClient,
+                        std::move(picker_factory), &RealClock());
   Router router({.max_concurrent_requests = options.max_concurrent_requests,
                  .max_retries = options.max_retries},
                 &membership, &RealClock(), DrawFromKernel,
@@ -88,7 +105,8 @@ absl::Status RunRouter(const RouterProcessOptions& options) {
                        GrpcServer::Start({.host = options.host,
                                           .port = options.port,
                                           .max_client_buffer_bytes =
-                                              static_cast<size_t>(options.max_client_buffer_bytes)},
+                                              static_cast<size_t>(options.max_client_buffer_bytes),
+                                          .max_receive_bytes = options.max_receive_bytes},
                                          &router, &RealClock()));
   std::cout << "skv-router: gRPC on " << options.host << ":" << server->port() << "\n"
             << "skv-router: metrics on http://" << options.host << ":" << admin->port()

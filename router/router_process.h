@@ -2,6 +2,7 @@
 // A skv-router process: wires membership, router, gRPC and admin servers, and runs until SIGTERM or
 // SIGINT, then drains.
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct RouterProcessOptions {
   double stall_timeout_secs = 3;
   int drain_timeout_secs = 60;
   int max_client_buffer_bytes = 1 << 20;
+  int64_t max_receive_bytes = int64_t{512} << 20;
 };
 
 // Writes "skv-router: gRPC on <host>:<port>" and "skv-router: metrics on http://..." to standard

@@ -21,6 +21,7 @@ absl::Status SampleStream::Apply(const GroupEvent& event, Event* out) {
                                               model_->limits().vocab_size - 1));
     }
     ++num_tokens_;
+    last_token_ = token.id;
     out->tokens.push_back(ToEventToken(token));
     stopped_here_ = Show(detokenizer_.Push(token.id), out);
   }
@@ -45,9 +46,9 @@ void SampleStream::End(const GroupEvent& event, Event* out) {
   finished_ = true;
   out->finish = Finish{.reason = event.finish->reason, .message = event.finish->message};
   out->kv_report = event.kv_report;
-  if (event.finish->reason == FinishReason::kStop && !event.tokens.empty()) {
-    out->finish->stop_token_id = event.tokens.back().id;
-  }
+  // By the worker's contract the last token is the one that stopped it; the finish may come in an
+  // event of its own.
+  if (event.finish->reason == FinishReason::kStop) out->finish->stop_token_id = last_token_;
 }
 
 EventToken SampleStream::ToEventToken(const GeneratedToken& token) const {

@@ -42,6 +42,7 @@ class SampleStream {
   text::IncrementalDetokenizer detokenizer_;
   text::StopMatcher matcher_;
   int64_t num_tokens_ = 0;
+  std::optional<TokenId> last_token_;
   bool finished_ = false;
   bool stopped_here_ = false;
 };

@@ -97,6 +97,23 @@ TEST_F(SampleStreamTest, TheEndTokenIsReportedButHasNoText) {
   EXPECT_EQ(out.finish->stop_token_id, text::kTinyImEnd);
 }
 
+TEST_F(SampleStreamTest, TheEndTokenIsNamedAlsoByAFinishThatComesAlone) {
+  SampleStream sample = Create({});
+  Event first, second;
+  ASSERT_OK(sample.Apply({.tokens = {{.id = 'a'}, {.id = text::kTinyImEnd}}}, &first));
+  ASSERT_OK(sample.Apply({.finish = GroupFinish{FinishReason::kStop, ""}}, &second));
+  EXPECT_EQ(second.finish->stop_token_id, text::kTinyImEnd);
+  EXPECT_EQ(second.finish->stop_string, std::nullopt);
+}
+
+TEST_F(SampleStreamTest, NoTokenIsNamedWhereNoneEndedTheSample) {
+  SampleStream sample = Create({});
+  Event first, second;
+  ASSERT_OK(sample.Apply(Bytes("ab"), &first));
+  ASSERT_OK(sample.Apply({.finish = GroupFinish{FinishReason::kLength, ""}}, &second));
+  EXPECT_EQ(second.finish->stop_token_id, std::nullopt);
+}
+
 TEST_F(SampleStreamTest, TheSamplesOfARequestShareItsStopStrings) {
   const auto stops = text::StopSet::Create({"END", "STOP"}).value();
   const long num_owners = stops.use_count();

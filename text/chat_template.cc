@@ -1,7 +1,6 @@
 #include "text/chat_template.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -10,8 +9,6 @@
 
 namespace skv::text {
 namespace {
-
-constexpr std::array<std::string_view, 4> kRoles = {"system", "user", "assistant", "tool"};
 
 // What the Llama 3.1 template writes into every system message; its date is a constant there too.
 constexpr std::string_view kLlama3_1Dates =
@@ -56,7 +53,7 @@ absl::Status CheckMessages(const std::vector<ChatMessage>& messages, size_t max_
   }
   for (size_t idx = 0; idx < messages.size(); ++idx) {
     const std::string& role = messages[idx].role;
-    if (std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end()) {
+    if (std::ranges::find(ChatTemplate::kRoles, role) == ChatTemplate::kRoles.end()) {
       return absl::InvalidArgumentError(absl::StrFormat(
           "messages[%u].role: \"%s\", expected \"system\", \"user\", \"assistant\" or \"tool\"",
           idx, absl::CHexEscape(Sv(std::string_view(role).substr(0, 64)))));

@@ -2,6 +2,7 @@
 // Chat messages to a prompt, in the fixed formats of known model families. The Jinja source of a
 // model file only decides which format it is; it is never run.
 
+#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,7 +13,7 @@
 namespace skv::text {
 
 struct ChatMessage {
-  std::string role;  // "system", "user", "assistant" or "tool"
+  std::string role;  // one of ChatTemplate::kRoles
   std::string content;
 };
 
@@ -25,6 +26,8 @@ class ChatTemplate {
     kLlama3_1,  // kLlama3 with a system message that always starts with two dates
   };
   static constexpr size_t kMaxMessages = 4096;
+  // ChatML and the first Llama 3 write them as they stand; Llama 3.1 calls "tool" "ipython".
+  static constexpr std::array<std::string_view, 4> kRoles = {"system", "user", "assistant", "tool"};
 
   // Recognises the format by its markers. A default system prompt that a ChatML template spells out
   // (SmolLM2: "You are a helpful AI assistant named SmolLM, trained by Hugging Face") is taken

@@ -61,6 +61,17 @@ TEST(ChatTemplateTest, Llama31StartsEverySystemMessageWithItsDates) {
   EXPECT_THAT(chat.Render({{"system", "S"}}, true).value(), HasSubstr(dates + "S<|eot_id|>"));
 }
 
+TEST(ChatTemplateTest, AToolsAnswerHasTheRoleThatTheFormatGivesIt) {
+  const std::vector<ChatMessage> messages = {{"user", "2+2?"}, {"tool", "4"}};
+  EXPECT_THAT(Detect(kPlainChatMl).Render(messages, true).value(),
+              HasSubstr("<|im_end|>\n<|im_start|>tool\n4<|im_end|>\n<|im_start|>assistant\n"));
+  EXPECT_THAT(Detect(kLlama3).Render(messages, true).value(),
+              HasSubstr("<|start_header_id|>tool<|end_header_id|>\n\n4<|eot_id|>"));
+  const ChatTemplate llama3_1 = Detect(std::string(kLlama3) + "Cutting Knowledge Date");
+  EXPECT_THAT(llama3_1.Render(messages, true).value(),
+              HasSubstr("<|start_header_id|>ipython<|end_header_id|>\n\n4<|eot_id|>"));
+}
+
 TEST(ChatTemplateTest, RefusesUnknownAndMissingTemplates) {
   EXPECT_THAT(ChatTemplate::Detect("[INST]"),
               StatusIs(absl::StatusCode::kUnimplemented, HasSubstr("ChatML")));

@@ -13,10 +13,6 @@
 namespace skv::text {
 namespace {
 
-// Control tokens with these names end a generation even where the file names only one of them.
-constexpr std::array<std::string_view, 5> kEndTokenNames = {
-    "<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>"};
-
 using IdByPiece = absl::flat_hash_map<std::string_view, TokenId>;
 
 IdByPiece IndexPieces(const TokenizerSpec& spec) {
@@ -26,10 +22,6 @@ IdByPiece IndexPieces(const TokenizerSpec& spec) {
     id_by_piece.emplace(spec.tokens[id], static_cast<TokenId>(id));
   }
   return id_by_piece;
-}
-
-int32_t TypeOf(const TokenizerSpec& spec, size_t id) {
-  return spec.token_types.empty() ? kTokenNormal : spec.token_types[id];
 }
 
 // A character that is a control token stands for no byte: ordinary text must not become one.
@@ -86,23 +78,17 @@ void Tokenizer::IndexTokens() {
     const std::string& piece = spec_.tokens[idx];
     const auto id = static_cast<TokenId>(idx);
     const int32_t type = TypeOf(spec_, idx);
+    token_bytes_[idx] = BytesOfToken(spec_, id);
     if (type == kTokenNormal || type == kTokenByte) {
-      token_bytes_[idx] = PieceToBytes(piece).value_or(piece);
       if (token_bytes_[idx].size() == 1) {
         has_token[static_cast<unsigned char>(token_bytes_[idx][0])] = true;
       }
     } else if (type != kTokenUnused) {
-      token_bytes_[idx] = piece;
       special_tokens_.Add(piece, id, /*is_control=*/type != kTokenUserDefined);
-    }
-    if (type == kTokenControl &&
-        std::find(kEndTokenNames.begin(), kEndTokenNames.end(), piece) != kEndTokenNames.end()) {
-      end_ids_.insert(id);
     }
     max_token_bytes_ = std::max({max_token_bytes_, piece.size(), token_bytes_[idx].size()});
   }
-  if (spec_.eos_id >= 0) end_ids_.insert(spec_.eos_id);
-  if (spec_.eot_id >= 0) end_ids_.insert(spec_.eot_id);
+  end_ids_ = EndOfGenerationIds(spec_);
   all_bytes_have_tokens_ =
       std::all_of(has_token.begin(), has_token.end(), [](bool b) { return b; });
 }

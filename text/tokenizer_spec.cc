@@ -1,5 +1,7 @@
 #include "text/tokenizer_spec.h"
 
+#include <algorithm>
+#include <array>
 #include <string_view>
 
 #include "absl/container/flat_hash_map.h"
@@ -7,6 +9,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_format.h"
 #include "common/status.h"
+#include "text/byte_alphabet.h"
 #include "text/pre_tokenizer.h"
 #include "text/utf8.h"
 
@@ -14,6 +17,10 @@ namespace skv::text {
 namespace {
 
 using TypeByPiece = absl::flat_hash_map<std::string_view, int32_t>;
+
+// Control tokens with these names end a generation even where the file names only one of them.
+constexpr std::array<std::string_view, 5> kEndTokenNames = {
+    "<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>"};
 
 constexpr size_t kMaxQuotedBytes = 64;
 
@@ -163,6 +170,29 @@ absl::Status Validate(const TokenizerSpec& spec) {
   SKV_RETURN_IF_ERROR(CheckTokens(spec, &pieces));
   SKV_RETURN_IF_ERROR(CheckSpecialIds(spec));
   return CheckMerges(spec, pieces);
+}
+
+int32_t TypeOf(const TokenizerSpec& spec, TokenId id) {
+  return spec.token_types.empty() ? kTokenNormal : spec.token_types[id];
+}
+
+std::string BytesOfToken(const TokenizerSpec& spec, TokenId id) {
+  const std::string& piece = spec.tokens[id];
+  const int32_t type = TypeOf(spec, id);
+  if (type == kTokenUnused) return "";
+  const bool is_byte_level = type == kTokenNormal || type == kTokenByte;
+  return is_byte_level ? PieceToBytes(piece).value_or(piece) : piece;
+}
+
+absl::flat_hash_set<TokenId> EndOfGenerationIds(const TokenizerSpec& spec) {
+  absl::flat_hash_set<TokenId> ids;
+  for (TokenId id = 0; id < static_cast<TokenId>(spec.tokens.size()); ++id) {
+    if (TypeOf(spec, id) != kTokenControl) continue;
+    if (std::ranges::find(kEndTokenNames, spec.tokens[id]) != kEndTokenNames.end()) ids.insert(id);
+  }
+  if (spec.eos_id >= 0) ids.insert(spec.eos_id);
+  if (spec.eot_id >= 0) ids.insert(spec.eot_id);
+  return ids;
 }
 
 }  // namespace skv::text

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "common/types.h"
 
@@ -51,5 +52,17 @@ inline constexpr size_t kMaxChatTemplateBytes = 1 << 20;
 // control, unknown or unused token, which ordinary text must never become. Unimplemented: an
 // unknown `model` or `pre`.
 absl::Status Validate(const TokenizerSpec& spec);
+
+// REQUIRES, for the functions below: Validate(spec) is OK and `id` is in the vocabulary.
+
+// A TokenType.
+int32_t TypeOf(const TokenizerSpec& spec, TokenId id);
+
+// The bytes that a token stands for: any bytes for normal tokens, the text itself for control,
+// unknown and user-defined tokens, nothing for unused ones.
+std::string BytesOfToken(const TokenizerSpec& spec, TokenId id);
+
+// eos, eot, and control tokens that are known to end a turn or a text by their name.
+absl::flat_hash_set<TokenId> EndOfGenerationIds(const TokenizerSpec& spec);
 
 }  // namespace skv::text

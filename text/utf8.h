@@ -43,6 +43,9 @@ class LossyUtf8Decoder {
   void Push(std::string_view bytes, std::string* out);
   // Appends U+FFFD when a character was left unfinished, and starts anew.
   void Flush(std::string* out);
+  // The first bytes of an unfinished character, which are at most 3.
+  std::string_view pending() const { return pending_; }
+  bool has_pending() const { return !pending_.empty(); }
 
  private:
   bool Accepts(unsigned char continuation) const;

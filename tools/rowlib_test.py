@@ -3,7 +3,9 @@ import contextlib
 import io
 import pathlib
 import sys
+import tempfile
 import unittest
+import unittest.mock
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "rows"))
@@ -28,6 +30,53 @@ class MedianIntervalTest(unittest.TestCase):
             with self.subTest(n=n):
                 self.assertEqual(rowlib.median_interval(range(n, 0, -1)),
                                  ((n + 1) / 2, list(ranks)))
+
+
+class ShareIntervalTest(unittest.TestCase):
+
+    def test_the_interval_is_wilsons(self):
+        # From the closed form, and at the edges n / (n + z^2).
+        for hits, n, low, high in ((16, 20, 0.584, 0.919), (5, 5, 0.566, 1), (0, 5, 0, 0.434),
+                                   (81, 263, 0.255, 0.366)):
+            with self.subTest(hits=hits, n=n):
+                share, interval = rowlib.share_interval(hits, n)
+                self.assertEqual(share, hits / n)
+                self.assertAlmostEqual(interval[0], low, places=3)
+                self.assertAlmostEqual(interval[1], high, places=3)
+
+
+class ClusterTest(unittest.TestCase):
+    """rowlib.cluster over a made-up skv."""
+
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.folder = pathlib.Path(scratch.name)
+        for name, value in (("BIN", self.folder), ("model_path", lambda: "model")):
+            patch = unittest.mock.patch.object(rowlib, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def write_skv(self, body):
+        path = self.folder / "skv"
+        path.write_text("#!/bin/sh\n" + body)
+        path.chmod(0o755)
+
+    def test_it_is_ready_inside_and_stopped_by_sigterm_after(self):
+        self.write_skv(f"trap 'touch {self.folder}/stopped; exit 0' TERM\n"
+                       "echo '{\"endpoint\": \"e\"}'\nwhile :; do sleep 0.01; done\n")
+        with rowlib.cluster("--tp", "2") as ready:
+            self.assertEqual(ready, {"endpoint": "e"})
+            self.assertFalse((self.folder / "stopped").exists())
+        self.assertTrue((self.folder / "stopped").exists())
+
+    def test_one_that_does_not_start_ends_the_row_with_its_exit_code(self):
+        self.write_skv("exit 3\n")
+        stderr = io.StringIO()
+        with contextlib.redirect_stderr(stderr), self.assertRaises(SystemExit):
+            with rowlib.cluster():
+                self.fail("entered")
+        self.assertIn("exit code 3", stderr.getvalue())
 
 
 class LineProcessTest(unittest.TestCase):

@@ -1,7 +1,6 @@
 #pragma once
-// A request as a client sent it, before any check, free of any wire format. Both front doors make
-// one; skv.v1.GenerateRequest (proto/skv/v1/generation.proto) documents fields, ranges and
-// defaults.
+// A request as a client sent it, before any check, free of any wire format: front doors make one.
+// skv.v1.GenerateRequest (proto/skv/v1/generation.proto) documents fields, ranges and defaults.
 
 #include <cstdint>
 #include <map>
@@ -22,7 +21,6 @@ struct ChatMessage {
 
 struct TextPrompt {
   std::string text;
-  bool parse_special = false;
 };
 
 struct ChatPrompt {
@@ -39,6 +37,7 @@ struct Request {
   std::string request_id;  // empty: to be drawn
   std::string model;
   Prompt prompt;
+  bool parse_special = false;
   std::optional<int64_t> max_tokens;
   std::optional<double> temperature;
   std::optional<double> top_p;

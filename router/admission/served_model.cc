@@ -57,7 +57,8 @@ ServedModel::ServedModel(ModelInfo info, std::unique_ptr<text::Tokenizer> tokeni
       limits_{info.context_length, info.vocab_size,
               MaxPromptBytes(*tokenizer_, info.context_length), std::move(info.kv_policies)} {}
 
-absl::StatusOr<std::vector<TokenId>> ServedModel::Encode(const Prompt& prompt) const {
+absl::StatusOr<std::vector<TokenId>> ServedModel::Encode(const Prompt& prompt,
+                                                         bool parse_special) const {
   if (const auto* tokens = std::get_if<TokenPrompt>(&prompt)) {
     return std::vector<TokenId>(tokens->ids.begin(), tokens->ids.end());
   }
@@ -70,7 +71,7 @@ absl::StatusOr<std::vector<TokenId>> ServedModel::Encode(const Prompt& prompt) c
     return chat_template_->RenderToTokens(*tokenizer_, ToTextMessages(*chat), true);
   }
   const auto& text = std::get<TextPrompt>(prompt);
-  return tokenizer_->Encode(text.text, {.parse_special = text.parse_special, .add_bos = true});
+  return tokenizer_->Encode(text.text, {.parse_special = parse_special, .add_bos = true});
 }
 
 }  // namespace skv::router

@@ -26,8 +26,8 @@ struct ModelInfo {
   KvPolicyOffer kv_policies;
 };
 
-// Immutable and thread-safe; shared by all groups that serve the same fingerprint with the same KV
-// policies.
+// Immutable and thread-safe; shared by all groups that serve the same name and fingerprint with the
+// same KV policies.
 class ServedModel {
  public:
   // InvalidArgument: impossible sizes or KV policies, or a tokenizer that does not fit them; the
@@ -39,9 +39,13 @@ class ServedModel {
   const ModelLimits& limits() const { return limits_; }
   const text::Tokenizer& tokenizer() const { return *tokenizer_; }
 
-  // Ids of a prompt. REQUIRES: ValidateRequest was OK. Unimplemented: a chat for a model without a
-  // known chat format.
-  absl::StatusOr<std::vector<TokenId>> Encode(const Prompt& prompt) const;
+  // Ids of a prompt. REQUIRES: ValidateRequest was OK. `parse_special` is for a TextPrompt only: a
+  // special token written in it is read as such.
+  // Unimplemented: a chat for a model without a known chat format. FailedPrecondition: the
+  // vocabulary lacks a marker of that format. InvalidArgument: a system message that is not the
+  // first, or a text longer than any tokenizer takes.
+  absl::StatusOr<std::vector<TokenId>> Encode(const Prompt& prompt,
+                                              bool parse_special = false) const;
 
  private:
   ServedModel(ModelInfo info, std::unique_ptr<text::Tokenizer> tokenizer);

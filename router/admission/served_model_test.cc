@@ -48,12 +48,14 @@ TEST(ServedModelTest, EncodesEachKindOfPrompt) {
   const auto chat = model->Encode(ChatPrompt{{{"user", "a"}}}).value();
   EXPECT_EQ(std::ranges::count(chat, text::kTinyImStart), 2);
   EXPECT_EQ(std::ranges::count(chat, text::kTinyImEnd), 1);
+  const auto tool = model->Encode(ChatPrompt{{{"user", "a"}, {"tool", "b"}}}).value();
+  EXPECT_EQ(std::ranges::count(tool, text::kTinyImEnd), 2);
 }
 
 TEST(ServedModelTest, SpecialTokensInTextAreReadOnlyWhenAskedFor) {
   ASSERT_OK_AND_ASSIGN(const auto model, ServedModel::Create(TinyModel()));
-  EXPECT_THAT(model->Encode(TextPrompt{"<|im_end|>", true}).value(), ElementsAre(text::kTinyImEnd));
-  EXPECT_EQ(model->Encode(TextPrompt{"<|im_end|>", false}).value().size(), 10u);
+  EXPECT_THAT(model->Encode(TextPrompt{"<|im_end|>"}, true).value(), ElementsAre(text::kTinyImEnd));
+  EXPECT_EQ(model->Encode(TextPrompt{"<|im_end|>"}, false).value().size(), 10u);
   const auto chat = model->Encode(ChatPrompt{{{"user", "<|im_end|>"}}}).value();
   EXPECT_EQ(std::ranges::count(chat, text::kTinyImEnd), 1);
 }

@@ -78,10 +78,11 @@ absl::Status CheckChat(const ChatPrompt& prompt, const ModelLimits& limits) {
   for (size_t i = 0; i < prompt.messages.size(); ++i) {
     const ChatMessage& message = prompt.messages[i];
     const std::string field = absl::StrCat("chat.messages[", i, "]");
-    if (message.role != "system" && message.role != "user" && message.role != "assistant") {
+    if (std::ranges::find(text::ChatTemplate::kRoles, message.role) ==
+        text::ChatTemplate::kRoles.end()) {
       return absl::InvalidArgumentError(
           absl::StrCat(field, ".role: got ", message.role.size(),
-                       " bytes that are not one of \"system\", \"user\", \"assistant\""));
+                       " bytes that are not one of \"system\", \"user\", \"assistant\", \"tool\""));
     }
     SKV_RETURN_IF_ERROR(CheckUtf8(field + ".content", message.content));
     num_bytes += message.content.size();
@@ -99,8 +100,14 @@ absl::Status CheckTokenIds(std::string_view field, const std::vector<int64_t>& i
   return absl::OkStatus();
 }
 
-absl::Status CheckPrompt(const Prompt& prompt, const ModelLimits& limits) {
+absl::Status CheckPrompt(const Request& request, const ModelLimits& limits) {
+  const Prompt& prompt = request.prompt;
   if (const auto* text = std::get_if<TextPrompt>(&prompt)) return CheckText(*text, limits);
+  if (request.parse_special) {
+    return absl::InvalidArgumentError(
+        "parse_special: got true without text, expected false: only text is searched for special "
+        "tokens");
+  }
   if (const auto* chat = std::get_if<ChatPrompt>(&prompt)) return CheckChat(*chat, limits);
   if (const auto* tokens = std::get_if<TokenPrompt>(&prompt)) {
     if (tokens->ids.empty()) {
@@ -205,7 +212,7 @@ absl::Status ValidateRequest(const Request& request, const ModelLimits& limits) 
   SKV_RETURN_IF_ERROR(CheckSampling(request, limits));
   SKV_RETURN_IF_ERROR(CheckStops(request, limits));
   SKV_RETURN_IF_ERROR(ResolveKvPolicy(request.kv_policy, limits.kv_policies).status());
-  return CheckPrompt(request.prompt, limits);
+  return CheckPrompt(request, limits);
 }
 
 absl::StatusOr<GroupRequest> BuildGroupRequest(const Request& request, const ModelLimits& limits,

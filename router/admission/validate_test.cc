@@ -49,6 +49,12 @@ TEST(ValidateRequestTest, TheEndsOfEveryRangePass) {
   EXPECT_OK(ValidateRequest(request, kLimits));
 }
 
+TEST(ValidateRequestTest, EveryRoleOfAChatPasses) {
+  Request request = ValidRequest();
+  request.prompt = ChatPrompt{{{"system", "s"}, {"user", "u"}, {"assistant", "a"}, {"tool", "t"}}};
+  EXPECT_OK(ValidateRequest(request, kLimits));
+}
+
 TEST(ValidateRequestTest, NumbersOutOfRangeAreRefusedByName) {
   using Field = std::optional<int64_t> Request::*;
   const std::pair<const char*, Field> kFields[] = {{"max_tokens", &Request::max_tokens},
@@ -104,12 +110,26 @@ TEST(ValidateRequestTest, EveryOtherBadInputIsRefusedByName) {
        "text: byte 2"},
       {"10 MB text", [](Request* r) { r->prompt = TextPrompt{std::string(10 << 20, 'x')}; },
        "text: got 10485760 bytes, expected at most 4000"},
+      {"special tokens of a chat",
+       [](Request* r) {
+         r->prompt = ChatPrompt{{{"user", "x"}}};
+         r->parse_special = true;
+       },
+       "parse_special: got true without text"},
+      {"special tokens of token ids",
+       [](Request* r) {
+         r->prompt = TokenPrompt{{5}};
+         r->parse_special = true;
+       },
+       "parse_special: got true without text"},
       {"empty chat", [](Request* r) { r->prompt = ChatPrompt{}; }, "chat.messages: got none"},
       {"unknown role",
        [](Request* r) {
          r->prompt = ChatPrompt{{{"root", "x"}}};
        },
-       "chat.messages[0].role"},
+       "chat.messages[0].role: got 4 bytes that are not one of \"system\", \"user\", "
+       "\"assistant\", "
+       "\"tool\""},
       {"chat that is not UTF-8",
        [](Request* r) {
          r->prompt = ChatPrompt{{{"user", "ok"}, {"user", "\xc3"}}};

@@ -1,7 +1,7 @@
 #pragma once
 // Chooses the worker group of one request. A Picker is an immutable snapshot of one model's healthy
-// groups: membership builds a new one at every change and swaps it whole, so that a choice needs no
-// lock and sees one consistent state.
+// groups: membership builds a new one at every look at the groups and swaps it whole, so that a
+// choice needs no lock and sees one consistent state.
 
 #include <atomic>
 #include <cstdint>

@@ -85,7 +85,7 @@ KvPolicyRequest FromProto(const pb::KvPolicy& policy) {
 Prompt TakePrompt(pb::GenerateRequest* request) {
   switch (request->prompt_case()) {
     case pb::GenerateRequest::kText:
-      return TextPrompt{std::move(*request->mutable_text()), request->parse_special()};
+      return TextPrompt{std::move(*request->mutable_text())};
     case pb::GenerateRequest::kChat: {
       ChatPrompt chat;
       for (pb::ChatMessage& message : *request->mutable_chat()->mutable_messages()) {
@@ -108,10 +108,6 @@ pb::FinishReason ToProto(FinishReason reason) {
       return pb::STOP;
     case FinishReason::kLength:
       return pb::LENGTH;
-    case FinishReason::kCancelled:
-      return pb::CANCELLED;
-    case FinishReason::kDeadline:
-      return pb::DEADLINE;
     case FinishReason::kError:
       break;
   }
@@ -146,7 +142,7 @@ void SetKvReport(KvReport&& report, pb::KvReport* out) {
 void SetTimings(const Timings& timings, pb::Timings* out) {
   out->set_queue_ms(timings.worker.queue_ms);
   out->set_prefill_ms(timings.worker.prefill_ms);
-  out->set_decode_ms(timings.worker.decode_ms);
+  out->set_decode_ms(timings.decode_ms);
   out->set_ttft_ms(timings.ttft_ms);
   out->set_total_ms(timings.total_ms);
   out->set_num_retries(timings.num_retries);
@@ -169,6 +165,7 @@ Request FromProto(pb::GenerateRequest&& request) {
   Request result;
   result.unserved_field = FindUnservedField(request);
   result.prompt = TakePrompt(&request);
+  result.parse_special = request.parse_special();
   result.request_id = request.request_id();
   result.model = request.model();
   result.max_tokens = Optional<int64_t>(request.has_max_tokens(), request.max_tokens());

@@ -3,21 +3,26 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace skv::router {
 namespace {
 
-FinishReason FromProto(worker_pb::FinishReason reason) {
-  switch (reason) {
+GroupFinish FromProto(const worker_pb::Finish& finish) {
+  switch (finish.reason()) {
     case worker_pb::STOP:
-      return FinishReason::kStop;
+      return {FinishReason::kStop, finish.message()};
     case worker_pb::LENGTH:
-      return FinishReason::kLength;
+      return {FinishReason::kLength, finish.message()};
+    case worker_pb::ERROR:
+      return {FinishReason::kError, finish.message()};
     case worker_pb::CANCELLED:
-      return FinishReason::kCancelled;
-    case worker_pb::DEADLINE:
-      return FinishReason::kDeadline;
+      // Not heard where the router asked for it: it has finished that sample itself.
+      return {FinishReason::kError, "the worker cancelled this sample"};
     default:
-      return FinishReason::kError;
+      return {FinishReason::kError, absl::StrCat("the worker ended this sample for reason ",
+                                                 static_cast<int>(finish.reason()),
+                                                 ", expected one of skv.worker.v1.FinishReason")};
   }
 }
 
@@ -107,12 +112,12 @@ GroupEvent FromProto(worker_pb::GenerateEvent&& event) {
   result.tokens.reserve(event.tokens_size());
   for (const worker_pb::Token& token : event.tokens()) result.tokens.push_back(FromProto(token));
   if (event.has_finish()) {
-    result.finish = GroupFinish{FromProto(event.finish().reason()), event.finish().message()};
+    result.finish = FromProto(event.finish());
   }
   if (event.has_cached_tokens()) result.cached_tokens = event.cached_tokens();
   if (event.has_timings()) {
     const worker_pb::Timings& timings = event.timings();
-    result.timings = WorkerTimings{timings.queue_ms(), timings.prefill_ms(), timings.decode_ms()};
+    result.timings = WorkerTimings{timings.queue_ms(), timings.prefill_ms()};
   }
   if (event.has_kv_report()) result.kv_report = FromProto(event.kv_report());
   return result;

@@ -7,6 +7,7 @@
 #include "grpcpp/ext/health_check_service_server_builder_option.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
 #include "router/grpc/conversions.h"
 #include "router/grpc/generation_service.h"
 #include "router/task_queue.h"
@@ -47,6 +48,10 @@ class CallbackGrpcServer : public GrpcServer {
     // A client that vanished without a word is noticed.
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
     builder.SetMaxReceiveMessageSize(kMaxTransportBytes);
+    // That limit is looked at when a message is complete: what is under way needs one of its own.
+    grpc::ResourceQuota quota("router");
+    quota.Resize(static_cast<size_t>(options.max_receive_bytes));
+    builder.SetResourceQuota(quota);
     builder.RegisterService(&generation_);
     builder.RegisterService(&models_);
     server_ = builder.BuildAndStart();

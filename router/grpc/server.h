@@ -18,6 +18,10 @@ struct GrpcServerOptions {
   size_t max_client_buffer_bytes = size_t{1} << 20;
   // A client that takes nothing of a finished answer for so long is cancelled.
   Duration delivery_timeout = std::chrono::seconds(30);
+  // Memory for what gRPC has received, whole messages or parts, of all clients together. Where it
+  // runs short, calls end with ResourceExhausted until it fits again. Rather above
+  // max_waiting_bytes, which is in it. gRPC exceeds it by what comes in meanwhile: some percent.
+  int64_t max_receive_bytes = int64_t{512} << 20;
   // Encoded requests that may wait for a tokenizer thread; more are refused.
   int64_t max_waiting_bytes = int64_t{256} << 20;
   int num_tokenizer_threads = 2;

@@ -16,6 +16,7 @@
 #include "router/grpc/grpc_group_client.h"
 #include "router/testing/fake_worker.h"
 #include "skv/v1/generation.grpc.pb.h"
+#include "text/testing/tiny_spec.h"
 
 namespace skv::router {
 namespace {
@@ -215,6 +216,25 @@ TEST_F(ServerTest, AnswersThroughAWorkerAndNamesItsModel) {
   get.set_model("huge");
   EXPECT_THAT(ToAbslStatus(models->GetModel(&miss_context, get, &model)),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("\"huge\"")));
+}
+
+TEST_F(ServerTest, SpecialTokensInTextReachTheWorkerAsSuchOnlyWhenAskedFor) {
+  std::vector<int32_t> got;
+  StartCluster({[&got](grpc::ServerContext* context, const worker_pb::GenerateRequest& request,
+                       FakeWorker::Writer* writer) {
+    got.assign(request.prompt_ids().begin(), request.prompt_ids().end());
+    return Answer(context, request, writer);
+  }});
+  pb::GenerateRequest request = MakeRequest();
+  request.set_text("a<|im_end|>");
+  ASSERT_OK(Generate(request));
+  EXPECT_EQ(got.size(), 11u);
+  request.set_parse_special(true);
+  ASSERT_OK(Generate(request));
+  EXPECT_THAT(got, testing::ElementsAre('a', text::kTinyImEnd));
+  request.mutable_token_ids()->add_ids(5);
+  EXPECT_THAT(Generate(request),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("parse_special")));
 }
 
 TEST_F(ServerTest, EveryFieldReachesTheWorker) {
@@ -624,6 +644,20 @@ TEST_F(ServerTest, HealthFollowsTheWorkers) {
   workers_[0]->Kill();
   EXPECT_TRUE(Eventually(
       [&] { return HealthStatus() == grpc::health::v1::HealthCheckResponse::NOT_SERVING; }));
+}
+
+TEST(GroupConversionsTest, AFinishThatNobodyAskedForIsAnError) {
+  const std::pair<worker_pb::FinishReason, const char*> kCases[] = {
+      {worker_pb::CANCELLED, "cancelled"},
+      {worker_pb::FINISH_REASON_UNSPECIFIED, "reason 0"},
+      {static_cast<worker_pb::FinishReason>(77), "reason 77"}};
+  for (const auto& [reason, message] : kCases) {
+    worker_pb::GenerateEvent event;
+    event.mutable_finish()->set_reason(reason);
+    const GroupEvent result = FromProto(std::move(event));
+    EXPECT_EQ(result.finish->reason, FinishReason::kError);
+    EXPECT_THAT(result.finish->message, HasSubstr(message));
+  }
 }
 
 TEST(GroupConversionsTest, AHostileLoadReportIsClampedToWhatCanBeAdded) {

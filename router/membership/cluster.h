@@ -1,5 +1,5 @@
 #pragma once
-// An immutable picture of the cluster, swapped whole by membership at every change.
+// An immutable picture of the cluster, swapped whole by membership at every Tick.
 
 #include <map>
 #include <memory>
@@ -34,7 +34,7 @@ struct Cluster {
   // why for each. NotFound: unknown name. InvalidArgument: empty name among several models.
   absl::StatusOr<ClusterModel> FindModel(std::string_view name) const;
 
-  // "no healthy worker group: a:1: why; b:2: why", at most 8 of them.
+  // "no healthy worker group (0 of 2 healthy): a:1: why; b:2: why", at most 8 of them.
   absl::Status DownStatus() const;
 
   int num_healthy_groups() const;

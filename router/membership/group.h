@@ -29,8 +29,8 @@ class Group {
   void MarkHeard(TimePoint now) { heard_.store(now, std::memory_order_relaxed); }
   TimePoint last_heard() const { return heard_.load(std::memory_order_relaxed); }
 
-  // `on_lost` is called at most once for each LoseStreams until Unwatch; it may run while Unwatch
-  // is being called, so it must own what it touches.
+  // `on_lost` is called at most once, by LoseStreams, and not after Unwatch; it may run while
+  // Unwatch is being called, so it must own what it touches.
   uint64_t Watch(std::function<void(const absl::Status&)> on_lost);
   void Unwatch(uint64_t watch_id);
   // Tells all watchers that this group is lost, and forgets them.

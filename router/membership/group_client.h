@@ -29,7 +29,9 @@ struct LoadReport {
   int64_t num_running = 0;
   int64_t num_waiting = 0;
   int64_t unfinished_tokens = 0;  // prompt and generation tokens still to be processed
-  Duration step_age{};            // of the slowest rank; 0 without work
+  // Since the leader ended a layer, which waits for every rank. Small without work, too: an idle
+  // leader steps twice a second.
+  Duration step_age{};
 };
 
 struct ProbeResult {
@@ -48,7 +50,8 @@ struct GeneratedToken {
   std::vector<TopLogprob> top_logprobs;
 };
 
-enum class FinishReason { kStop, kLength, kCancelled, kDeadline, kError };
+// A sample that CancelSamples ended is of no interest any more and has none of these.
+enum class FinishReason { kStop, kLength, kError };
 
 struct GroupFinish {
   FinishReason reason = FinishReason::kStop;
@@ -58,7 +61,6 @@ struct GroupFinish {
 struct WorkerTimings {
   double queue_ms = 0;
   double prefill_ms = 0;
-  double decode_ms = 0;
 };
 
 // What a sample's KV policy read; means over its generated positions, layers and KV heads.
@@ -76,8 +78,8 @@ struct GroupEvent {
   std::vector<GeneratedToken> tokens;
   std::optional<GroupFinish> finish;
   std::optional<int64_t> cached_tokens;
-  std::optional<WorkerTimings> timings;
-  std::optional<KvReport> kv_report;  // with `finish`
+  std::optional<WorkerTimings> timings;  // with the sample's first token
+  std::optional<KvReport> kv_report;     // with `finish`
 };
 
 // Calls come one at a time, on any thread; OnDone is the last.

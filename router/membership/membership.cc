@@ -11,6 +11,25 @@
 
 namespace skv::router {
 
+namespace {
+
+// Stalls and due probes are seen this much late at most.
+Duration TickPeriod(const MembershipOptions& options) { return options.probe_interval / 4; }
+
+}  // namespace
+
+Duration LossDetectionTime(const MembershipOptions& options) {
+  return options.stall_timeout + options.probe_interval + TickPeriod(options);
+}
+
+absl::Status ValidateMembershipOptions(const MembershipOptions& options) {
+  if (2 * options.probe_interval <= options.stall_timeout) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--health-check-interval-secs: got ", ToSeconds(options.probe_interval),
+      ", expected at most half of --stall-timeout-secs, which is ",
+      ToSeconds(options.stall_timeout), ": an idle group lives by the probes that it answers"));
+}
+
 struct Membership::Member {
   std::shared_ptr<Group> group;
   std::shared_ptr<const ServedModel> served;  // null until fetched, and after a restart
@@ -63,8 +82,7 @@ void Membership::Start() {
 }
 
 void Membership::Run() {
-  // Stalls are seen a quarter of an interval late at most.
-  const Duration period = options_.probe_interval / 4;
+  const Duration period = TickPeriod(options_);
   while (true) {
     Tick();
     MutexLock lock(&inbox_->mutex);

@@ -37,9 +37,16 @@ struct MembershipOptions {
   Duration model_info_timeout = std::chrono::seconds(10);
 };
 
+// The longest that a group can be stuck before its streams are told: the stall time-out, a probe
+// that just missed it, and the tick that sends the next probe. A probe's own travel comes on top.
+Duration LossDetectionTime(const MembershipOptions& options);
+
+// InvalidArgument: so few probes that a healthy idle group would be taken for a stalled one.
+absl::Status ValidateMembershipOptions(const MembershipOptions& options);
+
 class Membership {
  public:
-  // `clock` outlives the membership.
+  // `options` are valid; `clock` outlives the membership.
   Membership(MembershipOptions options, std::unique_ptr<WorkerSource> source,
              GroupClientFactory client_factory, PickerFactory picker_factory, const Clock* clock);
   ~Membership();  // stops the thread; callbacks that come later are dropped

@@ -233,6 +233,39 @@ TEST_F(MembershipTest, AGroupStuckInAStepIsLostThoughItAnswersProbes) {
   EXPECT_EQ(NumHealthy(), 1);
 }
 
+TEST_F(MembershipTest, AStuckStepIsNoticedWithinTheStatedTimeWheneverItBegins) {
+  const MembershipOptions options;
+  const Duration tick = options.probe_interval / 4;
+  Duration slowest{};
+  for (int begin = 0; begin < 20; ++begin) {
+    SetUp();
+    Settle();
+    bool lost = false;
+    FindGroup("a:1")->Watch([&](const absl::Status&) { lost = true; });
+    const TimePoint stuck = clock_.Now() + begin * milliseconds(50);
+    while (!lost && clock_.Now() < stuck + seconds(60)) {
+      clock_.Advance(tick);
+      const Duration age = std::max(Duration::zero(), clock_.Now() - stuck);
+      groups_["a:1"].probe = ProbeResult{.serving = true, .load = {.epoch = 1, .step_age = age}};
+      Settle();
+    }
+    slowest = std::max(slowest, clock_.Now() - stuck);
+  }
+  EXPECT_LE(ToSeconds(slowest), ToSeconds(LossDetectionTime(options)));
+  EXPECT_GT(ToSeconds(slowest), ToSeconds(LossDetectionTime(options) - 2 * tick));
+  EXPECT_LE(ToSeconds(LossDetectionTime(options)), 5);
+}
+
+TEST(ValidateMembershipOptionsTest, ProbesMayNotBeRarerThanTwoInAStallTimeout) {
+  EXPECT_OK(ValidateMembershipOptions({}));
+  EXPECT_OK(ValidateMembershipOptions({.probe_interval = seconds(2), .stall_timeout = seconds(4)}));
+  EXPECT_THAT(
+      ValidateMembershipOptions({.probe_interval = seconds(10), .stall_timeout = seconds(3)}),
+      StatusIs(absl::StatusCode::kInvalidArgument,
+               AllOf(HasSubstr("--health-check-interval-secs: got 10"),
+                     HasSubstr("--stall-timeout-secs, which is 3"))));
+}
+
 TEST_F(MembershipTest, ALossThatARelaySawOutranksTheProbeUnderWay) {
   Settle();
   const GroupId id = FindGroup("a:1")->id();

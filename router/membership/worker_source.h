@@ -18,7 +18,8 @@ class WorkerSource {
   virtual absl::StatusOr<std::vector<std::string>> List() = 0;
 };
 
-// The same list for ever. InvalidArgument: an entry is not host:port, or there is none.
+// The same list for ever. InvalidArgument: an entry is not host:port, there is none, or
+// there are more than 4096.
 absl::StatusOr<std::unique_ptr<WorkerSource>> MakeStaticWorkerSource(
     std::vector<std::string> addresses);
 

@@ -199,6 +199,17 @@ TEST_F(BadRequestTest, KvPoliciesThatAreUnknownOrOutOfRange) {
   ExpectInvalid(request, HasSubstr("kv_policy.semantic_factor: got 2, expected none"));
 }
 
+TEST_F(BadRequestTest, SpecialTokensAreReadInTextOnly) {
+  v1::GenerateRequest ids = WithTokenIds({5}), chat = Good();
+  ids.set_parse_special(true);
+  v1::ChatMessage* const message = chat.mutable_chat()->add_messages();
+  message->set_role("user");
+  message->set_content("Hello");
+  chat.set_parse_special(true);
+  ExpectInvalid(ids, HasSubstr("parse_special"));
+  ExpectInvalid(chat, HasSubstr("parse_special"));
+}
+
 TEST_F(BadRequestTest, UnknownModel) {
   v1::GenerateRequest request = Good();
   request.set_model("no-such-model");

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "common/admin_server.h"
 #include "common/testing/status_matchers.h"
 #include "tests/e2e/testing/cluster.h"
 
@@ -62,6 +63,52 @@ TEST(StartupTest, PortInUseIsNamed) {
   std::filesystem::remove_all(log_dir);
 }
 
+TEST(StartupTest, EachPortOfAClusterIsCheckedBeforeAnyProcessStarts) {
+  const loader::TinyLlamaFile model(TinyModelOptions());
+  const int base = FindFreePorts();
+  const std::string log_dir = absl::StrCat(::testing::TempDir(), "skv_ports_", base);
+  const std::pair<int, const char*> kPorts[] = {{base, "router's gRPC"},
+                                                {base + 1, "router's metrics"},
+                                                {base + 30, "gRPC of group 0"},
+                                                {base + 31, "gRPC of group 1"},
+                                                {base + 133, "metrics of group 1 rank 1"}};
+  for (const auto& [port, owner] : kPorts) {
+    ASSERT_OK_AND_ASSIGN(const auto stranger, AdminServer::Start({.port = port}));
+    Program cluster("skv", {"cluster", "up", "--groups", "2", "--tp", "2", "--model", model.path(),
+                            "--port", absl::StrCat(base), "--log-dir", log_dir});
+    ExpectFailure(&cluster, AllOf(HasSubstr(absl::StrCat("127.0.0.1 port ", port)),
+                                  HasSubstr(owner), HasSubstr("in use"), HasSubstr("--port")));
+    EXPECT_TRUE(std::filesystem::is_empty(log_dir)) << "a process was started";
+  }
+  std::filesystem::remove_all(log_dir);
+}
+
+TEST(StartupTest, ClusterWhosePortsWouldNotBeThosePrintedIsRefused) {
+  const loader::TinyLlamaFile model(TinyModelOptions());
+  const std::string log_dir = absl::StrCat(::testing::TempDir(), "skv_refused_", getpid());
+  const struct {
+    std::vector<std::string> flags;
+    ::testing::Matcher<std::string> message;
+  } kCases[] = {
+      {{"--router-flag=--port=9000"}, AllOf(HasSubstr("--router-flag --port=9000"))},
+      {{"--router-flag=--host,0.0.0.0"}, HasSubstr("--router-flag --host")},
+      {{"--worker-flag=--admin-port=1"}, HasSubstr("--worker-flag --admin-port=1")},
+      {{"--port", "65000", "--groups", "100", "--tp", "5"},
+       AllOf(HasSubstr("--port 65000"), HasSubstr("65629"), HasSubstr("at most 64906"))},
+      {{"--host", "192.0.2.1"}, AllOf(HasSubstr("--host 192.0.2.1"), HasSubstr("no such address"))},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.flags.back());
+    std::vector<std::string> arguments = {"cluster",    "up",        "--model",
+                                          model.path(), "--log-dir", log_dir};
+    arguments.insert(arguments.end(), c.flags.begin(), c.flags.end());
+    Program cluster("skv", arguments);
+    ExpectFailure(&cluster, c.message);
+    EXPECT_TRUE(std::filesystem::is_empty(log_dir)) << "a process was started";
+  }
+  std::filesystem::remove_all(log_dir);
+}
+
 TEST(StartupTest, RanksThatDisagreeOnTheModelNameBoth) {
   loader::TinyLlamaOptions other = TinyModelOptions();
   other.seed = 2;
@@ -104,6 +151,24 @@ TEST(StartupTest, MissingModelFileSaysHowToGetOne) {
   const auto message = AllOf(HasSubstr("/no/such/model.gguf"), HasSubstr("skv model fetch"));
   ExpectFailure(&cluster, message);
   ExpectFailure(&worker, message);
+}
+
+TEST(StartupTest, FlagsByWhichAStalledGroupIsNoticedLateWarnOrAreRefused) {
+  const auto arguments = [](const char* interval, const char* stall) -> std::vector<std::string> {
+    return {"--worker-urls", "127.0.0.1:1",          "--health-check-interval-secs",
+            interval,        "--stall-timeout-secs", stall};
+  };
+  Program usual("skv-router", arguments("1", "3"));
+  Program slow("skv-router", arguments("1", "60"));
+  Program useless("skv-router", arguments("3600", "3"));
+  const auto serves = [](const Program& router) {
+    return router.Output().find("metrics on") != std::string::npos;
+  };
+  ASSERT_TRUE(Eventually([&] { return serves(usual) && serves(slow); }));
+  EXPECT_THAT(slow.Output(), HasSubstr("noticed after up to 61.25 s"));
+  EXPECT_THAT(usual.Output(), ::testing::Not(HasSubstr("noticed after")));
+  ExpectFailure(&useless,
+                AllOf(HasSubstr("--health-check-interval-secs"), HasSubstr("at most half")));
 }
 
 }  // namespace

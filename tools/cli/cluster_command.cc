@@ -103,9 +103,11 @@ absl::Status Up(UpOptions options) {
   SetLogName("cluster");
   options.cluster.binary_dir = std::filesystem::read_symlink("/proc/self/exe").parent_path();
   SKV_RETURN_IF_ERROR(CheckOptions(options.cluster));
-  SignalWaiter signals;
-  Supervisor supervisor(
+  SKV_ASSIGN_OR_RETURN(
+      ClusterPlan plan,
       PlanCluster(options.cluster, static_cast<int>(std::thread::hardware_concurrency())));
+  SignalWaiter signals;
+  Supervisor supervisor(std::move(plan));
   SKV_RETURN_IF_ERROR(supervisor.Start());
   const absl::Status status = Serve(options, &supervisor, &signals);
   if (!options.json) std::cerr << "stopping the cluster" << std::endl;
@@ -126,8 +128,10 @@ Command AddClusterCommand(Flags* program) {
   flags.Add("groups", &cluster.num_groups, IntRange{1, 100}, "Worker groups");
   flags.Add("tp", &cluster.tensor_parallel_size, IntRange{1, 64}, "Tensor-parallel ranks a group");
   flags.Add("model", &cluster.model_path, "GGUF file");
-  flags.Add("port", &cluster.port, IntRange{1, 65000},
-            "Router's gRPC port; the ports up to 200 above it are used too");
+  flags.Add(
+      "port", &cluster.port, IntRange{1, 65000},
+      "Router's gRPC port, its metrics one above; groups' gRPC from 30 above, ranks' metrics from "
+      "130 above");
   flags.Add("host", &cluster.host,
             "IPv4 address that the router listens on; workers stay on loopback");
   flags.Add("threads", &cluster.threads_per_rank, IntRange{0, 1024},

@@ -21,7 +21,7 @@ Command AddBenchCommand(Flags* program);
 Command AddClusterCommand(Flags* program);
 
 // 0: OK, 1: failed, 2: wrong usage or bad input (InvalidArgument, NotFound), 3: nobody answers
-// (Unavailable, DeadlineExceeded).
+// (Unavailable, DeadlineExceeded). `skv --help` and docs/flags.md tell users.
 int ExitCode(const absl::Status& status);
 
 }  // namespace skv::cli

@@ -33,6 +33,12 @@ int Main(int argc, char** argv) {
       "  skv generate \"Why is the sky blue?\"  answer with the default model in this process\n"
       "  skv generate --endpoint localhost:8070 --file report.txt \"Who wrote this?\"\n"
       "  skv COMMAND --help                   flags and examples of one command");
+  flags.SetExitCodes(
+      "  0  done; `cluster up`: stopped by Ctrl-C or SIGTERM\n"
+      "  1  failed\n"
+      "  2  wrong use, or a file or model that is not there\n"
+      "  3  no cluster or package index: it cannot be reached or started, or the time is over\n"
+      "  Ctrl-C ends the other commands by its signal, which a shell shows as 130.");
   if (const std::optional<int> exit_code = flags.Parse(argc, argv)) return *exit_code;
   const auto chosen = std::ranges::find_if(
       commands, [](const Command& command) { return command.flags->chosen(); });

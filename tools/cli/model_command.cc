@@ -1,11 +1,11 @@
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/process.h"
 #include "common/status.h"
 #include "tools/cli/command.h"
 
@@ -24,24 +24,28 @@ absl::StatusOr<std::string> FindScript() {
                                           "; put tools/fetch_model of the source tree there"));
 }
 
-absl::Status Fetch(const std::string& dir, bool force) {
+struct Options {
+  std::string dir = "models";
+  bool force = false;
+  bool verify = false;
+  bool json = false;
+};
+
+// Goes on as the script, which then has our terminal, signals and exit code.
+absl::Status Fetch(const Options& options) {
   SKV_ASSIGN_OR_RETURN(const std::string script, FindScript());
-  std::vector<std::string> args = {script, "--dir", dir};
-  if (force) args.push_back("--force");
-  SKV_ASSIGN_OR_RETURN(const auto child, ScopedChild::Start({.args = std::move(args)}));
-  std::optional<ExitState> end;
-  while (!end) end = child->Wait(std::chrono::hours(1));
-  if (end->ok()) return absl::OkStatus();
-  return absl::UnavailableError("the model was not fetched; see above");
+  std::vector<const char*> args = {script.c_str(), "--dir", options.dir.c_str()};
+  if (options.force) args.push_back("--force");
+  if (options.verify) args.push_back("--verify");
+  if (options.json) args.push_back("--json");
+  args.push_back(nullptr);
+  execv(script.c_str(), const_cast<char* const*>(args.data()));
+  return absl::ErrnoToStatus(errno, absl::StrCat(script, ": cannot be run"));
 }
 
 }  // namespace
 
 Command AddModelCommand(Flags* program) {
-  struct Options {
-    std::string dir = "models";
-    bool force = false;
-  };
   auto options = std::make_shared<Options>();
   Flags& flags = program->AddCommand("model", "Models on this machine")
                      .AddCommand("fetch",
@@ -49,8 +53,12 @@ Command AddModelCommand(Flags* program) {
                                  "verify it");
   flags.Add("dir", &options->dir, "Folder to put it in");
   flags.Add("force", &options->force, "Download even if it is there");
-  flags.SetExamples("  skv model fetch --dir models");
-  return {&flags, [options] { return Fetch(options->dir, options->force); }};
+  flags.Add("verify", &options->verify, "Only check the file that is there");
+  flags.Add("json", &options->json, "Print one JSON object instead of the path");
+  flags.SetExamples(
+      "  skv model fetch --dir models\n"
+      "  skv model fetch --verify --json");
+  return {&flags, [options] { return Fetch(*options); }};
 }
 
 }  // namespace skv::cli

@@ -1,4 +1,5 @@
-"""What the rows of tools/rows share: paths, progress, statistics, virtual environments."""
+"""What the rows of tools/rows share: paths, progress, statistics, clusters, virtual environments."""
+import contextlib
 import json
 import math
 import os
@@ -70,6 +71,30 @@ def median_interval(samples):
     while 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n <= 0.05:
         k += 1
     return statistics.median(ordered), [ordered[k - 1], ordered[n - k]]
+
+
+def share_interval(hits, n):
+    """Share hits / n and its 95 % interval by Wilson (1927), which stays within [0, 1]."""
+    z, share = statistics.NormalDist().inv_cdf(0.975), hits / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return share, [max(0.0, middle - half), min(1.0, middle + half)]
+
+
+@contextlib.contextmanager
+def cluster(*flags):
+    """A ready `skv cluster up` with these flags: what it prints with --json. Stopped at the end."""
+    process = subprocess.Popen([binary("skv"), "cluster", "up", "--json", "--model", model_path(),
+                                *flags], stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+        if not line.startswith("{"):
+            fail(f"skv cluster up ended before it was ready, exit code {process.wait(timeout=100)}")
+        yield json.loads(line)
+    finally:
+        process.terminate()
+        process.wait(timeout=100)
+        process.stdout.close()
 
 
 class LineProcess:

@@ -211,7 +211,9 @@ void Engine::PublishToken(SequenceId id, const SampledToken& token, int position
   ++totals_.num_generated_tokens;
   const bool stop = IsStop(sample.open->request.params, token.token);
   const RequestId request = sample.request;
-  const bool wanted = sample.open->sink->OnToken({sample.sample_idx, position, token});
+  TokenEvent event{.sample_idx = sample.sample_idx, .position = position, .token = token};
+  if (sample.num_generated == 1) event.timings = MeasureTimings(sample);
+  const bool wanted = sample.open->sink->OnToken(event);
   const bool ended = scheduler_.OnToken(id, token.token, stop);
   if (ended) {
     FinishSample(id, stop ? FinishReason::kStop : FinishReason::kLength, absl::OkStatus());
@@ -229,20 +231,25 @@ void Engine::FinishSample(SequenceId id, FinishReason reason, const absl::Status
                     .status = status,
                     .num_prompt_tokens = static_cast<int>(open->request.prompt_ids.size()),
                     .num_generated_tokens = sample.num_generated,
+                    .timings = MeasureTimings(sample),
                     .kv_use = executor_->kv_use(id),
                     .policy_fingerprint = policy::Fingerprint(open->request.policy)};
-  if (open->scheduled) {
-    event.timings.queue_seconds = ToSeconds(*open->scheduled - open->submitted);
-  }
-  if (sample.first_token) {
-    event.timings.prefill_seconds = ToSeconds(*sample.first_token - *open->scheduled);
-    event.timings.time_to_first_token_seconds = ToSeconds(*sample.first_token - open->submitted);
-    event.timings.decode_seconds = ToSeconds(*sample.last_token - *sample.first_token);
-  }
   const RequestId request = sample.request;
   open->sink->OnFinish(event);
   samples_.erase(it);
   if (--open->num_live == 0) requests_.erase(request);
+}
+
+Timings Engine::MeasureTimings(const Sample& sample) {
+  const OpenRequest& open = *sample.open;
+  Timings timings;
+  if (open.scheduled) timings.queue_seconds = ToSeconds(*open.scheduled - open.submitted);
+  if (sample.first_token) {
+    timings.prefill_seconds = ToSeconds(*sample.first_token - *open.scheduled);
+    timings.time_to_first_token_seconds = ToSeconds(*sample.first_token - open.submitted);
+    timings.decode_seconds = ToSeconds(*sample.last_token - *sample.first_token);
+  }
+  return timings;
 }
 
 void Engine::FinishAll(FinishReason reason, const absl::Status& status) {

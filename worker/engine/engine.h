@@ -98,6 +98,7 @@ class Engine {
   void StartSampling(const OpenRequest& open);
   void SampleAndPublish(const scheduler::PlannedStep& step, const std::vector<float>& logits);
   void PublishToken(SequenceId id, const SampledToken& token, int position);
+  static Timings MeasureTimings(const Sample& sample);
   void FinishSample(SequenceId id, FinishReason reason, const absl::Status& status);
   void FinishAll(FinishReason reason, const absl::Status& status);
   void UpdateStats();

@@ -107,6 +107,7 @@ EngineOptions Rank::MakeEngineOptions(const ModelDescription& description, int m
   EngineOptions options;
   options.scheduler.capacity_tokens =
       static_cast<int64_t>(kAdmittedShare * pool_->capacity_tokens());
+  options.scheduler.unit_tokens = kv::kUnitTokens;
   options.scheduler.page_tokens = kv::kSlotsPerPage;
   options.scheduler.max_num_seqs = max_num_seqs;
   options.scheduler.max_num_batched_tokens = max_num_batched_tokens;

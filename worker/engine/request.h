@@ -31,18 +31,19 @@ struct GenerationRequest {
 
 enum class FinishReason { kStop, kLength, kCancelled, kDeadline, kError };
 
-struct TokenEvent {
-  int sample_idx;
-  int position;  // of the token in the sequence
-  SampledToken token;
-};
-
-// Seconds on the worker's monotonic clock; zero for what a sample never reached.
+// Seconds on the worker's monotonic clock; zero for what a sample has not reached.
 struct Timings {
   double queue_seconds = 0;    // submitted to first scheduled
   double prefill_seconds = 0;  // first scheduled to first token
   double time_to_first_token_seconds = 0;
   double decode_seconds = 0;  // first to last token
+};
+
+struct TokenEvent {
+  int sample_idx;
+  int position;  // of the token in the sequence
+  SampledToken token;
+  std::optional<Timings> timings;  // up to here; with the sample's first token only
 };
 
 struct FinishEvent {

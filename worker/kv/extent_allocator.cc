@@ -19,7 +19,7 @@ std::optional<size_t> ExtentAllocator::Allocate(size_t length) {
   return offset;
 }
 
-void ExtentAllocator::Free(size_t offset, size_t length) {
+Extent ExtentAllocator::Free(size_t offset, size_t length) {
   SKV_CHECK(used_ >= length);
   used_ -= length;
   const auto next = free_by_offset_.lower_bound(offset);
@@ -38,6 +38,7 @@ void ExtentAllocator::Free(size_t offset, size_t length) {
     length += after_length;
   }
   AddFree(offset, length);
+  return {offset, offset + length};
 }
 
 size_t ExtentAllocator::largest_free() const {

@@ -10,6 +10,13 @@
 
 namespace skv::kv {
 
+// [begin, end).
+struct Extent {
+  size_t begin;
+  size_t end;
+  bool operator==(const Extent&) const = default;
+};
+
 class ExtentAllocator {
  public:
   // Manages [0, size).
@@ -18,8 +25,9 @@ class ExtentAllocator {
   // The offset of `length` (> 0) free units, the lowest of the smallest free range that fits;
   // nullopt when no range is large enough.
   std::optional<size_t> Allocate(size_t length);
+  // Returns the free range that [offset, offset + length) is now part of.
   // REQUIRES: [offset, offset + length) came from one Allocate and was not freed.
-  void Free(size_t offset, size_t length);
+  Extent Free(size_t offset, size_t length);
 
   size_t used() const { return used_; }
   size_t largest_free() const;

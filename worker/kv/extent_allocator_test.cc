@@ -14,10 +14,10 @@ TEST(ExtentAllocatorTest, FreedNeighboursBecomeOneRangeAgain) {
   const size_t b = *extents.Allocate(100);
   const size_t c = *extents.Allocate(100);
   EXPECT_EQ(extents.Allocate(1), std::nullopt);
-  extents.Free(a, 100);
-  extents.Free(c, 100);
+  EXPECT_EQ(extents.Free(a, 100), (Extent{a, a + 100}));
+  EXPECT_EQ(extents.Free(c, 100), (Extent{c, c + 100}));
   EXPECT_EQ(extents.largest_free(), 100u);
-  extents.Free(b, 100);
+  EXPECT_EQ(extents.Free(b, 100), (Extent{0, 300}));
   EXPECT_EQ(extents.largest_free(), 300u);
   EXPECT_EQ(extents.used(), 0u);
 }

@@ -1,6 +1,7 @@
 #include "worker/kv/kv_pool.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -11,7 +12,9 @@
 namespace skv::kv {
 namespace {
 
-int NumUnits(int num_tokens) { return (num_tokens + kSlotsPerPage - 1) / kSlotsPerPage; }
+int NumUnits(int num_tokens) { return (num_tokens + kUnitTokens - 1) / kUnitTokens; }
+size_t RoundDown(size_t value, size_t multiple) { return value / multiple * multiple; }
+size_t RoundUp(size_t value, size_t multiple) { return RoundDown(value + multiple - 1, multiple); }
 
 }  // namespace
 
@@ -20,17 +23,7 @@ Container::Container(KvPool* pool, size_t offset, int capacity)
 
 Container::~Container() { pool_->Free(offset_, capacity_); }
 
-std::byte* Container::KeyRow(int layer, int kv_head, int row) {
-  const KvLayout& layout = pool_->layout();
-  return pool_->base_ + offset_ + layout.KeyOffset(layer, kv_head, capacity_) +
-         layout.RowBytes() * row;
-}
-
-std::byte* Container::ValueRow(int layer, int kv_head, int row) {
-  const KvLayout& layout = pool_->layout();
-  return pool_->base_ + offset_ + layout.ValueOffset(layer, kv_head, capacity_) +
-         layout.RowBytes() * row;
-}
+std::byte* Container::data() const { return pool_->base_ + offset_; }
 
 Block::Block(KvPool* pool, size_t offset, int num_tokens) : Container(pool, offset, num_tokens) {
   pool_->num_blocks_.fetch_add(1, std::memory_order_relaxed);
@@ -38,15 +31,16 @@ Block::Block(KvPool* pool, size_t offset, int num_tokens) : Container(pool, offs
 
 Block::~Block() { pool_->num_blocks_.fetch_sub(1, std::memory_order_relaxed); }
 
-SlotPage::SlotPage(KvPool* pool, size_t offset) : Container(pool, offset, kSlotsPerPage) {
+SlotPage::SlotPage(KvPool* pool, size_t offset, int num_slots)
+    : Container(pool, offset, num_slots) {
   pool_->num_slot_pages_.fetch_add(1, std::memory_order_relaxed);
 }
 
 SlotPage::~SlotPage() { pool_->num_slot_pages_.fetch_sub(1, std::memory_order_relaxed); }
 
 absl::StatusOr<std::unique_ptr<KvPool>> KvPool::Create(KvLayout layout, int64_t capacity_tokens) {
-  const size_t num_units = std::max<int64_t>(1, capacity_tokens / kSlotsPerPage);
-  const size_t size_bytes = num_units * kSlotsPerPage * layout.TokenBytes();
+  const size_t num_units = std::max<int64_t>(1, capacity_tokens / kUnitTokens);
+  const size_t size_bytes = num_units * kUnitTokens * layout.TokenBytes();
   void* base = mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) {
@@ -61,30 +55,31 @@ absl::StatusOr<std::unique_ptr<KvPool>> KvPool::Create(KvLayout layout, int64_t 
 
 KvPool::KvPool(KvLayout layout, size_t num_units, std::byte* base)
     : layout_(layout),
-      unit_bytes_(kSlotsPerPage * layout.TokenBytes()),
+      unit_bytes_(kUnitTokens * layout.TokenBytes()),
       num_units_(num_units),
+      page_bytes_(sysconf(_SC_PAGESIZE)),
+      mapping_bytes_(RoundUp(num_units_ * unit_bytes_, page_bytes_)),
       base_(base),
       extents_(num_units) {}
 
-KvPool::~KvPool() { munmap(base_, num_units_ * unit_bytes_); }
+KvPool::~KvPool() { munmap(base_, mapping_bytes_); }
 
 absl::StatusOr<std::shared_ptr<Block>> KvPool::CreateBlock(int num_tokens) {
   SKV_ASSIGN_OR_RETURN(const size_t offset, Allocate(num_tokens));
   return std::make_shared<Block>(this, offset, num_tokens);
 }
 
-absl::StatusOr<std::unique_ptr<SlotPage>> KvPool::CreateSlotPage() {
-  SKV_ASSIGN_OR_RETURN(const size_t offset, Allocate(kSlotsPerPage));
-  return std::make_unique<SlotPage>(this, offset);
+absl::StatusOr<std::unique_ptr<SlotPage>> KvPool::CreateSlotPage(int num_slots) {
+  SKV_ASSIGN_OR_RETURN(const size_t offset, Allocate(num_slots));
+  return std::make_unique<SlotPage>(this, offset, num_slots);
 }
 
 absl::StatusOr<size_t> KvPool::Allocate(int num_tokens) {
   const std::optional<size_t> unit = extents_.Allocate(NumUnits(num_tokens));
   if (!unit) {
     return absl::ResourceExhaustedError(absl::StrCat(
-        "KV pool: no room for ", num_tokens, " tokens: ", extents_.used() * kSlotsPerPage, " of ",
-        num_units_ * kSlotsPerPage, " tokens used, largest free range ",
-        extents_.largest_free() * kSlotsPerPage));
+        "KV pool: no room for ", num_tokens, " tokens: ", extents_.used() * kUnitTokens, " of ",
+        capacity_tokens(), " tokens used, largest free range ", largest_free_tokens()));
   }
   used_bytes_.store(extents_.used() * unit_bytes_, std::memory_order_relaxed);
   return *unit * unit_bytes_;
@@ -92,9 +87,20 @@ absl::StatusOr<size_t> KvPool::Allocate(int num_tokens) {
 
 void KvPool::Free(size_t offset, int num_tokens) {
   const int num_units = NumUnits(num_tokens);
-  madvise(base_ + offset, num_units * unit_bytes_, MADV_DONTNEED);
-  extents_.Free(offset / unit_bytes_, num_units);
+  const Extent free_units = extents_.Free(offset / unit_bytes_, num_units);
+  GiveBack(offset, offset + num_units * unit_bytes_, free_units);
   used_bytes_.store(extents_.used() * unit_bytes_, std::memory_order_relaxed);
+}
+
+// Gives the kernel the pages that [begin, end) touches and that lie in free units as a whole.
+void KvPool::GiveBack(size_t begin, size_t end, const Extent& free_units) {
+  const size_t free_begin = RoundUp(free_units.begin * unit_bytes_, page_bytes_);
+  const size_t free_end = free_units.end == num_units_
+                              ? mapping_bytes_
+                              : RoundDown(free_units.end * unit_bytes_, page_bytes_);
+  begin = std::max(RoundDown(begin, page_bytes_), free_begin);
+  end = std::min(RoundUp(end, page_bytes_), free_end);
+  if (begin < end) madvise(base_ + begin, end - begin, MADV_DONTNEED);
 }
 
 }  // namespace skv::kv

@@ -1,12 +1,12 @@
 #pragma once
 // The memory of one rank's KV containers: one anonymous mapping, committed when first written and
-// given back to the kernel when a container is freed, so that resident memory follows KV in use.
+// given back to the kernel as its pages become free, so that resident memory follows KV in use.
 // Two kinds of container live in it (docs/architecture.md):
-//   Block     sealed prompt tokens, immutable, shared by the sequences that hold it
-//   SlotPage  kSlotsPerPage private slots for generated tokens
-// Memory is taken in units of kSlotsPerPage tokens, so that all ranks of a group, whose tokens
-// differ in bytes, make the same choices. Owned by the engine and used by its thread only; gauges
-// may be read from any thread.
+//   Block     a sentence of the prompt, sealed when complete, shared by the sequences that hold it
+//   SlotPage  private slots for generated tokens
+// Memory is taken in units of kUnitTokens tokens, so that all ranks of a group, whose tokens differ
+// in bytes, make the same choices. Owned by the engine and used by its thread only; gauges may be
+// read from any thread.
 
 #include <atomic>
 #include <cstddef>
@@ -18,8 +18,11 @@
 
 namespace skv::kv {
 
+// Sentences average 20 tokens: a small unit wastes little of each.
+inline constexpr int kUnitTokens = 4;
 inline constexpr int kMaxBlockTokens = 128;
 inline constexpr int kSlotsPerPage = 16;
+static_assert(kMaxBlockTokens % kUnitTokens == 0 && kSlotsPerPage % kUnitTokens == 0);
 
 class KvPool;
 
@@ -32,8 +35,8 @@ class Container {
   Container& operator=(const Container&) = delete;
 
   int capacity() const { return capacity_; }
-  std::byte* KeyRow(int layer, int kv_head, int row);
-  std::byte* ValueRow(int layer, int kv_head, int row);
+  // KvLayout says where in it the rows lie.
+  std::byte* data() const;
 
  protected:
   KvPool* const pool_;
@@ -57,7 +60,7 @@ class Block : public Container {
 
 class SlotPage : public Container {
  public:
-  SlotPage(KvPool* pool, size_t offset);
+  SlotPage(KvPool* pool, size_t offset, int num_slots);
   ~SlotPage();
 };
 
@@ -69,10 +72,12 @@ class KvPool {
 
   // ResourceExhausted when the pool has no room.
   absl::StatusOr<std::shared_ptr<Block>> CreateBlock(int num_tokens);
-  absl::StatusOr<std::unique_ptr<SlotPage>> CreateSlotPage();
+  absl::StatusOr<std::unique_ptr<SlotPage>> CreateSlotPage(int num_slots = kSlotsPerPage);
+  // The largest container that there is room for: a multiple of kUnitTokens, 0 when full.
+  int64_t largest_free_tokens() const { return extents_.largest_free() * kUnitTokens; }
 
   const KvLayout& layout() const { return layout_; }
-  int64_t capacity_tokens() const { return num_units_ * kSlotsPerPage; }
+  int64_t capacity_tokens() const { return num_units_ * kUnitTokens; }
   size_t used_bytes() const { return used_bytes_.load(std::memory_order_relaxed); }
   int64_t num_blocks() const { return num_blocks_.load(std::memory_order_relaxed); }
   int64_t num_slot_pages() const { return num_slot_pages_.load(std::memory_order_relaxed); }
@@ -84,10 +89,13 @@ class KvPool {
   KvPool(KvLayout layout, size_t num_units, std::byte* base);
   absl::StatusOr<size_t> Allocate(int num_tokens);
   void Free(size_t offset, int num_tokens);
+  void GiveBack(size_t begin, size_t end, const Extent& free_units);
 
   const KvLayout layout_;
-  const size_t unit_bytes_;
+  const size_t unit_bytes_;  // neither less than a kernel page nor a multiple of one, necessarily
   const size_t num_units_;
+  const size_t page_bytes_;     // of the kernel
+  const size_t mapping_bytes_;  // whole kernel pages
   std::byte* const base_;
   ExtentAllocator extents_;  // in units
   std::atomic<size_t> used_bytes_{0};

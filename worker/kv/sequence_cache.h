@@ -1,12 +1,14 @@
 #pragma once
-// One sequence's keys and values on one rank: its prompt in blocks of up to kMaxBlockTokens, what
-// it generated in slot pages. Attention reads both through lists of runs. Engine thread only.
+// One sequence's keys and values on one rank: its prompt in blocks, one a sentence, and what it
+// generated in slot pages. Attention reads both through lists of runs. Engine thread only, but for
+// Row and AppendRuns, which several threads may call between Reserve and Commit.
 
 #include <cstddef>
 #include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "worker/kv/kv_pool.h"
 
 namespace skv::kv {
@@ -26,10 +28,15 @@ struct RowPointers {
 
 class SequenceCache {
  public:
-  // Empty; positions below num_prompt_tokens will be of the prompt. The pool outlives the cache.
-  SequenceCache(KvPool* pool, int num_prompt_tokens);
+  // Empty; positions below num_prompt_tokens will be of the prompt. `sentence_ends` are where its
+  // sentences end (exclusive). What follows the last is a sentence too, and sentences longer than
+  // kMaxBlockTokens are cut. The pool outlives the cache.
+  // REQUIRES: sentence_ends ascend, from 1 to num_prompt_tokens.
+  SequenceCache(KvPool* pool, int num_prompt_tokens, absl::Span<const int> sentence_ends = {});
 
-  // Makes room for the next `num_tokens` positions; call before the step that computes them.
+  // Makes room for the next `num_tokens` positions; call before the step that computes them. A
+  // sentence gets its whole block when its first token is reserved. Takes no more units than each
+  // sentence and each kSlotsPerPage generated tokens need, however fragmented the pool is.
   // ResourceExhausted: the pool is full; the cache keeps what it had.
   absl::Status Reserve(int num_tokens);
   // The reserved positions have been written: they count as computed, and full blocks are sealed.
@@ -45,30 +52,35 @@ class SequenceCache {
 
   // REQUIRES: position < num_reserved().
   RowPointers Row(int layer, int kv_head, int position) const;
-  // Appends the runs of positions [begin, end), in order. REQUIRES: end <= num_reserved().
+  // Appends the runs of positions [begin, end), in order, one for each container that they touch.
+  // REQUIRES: end <= num_reserved().
   void AppendRuns(int layer, int kv_head, int begin, int end, std::vector<RowRun>* runs) const;
 
  private:
-  // Blocks cover prompt positions below this.
-  int prompt_reserved() const {
-    return blocks_.empty() ? 0 : block_begin_.back() + blocks_.back()->capacity();
-  }
-  absl::Status AppendBlock();
-
-  struct Place {
-    Container* container;
-    int row;
+  // The positions of one container, beside each other in memory so that runs are found fast.
+  struct Piece {
+    std::byte* data;
+    int begin;
+    int capacity;
+    int end() const { return begin + capacity; }
   };
-  Place Find(int position) const;
+  int capacity() const { return pieces_.empty() ? 0 : pieces_.back().end(); }
+  absl::Status AppendBlock();
+  absl::Status AppendPage();
+  void AppendPiece(const Container& container);
+  size_t Find(int position) const;  // its piece
 
   KvPool* const pool_;
   const int num_prompt_tokens_;
+  const std::vector<int> sentence_ends_;
+  size_t next_sentence_ = 0;  // the first whose end lies behind the blocks' end
+  size_t num_sealed_ = 0;     // blocks
   int num_computed_ = 0;
   int num_reserved_ = 0;
   std::vector<std::shared_ptr<Block>> blocks_;    // of the prompt, in order
-  std::vector<int> block_begin_;                  // first position of each block
-  std::vector<int> block_of_unit_;                // by prompt position / kSlotsPerPage
-  std::vector<std::unique_ptr<SlotPage>> pages_;  // page i: generated tokens from i * kSlotsPerPage
+  std::vector<std::unique_ptr<SlotPage>> pages_;  // of generated tokens, in order
+  std::vector<Piece> pieces_;                     // the blocks, then the pages
+  std::vector<int> piece_of_unit_;                // the piece of position i * kUnitTokens
 };
 
 }  // namespace skv::kv

@@ -1,6 +1,7 @@
 #include "worker/kv/sequence_cache.h"
 
 #include <cstring>
+#include <random>
 
 #include "common/testing/status_matchers.h"
 
@@ -15,6 +16,8 @@ std::unique_ptr<KvPool> MakePool(int64_t tokens) {
   return std::move(pool).value();
 }
 
+int64_t UsedTokens(const KvPool& pool) { return pool.used_bytes() / kLayout.TokenBytes(); }
+
 // Writes the position into every byte of its rows.
 void Fill(const SequenceCache& cache, int begin, int end) {
   for (int position = begin; position < end; ++position) {
@@ -28,59 +31,109 @@ void Fill(const SequenceCache& cache, int begin, int end) {
   }
 }
 
-TEST(SequenceCacheTest, RunsListEveryPositionInOrderWhateverTheChunks) {
-  const auto pool = MakePool(1024);
-  for (const int chunk : {1, 7, 128, 200}) {
-    SCOPED_TRACE(chunk);
-    SequenceCache cache(pool.get(), 150);
-    while (cache.num_reserved() < 200) {
-      ASSERT_OK(cache.Reserve(std::min(chunk, 200 - cache.num_reserved())));
-      cache.Commit();
+// The lengths of the runs of [begin, end), which must hold what Fill wrote.
+std::vector<int> CheckedRuns(const SequenceCache& cache, int begin, int end) {
+  std::vector<RowRun> runs = {{nullptr, nullptr, 0}};
+  cache.AppendRuns(1, 1, begin, end, &runs);
+  std::vector<int> lengths;
+  int position = begin;
+  for (size_t i = 1; i < runs.size(); ++i) {
+    for (int row = 0; row < runs[i].num_rows; ++row, ++position) {
+      EXPECT_EQ(static_cast<uint8_t>(runs[i].k[row * kLayout.RowBytes()]), uint8_t(position + 1));
+      EXPECT_EQ(static_cast<uint8_t>(runs[i].v[row * kLayout.RowBytes()]), uint8_t(position + 3));
     }
-    Fill(cache, 0, 200);
-    std::vector<RowRun> runs;
-    cache.AppendRuns(1, 1, 0, 200, &runs);
-    int position = 0;
-    for (const RowRun& run : runs) {
-      for (int row = 0; row < run.num_rows; ++row, ++position) {
-        EXPECT_EQ(static_cast<uint8_t>(run.k[row * kLayout.RowBytes()]), uint8_t(position + 1));
-        EXPECT_EQ(static_cast<uint8_t>(run.v[row * kLayout.RowBytes()]), uint8_t(position + 3));
-      }
+    lengths.push_back(runs[i].num_rows);
+  }
+  EXPECT_EQ(position, end);
+  return lengths;
+}
+
+std::unique_ptr<SequenceCache> FilledCache(KvPool* pool, int num_prompt_tokens,
+                                           absl::Span<const int> sentence_ends, int num_tokens,
+                                           int chunk) {
+  auto cache = std::make_unique<SequenceCache>(pool, num_prompt_tokens, sentence_ends);
+  while (cache->num_reserved() < num_tokens) {
+    const int begin = cache->num_reserved();
+    EXPECT_OK(cache->Reserve(std::min(chunk, num_tokens - begin)));
+    Fill(*cache, begin, cache->num_reserved());
+    cache->Commit();
+  }
+  return cache;
+}
+
+TEST(SequenceCacheTest, ABlockIsASentenceWhateverTheChunks) {
+  using Lengths = std::vector<int>;
+  const struct {
+    const char* why;
+    int num_prompt_tokens;
+    std::vector<int> sentence_ends;
+    Lengths blocks;
+  } kCases[] = {
+      {"no sentence ends", 150, {}, {128, 22}},
+      {"one sentence", 20, {20}, {20}},
+      {"the last has no end", 60, {7, 30, 34}, {7, 23, 4, 26}},
+      {"the last ends the prompt", 60, {7, 30, 60}, {7, 23, 30}},
+      {"a long one is cut", 330, {10, 310}, {10, 128, 128, 44, 20}},
+      {"shorter than a unit", 10, {1, 2, 3, 5, 6}, {1, 1, 1, 2, 1, 4}},
+  };
+  for (const auto& c : kCases) {
+    for (const int chunk : {1, 7, 128, 500}) {
+      SCOPED_TRACE(testing::Message() << c.why << ", chunks of " << chunk);
+      const auto pool = MakePool(1024);
+      const int num_tokens = c.num_prompt_tokens + 35;
+      const auto cache =
+          FilledCache(pool.get(), c.num_prompt_tokens, c.sentence_ends, num_tokens, chunk);
+      EXPECT_EQ(CheckedRuns(*cache, 0, c.num_prompt_tokens), c.blocks);
+      EXPECT_EQ(CheckedRuns(*cache, c.num_prompt_tokens, num_tokens), (Lengths{16, 16, 3}));
+      EXPECT_EQ(pool->num_blocks(), static_cast<int64_t>(c.blocks.size()));
+      int64_t tokens = 3 * kSlotsPerPage;
+      for (const int length : c.blocks) tokens += (length + 3) / 4 * 4;
+      EXPECT_EQ(UsedTokens(*pool), tokens);
     }
-    EXPECT_EQ(position, 200);
-    EXPECT_EQ(runs.size(), 2u + 4u);  // 128 + 22 prompt tokens, then pages of 16
   }
 }
 
-TEST(SequenceCacheTest, RunsMayBeginAndEndInsideContainers) {
+TEST(SequenceCacheTest, ABlockIsMadeWhenItsFirstTokenIsReserved) {
   const auto pool = MakePool(1024);
-  SequenceCache cache(pool.get(), 300);
-  ASSERT_OK(cache.Reserve(300));
-  std::vector<RowRun> runs;
-  cache.AppendRuns(0, 0, 100, 140, &runs);
-  ASSERT_EQ(runs.size(), 2u);
-  EXPECT_EQ(runs[0].num_rows, 28);
-  EXPECT_EQ(runs[1].num_rows, 12);
-  EXPECT_EQ(runs[0].k, cache.Row(0, 0, 100).k);
+  SequenceCache cache(pool.get(), 60, {20, 40});
+  ASSERT_OK(cache.Reserve(20));
+  EXPECT_EQ(pool->num_blocks(), 1);
+  ASSERT_OK(cache.Reserve(1));
+  EXPECT_EQ(UsedTokens(*pool), 40);
+  ASSERT_OK(cache.Reserve(19));
+  EXPECT_EQ(pool->num_blocks(), 2);
+}
+
+TEST(SequenceCacheTest, AnyRangeListsItsPositionsInOrder) {
+  std::mt19937 random(3);
+  const auto pool = MakePool(2048);
+  std::vector<int> ends;
+  for (int end = 0; end < 400;) ends.push_back(end += 1 + random() % 40);
+  const int num_prompt_tokens = ends.back() + 3;
+  const auto cache = FilledCache(pool.get(), num_prompt_tokens, ends, num_prompt_tokens + 50, 64);
+  for (int i = 0; i < 2000; ++i) {
+    const int begin = random() % cache->num_reserved();
+    const int end = begin + random() % (cache->num_reserved() - begin + 1);
+    CheckedRuns(*cache, begin, end);
+  }
 }
 
 TEST(SequenceCacheTest, ForkSharesThePromptAndKeepsGeneratedTokensApart) {
   const auto pool = MakePool(1024);
-  SequenceCache parent(pool.get(), 150);
-  ASSERT_OK(parent.Reserve(150));
-  parent.Commit();
-  const auto child = parent.ForkPrompt();
-  EXPECT_EQ(pool->num_blocks(), 2);
-  ASSERT_OK(parent.Reserve(1));
+  const auto parent = FilledCache(pool.get(), 150, {20, 50, 90}, 157, 64);
+  const auto child = parent->ForkPrompt();
+  EXPECT_EQ(pool->num_blocks(), 4);
+  EXPECT_EQ(child->num_computed(), 150);
+  EXPECT_EQ(CheckedRuns(*child, 0, 150), (std::vector<int>{20, 30, 40, 60}));
   ASSERT_OK(child->Reserve(1));
-  EXPECT_EQ(parent.Row(0, 0, 149).k, child->Row(0, 0, 149).k);
-  EXPECT_NE(parent.Row(0, 0, 150).k, child->Row(0, 0, 150).k);
+  EXPECT_EQ(parent->Row(0, 0, 149).k, child->Row(0, 0, 149).k);
+  EXPECT_NE(parent->Row(0, 0, 150).k, child->Row(0, 0, 150).k);
 }
 
 TEST(SequenceCacheTest, EverythingIsGivenBack) {
   const auto pool = MakePool(512);
   {
-    SequenceCache cache(pool.get(), 200);
+    SequenceCache cache(pool.get(), 200, {50, 70});
     ASSERT_OK(cache.Reserve(250));
     cache.Commit();
     const auto child = cache.ForkPrompt();
@@ -91,17 +144,34 @@ TEST(SequenceCacheTest, EverythingIsGivenBack) {
   EXPECT_EQ(pool->num_slot_pages(), 0);
 }
 
+// Only ranges of one and two units are free, 3 of each: sentences and slot pages are split, and
+// take the same units as in an empty pool.
 TEST(SequenceCacheTest, AFragmentedPoolServesEveryTokenThatItHas) {
-  const auto pool = MakePool(16 * kSlotsPerPage);
-  std::vector<std::unique_ptr<SlotPage>> pages;
-  for (int i = 0; i < 16; ++i) pages.push_back(*pool->CreateSlotPage());
-  for (int i = 0; i < 16; i += 2) pages[i] = nullptr;
-  SequenceCache cache(pool.get(), 8 * kSlotsPerPage);
-  ASSERT_OK(cache.Reserve(8 * kSlotsPerPage));
-  std::vector<RowRun> runs;
-  cache.AppendRuns(0, 0, 0, 8 * kSlotsPerPage, &runs);
-  EXPECT_EQ(runs.size(), 8u);
-  EXPECT_EQ(runs[7].k, cache.Row(0, 0, 7 * kSlotsPerPage).k);
+  const auto pool = MakePool(6 * 16);
+  std::vector<std::shared_ptr<Block>> used, gaps;
+  for (int i = 0; i < 6; ++i) {
+    gaps.push_back(*pool->CreateBlock(i % 2 == 0 ? 4 : 8));
+    used.push_back(*pool->CreateBlock(i % 2 == 0 ? 12 : 8));
+  }
+  gaps.clear();
+  const auto cache = FilledCache(pool.get(), 18, {18}, 18 + 16, 5);
+  EXPECT_EQ(CheckedRuns(*cache, 0, 18), (std::vector<int>{8, 8, 2}));
+  EXPECT_EQ(CheckedRuns(*cache, 18, 34), (std::vector<int>{8, 4, 4}));
+  EXPECT_EQ(pool->largest_free_tokens(), 0);
+  EXPECT_EQ(UsedTokens(*pool), pool->capacity_tokens());
+}
+
+TEST(SequenceCacheTest, ASplitPageTakesNoMoreThanAWholeOne) {
+  const auto pool = MakePool(64);
+  auto gap = *pool->CreateBlock(8);
+  auto rest = *pool->CreateBlock(56);
+  gap = nullptr;
+  SequenceCache cache(pool.get(), 4);
+  ASSERT_OK(cache.Reserve(4 + 1));
+  EXPECT_EQ(UsedTokens(*pool), pool->capacity_tokens()) << "4 slots of the page found room";
+  rest = nullptr;
+  ASSERT_OK(cache.Reserve(kSlotsPerPage - 1));
+  EXPECT_EQ(UsedTokens(*pool), 4 + kSlotsPerPage);
 }
 
 TEST(SequenceCacheTest, AFullPoolIsAnErrorAndTheCacheKeepsWhatItHad) {

@@ -1,21 +1,53 @@
 #include "worker/policy/kv_policy.h"
 
+#include <cmath>
+
 #include "common/testing/status_matchers.h"
 
 namespace skv::policy {
 namespace {
 
+using testing::HasSubstr;
+
+constexpr SequenceShape kShape = {2, 1, 3, 32, 10};
+
 TEST(KvPolicyTest, FullAttendsEverything) {
-  ASSERT_OK_AND_ASSIGN(const auto policy, CreatePolicy("full"));
-  std::vector<PositionRange> attended;
-  policy->Select(/*layer=*/1, /*kv_head=*/2, /*num_visible=*/17, &attended);
-  EXPECT_EQ(attended, (std::vector<PositionRange>{{0, 17}}));
+  const std::vector<Sentence> sentences;
+  ASSERT_OK_AND_ASSIGN(const auto policy, CreatePolicy({}, kShape, &sentences));
   EXPECT_TRUE(policy->attends_all());
+  EXPECT_EQ(policy->index_bytes(), 0u);
+  std::vector<PositionRange> attended;
+  policy->Select({1, 0, nullptr}, {nullptr, 0, 16, 1}, &attended);
+  EXPECT_EQ(attended, (std::vector<PositionRange>{{0, 17}}));
+  EXPECT_TRUE(policy->ForkPrompt(&sentences)->attends_all());
 }
 
-TEST(KvPolicyTest, AnUnknownPolicyIsNamed) {
-  EXPECT_THAT(CreatePolicy("fulll"), StatusIs(absl::StatusCode::kInvalidArgument,
-                                              testing::HasSubstr("\"fulll\" is unknown")));
+TEST(KvPolicyTest, EveryNameHasAPolicy) {
+  const std::vector<Sentence> sentences;
+  for (const std::string_view name : PolicyNames()) {
+    ASSERT_OK_AND_ASSIGN(const auto policy,
+                         CreatePolicy({std::string(name), 64, 0}, kShape, &sentences));
+    EXPECT_EQ(policy->attends_all(), name == "full");
+  }
+}
+
+TEST(KvPolicyTest, BadParametersAreNamed) {
+  const auto error = [](const PolicyParams& params) {
+    return CreatePolicy(params, kShape, nullptr).status();
+  };
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  EXPECT_THAT(error({"fulll", 64, 0}),
+              StatusIs(kInvalid, HasSubstr("\"fulll\" is unknown, expected one of full, ")));
+  EXPECT_THAT(error({"sentencekv", 15, 0}),
+              StatusIs(kInvalid, HasSubstr("max_capacity_prompts: 15, expected 16 to")));
+  EXPECT_THAT(error({"sentencekv", 64, 0.5}),
+              StatusIs(kInvalid, HasSubstr("semantic_factor: 0.5, expected 0 (no filter) or 1")));
+  EXPECT_THAT(error({"sentencekv", 64, std::nan("")}), StatusIs(kInvalid, HasSubstr("nan")));
+}
+
+TEST(KvPolicyTest, AFingerprintTellsPoliciesApart) {
+  EXPECT_EQ(Fingerprint({"full", 64, 2}), Fingerprint({"full", 128, 0}));
+  EXPECT_EQ(Fingerprint({"sentencekv", 64, 2}), "sentencekv/budget=64/factor=2/r1");
 }
 
 }  // namespace

@@ -1,16 +1,31 @@
 #pragma once
 // `sentencekv` (SentenceKV, arXiv 2504.00970): one vector a sentence; a query attends the start,
 // the recent tokens and the whole sentences that the sentence being written asks for.
+//
+// With budget B, a query at `position` attends all when position < B, else exactly B tokens:
+//   start   the first min(32, B / 8)
+//   recent  the last min(32, B / 4), or as many as follow the last sentence end if that is more,
+//   but
+//           never more than the start leaves
+//   chosen  of what lies between, whole sentences by the share of attention that one of their
+//   tokens
+//           is expected to get (kernels::GroupMass of the running query and the digests); the last
+//           is cut at its end
+// With a semantic factor r > 0 and a prompt of more than r * B tokens only its r * B most important
+// ones (worker/policy/importance.h) can be chosen and take part in digests.
 
 #include <memory>
 
+#include "worker/policy/digest.h"
 #include "worker/policy/kv_policy.h"
 
 namespace skv::policy {
 
-// REQUIRES: Validate(params).ok().
+// REQUIRES: Validate(params).ok(); sentences are adjacent, the first begins at 0, and known_at does
+// not fall.
 std::unique_ptr<KvPolicy> CreateSentenceKvPolicy(const PolicyParams& params,
                                                  const SequenceShape& shape,
-                                                 const std::vector<Sentence>* sentences);
+                                                 const std::vector<Sentence>* sentences,
+                                                 Digest digest = kDefaultDigest);
 
 }  // namespace skv::policy

@@ -1,6 +1,13 @@
 #include "worker/scheduler/capacity.h"
 
 namespace skv::scheduler {
+namespace {
+
+int64_t RoundUp(int64_t num_tokens, int64_t multiple) {
+  return (num_tokens + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace
 
 Footprint& Footprint::operator+=(const Footprint& other) {
   kv_tokens += other.kv_tokens;
@@ -14,11 +21,19 @@ Footprint& Footprint::operator-=(const Footprint& other) {
   return *this;
 }
 
-Footprint WorstCase(int num_prompt_tokens, int max_tokens, int num_samples, int page_tokens) {
-  const auto whole_pages = [page = int64_t{page_tokens}](int num_tokens) {
-    return (num_tokens + page - 1) / page * page;
-  };
-  return {.kv_tokens = whole_pages(num_prompt_tokens) + num_samples * whole_pages(max_tokens),
+int64_t PromptKvTokens(int num_prompt_tokens, absl::Span<const int> sentence_ends,
+                       int unit_tokens) {
+  int64_t kv_tokens = 0;
+  int begin = 0;
+  for (const int end : sentence_ends) {
+    kv_tokens += RoundUp(end - begin, unit_tokens);
+    begin = end;
+  }
+  return kv_tokens + RoundUp(num_prompt_tokens - begin, unit_tokens);
+}
+
+Footprint WorstCase(int64_t prompt_kv_tokens, int max_tokens, int num_samples, int page_tokens) {
+  return {.kv_tokens = prompt_kv_tokens + num_samples * RoundUp(max_tokens, page_tokens),
           .num_sequences = num_samples};
 }
 

@@ -17,9 +17,13 @@ struct Footprint {
   bool operator==(const Footprint&) const = default;
 };
 
-// The worst case of `num_samples` sequences that share a prompt. A page holds tokens of the prompt
-// or of one sample, never both: the prompt's pages count once, those of max_tokens for each sample.
-Footprint WorstCase(int num_prompt_tokens, int max_tokens, int num_samples, int page_tokens);
+// KV tokens that a prompt takes: each of its sentences lies in units of its own. `sentence_ends`
+// ascend, from 1 to num_prompt_tokens; what follows the last is a sentence too.
+int64_t PromptKvTokens(int num_prompt_tokens, absl::Span<const int> sentence_ends, int unit_tokens);
+
+// The worst case of `num_samples` sequences that share a prompt: the prompt's tokens count once,
+// the whole pages of max_tokens for each sample.
+Footprint WorstCase(int64_t prompt_kv_tokens, int max_tokens, int num_samples, int page_tokens);
 
 // True when `wanted` fits beside `used` within `limit`.
 bool Fits(const Footprint& wanted, const Footprint& used, const Footprint& limit);

@@ -11,24 +11,46 @@ namespace {
 
 using testing::IsEmpty;
 
-TEST(CapacityTest, WorstCaseCountsThePagesOfASharedPromptOnce) {
+TEST(CapacityTest, EachSentenceOfAPromptTakesWholeUnits) {
   const struct {
     const char* why;
-    int num_prompt_tokens, max_tokens, num_samples, page_tokens;
+    int num_prompt_tokens;
+    std::vector<int> sentence_ends;
+    int unit_tokens;
+    int64_t kv_tokens;
+  } kCases[] = {
+      {"one span", 150, {}, 4, 152},
+      {"units of one token", 150, {7, 30}, 1, 150},
+      {"each end is rounded up", 20, {5, 10, 20}, 4, 8 + 8 + 12},
+      {"what follows the last end counts", 21, {5, 10, 20}, 4, 8 + 8 + 12 + 4},
+      {"nothing is added to whole units", 20, {4, 12}, 4, 20},
+      {"a long sentence wastes once", 301, {1}, 4, 4 + 300},
+      {"no overflow at the limits", 2147483647, {1}, 4, int64_t{4} + 2147483648},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.why);
+    EXPECT_EQ(PromptKvTokens(c.num_prompt_tokens, c.sentence_ends, c.unit_tokens), c.kv_tokens);
+  }
+}
+
+TEST(CapacityTest, WorstCaseCountsASharedPromptOnce) {
+  const struct {
+    const char* why;
+    int64_t prompt_kv_tokens;
+    int max_tokens, num_samples, page_tokens;
     int64_t kv_tokens;
   } kCases[] = {
       {"one sample takes prompt and output", 10, 5, 1, 1, 15},
       {"three samples share the prompt", 10, 5, 3, 1, 25},
-      {"prompt and output share no page", 10, 5, 1, 16, 16 + 16},
-      {"a page is taken whole", 8, 56, 1, 16, 16 + 64},
-      {"the last page of the prompt is shared too", 18, 5, 3, 16, 32 + 3 * 16},
+      {"a page is taken whole", 12, 56, 1, 16, 12 + 64},
+      {"each sample has pages of its own", 20, 5, 3, 16, 20 + 3 * 16},
       {"nothing is added to what ends a page", 32, 16, 2, 16, 32 + 2 * 16},
       {"no overflow at the limits", 2147483646, 1, 256, 1, int64_t{2147483646} + 256},
   };
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.why);
     const Footprint worst_case =
-        WorstCase(c.num_prompt_tokens, c.max_tokens, c.num_samples, c.page_tokens);
+        WorstCase(c.prompt_kv_tokens, c.max_tokens, c.num_samples, c.page_tokens);
     EXPECT_EQ(worst_case.kv_tokens, c.kv_tokens);
     EXPECT_EQ(worst_case.num_sequences, c.num_samples);
   }

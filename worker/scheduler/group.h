@@ -9,6 +9,7 @@
 
 #include "common/clock.h"
 #include "common/types.h"
+#include "worker/policy/policy_params.h"
 #include "worker/scheduler/batch.h"
 #include "worker/scheduler/capacity.h"
 
@@ -26,6 +27,9 @@ struct Sample {
 // resident and is the one to fork from.
 struct Group {
   std::vector<TokenId> prompt;
+  std::vector<int> sentence_ends;
+  policy::PolicyParams policy;
+  int64_t prompt_kv_tokens = 0;
   std::vector<Sample> samples;
   int max_tokens = 0;
   int priority = 0;

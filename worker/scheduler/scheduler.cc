@@ -1,7 +1,6 @@
 #include "worker/scheduler/scheduler.h"
 
 #include <algorithm>
-#include <limits>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -27,6 +26,7 @@ absl::Status CheckAtLeastOne(std::string_view flag, int64_t value) {
 absl::Status SchedulerOptions::Validate() const {
   SKV_RETURN_IF_ERROR(CheckAtLeastOne(
       absl::StrCat("KV capacity in tokens (", Sv(capacity_flag), ")"), capacity_tokens));
+  SKV_RETURN_IF_ERROR(CheckAtLeastOne("unit_tokens", unit_tokens));
   SKV_RETURN_IF_ERROR(CheckAtLeastOne("page_tokens", page_tokens));
   SKV_RETURN_IF_ERROR(CheckAtLeastOne("--max-num-seqs", max_num_seqs));
   SKV_RETURN_IF_ERROR(CheckAtLeastOne("max_chunk_tokens", max_chunk_tokens));
@@ -53,8 +53,8 @@ class Scheduler::State {
   SchedulerStats stats() const;
 
  private:
-  absl::Status Check(const Request& request) const;
-  absl::Status CheckFits(const Request& request) const;
+  absl::Status CheckSamples(const Request& request) const;
+  absl::Status CheckFits(const Request& request, int64_t prompt_kv_tokens) const;
   Footprint WorstCaseOf(const Group& group) const;
   void UpdateReservation(Group* group);
   void StartRunning(Group* group, StepPlan* plan);
@@ -81,44 +81,26 @@ class Scheduler::State {
   int64_t num_preemptions_ = 0;
 };
 
-absl::Status Scheduler::State::Check(const Request& request) const {
-  const auto invalid = [](auto... parts) {
-    return absl::InvalidArgumentError(absl::StrCat(parts...));
-  };
-  if (request.sample_ids.empty()) return invalid("a request has no sample, expected at least 1");
-  if (request.prompt_ids.empty()) return invalid("prompt is empty, expected at least 1 token");
-  if (request.max_tokens < 1) {
-    return invalid("max_tokens is ", request.max_tokens, ", expected at least 1");
-  }
-  if (request.prompt_ids.size() > static_cast<size_t>(std::numeric_limits<int>::max()) -
-                                      static_cast<size_t>(request.max_tokens)) {
-    return invalid("prompt (", request.prompt_ids.size(), " tokens) and max_tokens (",
-                   request.max_tokens, ") are over 2^31 - 1 together");
-  }
+absl::Status Scheduler::State::CheckSamples(const Request& request) const {
   if (request.sample_ids.size() > static_cast<size_t>(options_.max_num_seqs)) {
-    return invalid("n is ", request.sample_ids.size(), ", expected at most ", options_.max_num_seqs,
-                   " (--max-num-seqs)");
-  }
-  if (!request.resume_ids.empty() && request.sample_ids.size() > 1) {
-    return invalid("resume_ids with ", request.sample_ids.size(), " samples, expected one sample");
-  }
-  if (request.resume_ids.size() >= static_cast<size_t>(request.max_tokens)) {
-    return invalid("resume_ids has ", request.resume_ids.size(),
-                   " tokens, expected fewer than max_tokens, ", request.max_tokens);
+    return absl::InvalidArgumentError(absl::StrCat("n is ", request.sample_ids.size(),
+                                                   ", expected at most ", options_.max_num_seqs,
+                                                   " (--max-num-seqs)"));
   }
   std::set<SequenceId> ids;
   for (const SequenceId id : request.sample_ids) {
     if (group_of_.contains(id) || !ids.insert(id).second) {
-      return invalid("sequence id ", id, " is in use, expected a new one for each sample");
+      return absl::InvalidArgumentError(
+          absl::StrCat("sequence id ", id, " is in use, expected a new one for each sample"));
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status Scheduler::State::CheckFits(const Request& request) const {
+absl::Status Scheduler::State::CheckFits(const Request& request, int64_t prompt_kv_tokens) const {
   const Footprint wanted =
-      WorstCase(static_cast<int>(request.prompt_ids.size()), request.max_tokens,
-                static_cast<int>(request.sample_ids.size()), options_.page_tokens);
+      WorstCase(prompt_kv_tokens, request.max_tokens, static_cast<int>(request.sample_ids.size()),
+                options_.page_tokens);
   if (!Fits(wanted, Footprint(), limit_)) {
     return absl::ResourceExhaustedError(
         absl::StrCat("request needs KV memory for ", wanted.kv_tokens, " tokens (prompt ",
@@ -135,8 +117,11 @@ absl::Status Scheduler::State::CheckFits(const Request& request) const {
 }
 
 absl::Status Scheduler::State::Add(Request request) {
-  SKV_RETURN_IF_ERROR(Check(request));
-  SKV_RETURN_IF_ERROR(CheckFits(request));
+  SKV_RETURN_IF_ERROR(Validate(request));
+  SKV_RETURN_IF_ERROR(CheckSamples(request));
+  const int64_t prompt_kv_tokens = PromptKvTokens(static_cast<int>(request.prompt_ids.size()),
+                                                  request.sentence_ends, options_.unit_tokens);
+  SKV_RETURN_IF_ERROR(CheckFits(request, prompt_kv_tokens));
   auto group = std::make_unique<Group>();
   for (const SequenceId id : request.sample_ids) {
     group->samples.push_back({.id = id});
@@ -144,6 +129,9 @@ absl::Status Scheduler::State::Add(Request request) {
   }
   group->samples[0].generated = std::move(request.resume_ids);
   group->prompt = std::move(request.prompt_ids);
+  group->sentence_ends = std::move(request.sentence_ends);
+  group->policy = std::move(request.policy);
+  group->prompt_kv_tokens = prompt_kv_tokens;
   group->max_tokens = request.max_tokens;
   group->priority = request.priority;
   group->arrival = next_arrival_++;
@@ -233,8 +221,8 @@ bool Scheduler::State::Preempt(SequenceId id) {
 }
 
 Footprint Scheduler::State::WorstCaseOf(const Group& group) const {
-  return WorstCase(group.num_prompt_tokens(), group.max_tokens,
-                   static_cast<int>(group.samples.size()), options_.page_tokens);
+  return WorstCase(group.prompt_kv_tokens, group.max_tokens, static_cast<int>(group.samples.size()),
+                   options_.page_tokens);
 }
 
 void Scheduler::State::UpdateReservation(Group* group) {
@@ -253,7 +241,9 @@ void Scheduler::State::StartRunning(Group* group, StepPlan* plan) {
   first.resident = true;
   plan->admitted.push_back({.id = first.id,
                             .num_prompt_tokens = group->num_prompt_tokens(),
-                            .max_tokens_total = group->num_prompt_tokens() + group->max_tokens});
+                            .max_tokens_total = group->num_prompt_tokens() + group->max_tokens,
+                            .sentence_ends = group->sentence_ends,
+                            .policy = group->policy});
 }
 
 void Scheduler::State::StopRunning(Group* group) {

@@ -1,8 +1,10 @@
 // Random operations against a plain model of the ranks and of the clients: whatever happens, each
-// plan must be one that the ranks can run, and each sequence must get its tokens.
+// plan must be one that the ranks can run, and each sequence must get its tokens. Memory is that of
+// the ranks, a pool of exactly the capacity: what is admitted must fit, however fragmented it is.
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <random>
 #include <set>
 #include <utility>
@@ -10,10 +12,15 @@
 
 #include "common/testing/status_matchers.h"
 #include "gtest/gtest.h"
+#include "worker/kv/kv_pool.h"
+#include "worker/kv/sequence_cache.h"
 #include "worker/scheduler/scheduler.h"
 
 namespace skv::scheduler {
 namespace {
+
+constexpr kv::KvLayout kLayout{
+    .num_layers = 1, .num_kv_heads = 1, .head_dim = 32, .element_bytes = 2};
 
 struct Client {
   int request = 0;
@@ -22,6 +29,7 @@ struct Client {
 
 struct RequestModel {
   std::vector<TokenId> prompt;
+  std::vector<int> sentence_ends;
   std::vector<SequenceId> samples;
   int max_tokens = 0;
   int priority = 0;
@@ -30,7 +38,10 @@ struct RequestModel {
 class Simulation {
  public:
   Simulation(const SchedulerOptions& options, int seed)
-      : options_(options), scheduler_(options), random_(seed) {}
+      : options_(options),
+        scheduler_(options),
+        pool_(*kv::KvPool::Create(kLayout, options.capacity_tokens)),
+        random_(seed) {}
 
   void Run(int num_steps) {
     for (int i = 0; i < num_steps && !testing::Test::HasFailure(); ++i) {
@@ -44,6 +55,7 @@ class Simulation {
     for (int i = 0; i < 20000 && scheduler_.HasWork() && !testing::Test::HasFailure(); ++i) Step();
     EXPECT_FALSE(scheduler_.HasWork());
     EXPECT_TRUE(held_.empty());
+    EXPECT_EQ(pool_->used_bytes(), 0u);
     EXPECT_TRUE(live_.empty());
     const SchedulerStats stats = scheduler_.stats();
     EXPECT_EQ(stats.kv_tokens_reserved, 0);
@@ -55,6 +67,7 @@ class Simulation {
   int64_t num_preemptions() const { return scheduler_.stats().num_preemptions; }
   int64_t num_forks() const { return num_forks_; }
   int num_finished() const { return num_finished_; }
+  double most_used() const { return most_used_; }
 
  private:
   int Draw(int min, int max) { return std::uniform_int_distribution<int>(min, max)(random_); }
@@ -70,8 +83,11 @@ class Simulation {
     RequestModel model{.max_tokens = Draw(1, 30), .priority = Draw(0, 2)};
     model.prompt.resize(Draw(1, 60));
     for (TokenId& token : model.prompt) token = Draw(0, 999);
-    Request request{
-        .prompt_ids = model.prompt, .max_tokens = model.max_tokens, .priority = model.priority};
+    if (Draw(0, 4) > 0) model.sentence_ends = DrawSentenceEnds(model.prompt.size());
+    Request request{.prompt_ids = model.prompt,
+                    .sentence_ends = model.sentence_ends,
+                    .max_tokens = model.max_tokens,
+                    .priority = model.priority};
     const int num_samples = Draw(0, 3) == 0 ? Draw(2, 4) : 1;
     if (num_samples == 1) request.resume_ids.resize(Draw(0, model.max_tokens - 1), 77);
     for (int i = 0; i < num_samples; ++i) model.samples.push_back(next_id_++);
@@ -85,6 +101,15 @@ class Simulation {
       live_.insert(id);
     }
     requests_.push_back(std::move(model));
+  }
+
+  std::vector<int> DrawSentenceEnds(int num_prompt_tokens) {
+    std::vector<int> ends;
+    const int max_sentence = Draw(1, 30);
+    for (int end = Draw(1, max_sentence); end <= num_prompt_tokens; end += Draw(1, max_sentence)) {
+      ends.push_back(end);
+    }
+    return ends;
   }
 
   void Cancel(SequenceId id) {
@@ -108,12 +133,16 @@ class Simulation {
   void ApplyMemory(const StepPlan& plan) {
     for (const SequenceId id : plan.released) {
       ASSERT_EQ(held_.erase(id), 1u) << "released " << id << ", which holds nothing";
+      caches_.erase(id);
     }
     for (const Admission& admission : plan.admitted) {
       const RequestModel& request = CheckedRequest(admission.id);
       ASSERT_TRUE(held_.emplace(admission.id, 0).second) << "admitted twice";
       ASSERT_EQ(admission.num_prompt_tokens, static_cast<int>(request.prompt.size()));
       ASSERT_EQ(admission.max_tokens_total, admission.num_prompt_tokens + request.max_tokens);
+      ASSERT_EQ(admission.sentence_ends, request.sentence_ends);
+      caches_[admission.id] = std::make_unique<kv::SequenceCache>(
+          pool_.get(), admission.num_prompt_tokens, admission.sentence_ends);
     }
     for (const Fork& fork : plan.forked) {
       const RequestModel& request = CheckedRequest(fork.child);
@@ -122,6 +151,7 @@ class Simulation {
       ASSERT_EQ(clients_[fork.parent].request, clients_[fork.child].request);
       ASSERT_GE(held_.at(fork.parent), fork.num_shared_tokens);
       ASSERT_TRUE(held_.emplace(fork.child, fork.num_shared_tokens).second) << "forked twice";
+      caches_[fork.child] = caches_.at(fork.parent)->ForkPrompt();
       ++num_forks_;
     }
   }
@@ -180,6 +210,8 @@ class Simulation {
         ASSERT_EQ(plan.tokens.at(next_token++),
                   clients_[chunk.id].tokens.at(chunk.first_position + i));
       }
+      ASSERT_OK(caches_.at(chunk.id)->Reserve(chunk.num_tokens));
+      caches_.at(chunk.id)->Commit();
       held_[chunk.id] += chunk.num_tokens;
       tokens_of[chunk.id] += chunk.num_tokens;
       ASSERT_LE(tokens_of[chunk.id], options_.max_chunk_tokens);
@@ -197,23 +229,12 @@ class Simulation {
     ASSERT_TRUE(due.empty()) << "sequence " << *due.begin() << " had to wait for its decode";
   }
 
-  // What the ranks may hold: the blocks of each prompt once, taken ahead of its tokens, and for
-  // each sequence pages of its own for what it generated. No container serves both.
   void CheckCapacity() {
-    const auto whole_pages = [page = int64_t{options_.page_tokens}](int64_t num_tokens) {
-      return (num_tokens + page - 1) / page * page;
-    };
-    int64_t kv_tokens = 0;
-    std::set<int> counted;
-    for (const auto& [id, num_held] : held_) {
-      const int request = clients_[id].request;
-      const int num_prompt_tokens = requests_[request].prompt.size();
-      if (counted.insert(request).second) kv_tokens += whole_pages(num_prompt_tokens);
-      kv_tokens += whole_pages(std::max(0, num_held - num_prompt_tokens));
-    }
-    ASSERT_LE(kv_tokens, scheduler_.stats().kv_tokens_reserved);
+    const int64_t used_tokens = pool_->used_bytes() / kLayout.TokenBytes();
+    ASSERT_LE(used_tokens, scheduler_.stats().kv_tokens_reserved);
     ASSERT_LE(scheduler_.stats().kv_tokens_reserved, options_.capacity_tokens);
     ASSERT_LE(static_cast<int>(held_.size()), options_.max_num_seqs);
+    most_used_ = std::max(most_used_, double(used_tokens) / pool_->capacity_tokens());
   }
 
   void AnswerDraws(const PlannedStep& step) {
@@ -246,42 +267,39 @@ class Simulation {
 
   const SchedulerOptions options_;
   Scheduler scheduler_;
+  const std::unique_ptr<kv::KvPool> pool_;
   std::mt19937 random_;
   std::vector<RequestModel> requests_;
   std::map<SequenceId, Client> clients_;
   std::set<SequenceId> live_;
   std::map<SequenceId, int> held_;  // KV tokens of each sequence on the ranks
+  std::map<SequenceId, std::unique_ptr<kv::SequenceCache>> caches_;
   SequenceId next_id_ = 1;
   int64_t num_mixed_steps_ = 0;
   int64_t num_forks_ = 0;
   int num_finished_ = 0;
+  double most_used_ = 0;  // of the pool, 0 to 1
 };
 
 TEST(SchedulerRandomTest, EveryPlanCanBeRunAndEverySequenceEnds) {
+  const auto options_of = [](int64_t capacity_tokens, int max_num_seqs, int max_num_batched_tokens,
+                             int max_chunk_tokens, int max_queue) {
+    return SchedulerOptions{.capacity_tokens = capacity_tokens,
+                            .unit_tokens = kv::kUnitTokens,
+                            .page_tokens = kv::kSlotsPerPage,
+                            .max_num_seqs = max_num_seqs,
+                            .max_num_batched_tokens = max_num_batched_tokens,
+                            .max_chunk_tokens = max_chunk_tokens,
+                            .max_queue = max_queue};
+  };
   const SchedulerOptions kOptions[] = {
-      {.capacity_tokens = 200,
-       .max_num_seqs = 6,
-       .max_num_batched_tokens = 32,
-       .max_chunk_tokens = 32,
-       .max_queue = 20},
-      {.capacity_tokens = 500,
-       .page_tokens = 16,
-       .max_num_seqs = 8,
-       .max_num_batched_tokens = 8,
-       .max_chunk_tokens = 3,
-       .max_queue = 50},
-      {.capacity_tokens = 100000,
-       .max_num_seqs = 12,
-       .max_num_batched_tokens = 64,
-       .max_chunk_tokens = 16,
-       .max_queue = 10},
-      {.capacity_tokens = 150,
-       .max_num_seqs = 4,
-       .max_num_batched_tokens = 512,
-       .max_chunk_tokens = 512,
-       .max_queue = 5},
+      options_of(256, 6, 32, 32, 20),
+      options_of(500, 8, 8, 3, 50),
+      options_of(100000, 12, 64, 16, 10),
+      options_of(192, 4, 512, 512, 5),
   };
   int64_t num_preemptions = 0, num_mixed_steps = 0, num_forks = 0, num_finished = 0;
+  double most_used = 0;
   for (const SchedulerOptions& options : kOptions) {
     ASSERT_OK(options.Validate());
     for (int seed = 0; seed < 25; ++seed) {
@@ -294,6 +312,7 @@ TEST(SchedulerRandomTest, EveryPlanCanBeRunAndEverySequenceEnds) {
       num_mixed_steps += simulation.num_mixed_steps();
       num_forks += simulation.num_forks();
       num_finished += simulation.num_finished();
+      most_used = std::max(most_used, simulation.most_used());
     }
   }
   // The test has met what it is about.
@@ -301,6 +320,7 @@ TEST(SchedulerRandomTest, EveryPlanCanBeRunAndEverySequenceEnds) {
   EXPECT_GT(num_mixed_steps, 1000);
   EXPECT_GT(num_forks, 500);
   EXPECT_GT(num_finished, 2000);
+  EXPECT_GT(most_used, 0.95);
 }
 
 }  // namespace

@@ -91,6 +91,33 @@ TEST(SchedulerTest, PrefillsInChunksThenDecodesUntilMaxTokens) {
   EXPECT_TRUE(scheduler.Plan().empty());
 }
 
+TEST(SchedulerTest, TheAdmissionCarriesSentencesAndPolicyAlsoWhenARequestStartsOver) {
+  Scheduler scheduler(kSmall);
+  Request request = MakeRequest(7, 20, 3);
+  request.sentence_ends = {5, 12};
+  request.policy = {.name = "sentencekv", .budget_tokens = 64, .semantic_factor = 2};
+  ASSERT_OK(scheduler.Add(request));
+  const Admission expected{7, 20, 23, request.sentence_ends, request.policy};
+  EXPECT_THAT(RunStep(&scheduler).plan.admitted, ElementsAre(expected));
+  ASSERT_TRUE(scheduler.Preempt(7));
+  EXPECT_THAT(RunStep(&scheduler).plan.admitted, ElementsAre(expected));
+}
+
+TEST(SchedulerTest, EachSentenceIsReservedInWholeUnits) {
+  SchedulerOptions options = kSmall;
+  options.unit_tokens = 4;
+  options.page_tokens = 16;
+  Scheduler scheduler(options);
+  Request request = MakeRequest(7, 20, 17);
+  request.sample_ids = {7, 8};
+  request.sentence_ends = {5, 12};
+  ASSERT_OK(scheduler.Add(request));
+  RunStep(&scheduler);
+  EXPECT_EQ(scheduler.stats().kv_tokens_reserved, (8 + 8 + 8) + 2 * 32);
+  scheduler.Cancel(8);
+  EXPECT_EQ(scheduler.stats().kv_tokens_reserved, (8 + 8 + 8) + 32);
+}
+
 TEST(SchedulerTest, DecodesRideInFrontOfOthersPrefills) {
   Scheduler scheduler(kSmall);
   ASSERT_OK(scheduler.Add(MakeRequest(1, 4, 8)));
@@ -339,6 +366,15 @@ TEST(SchedulerTest, RefusesRequestsThatItCanNeverRun) {
          r->resume_ids = {3};
          r->sample_ids = {5, 6};
        })},
+      {"sentence_ends has 11 after 3, expected 4 to 10", kInvalid, with([](Request* r) {
+         r->sentence_ends = {3, 11};
+       })},
+      {"sentence_ends has 3 after 3", kInvalid, with([](Request* r) {
+         r->sentence_ends = {3, 3};
+       })},
+      {"sentence_ends has 0 after 0", kInvalid, with([](Request* r) { r->sentence_ends = {0}; })},
+      {"kv_policy.name: \"h2o\" is unknown", kInvalid,
+       with([](Request* r) { r->policy.name = "h2o"; })},
       {"KV memory for 101 tokens (prompt 10, max_tokens 91, n 1), this worker has 100; ask for "
        "less "
        "or raise --kv-cache-memory-bytes",
@@ -390,6 +426,7 @@ TEST(SchedulerOptionsTest, ValidateNamesTheFlag) {
   };
   const std::pair<const char*, SchedulerOptions> kCases[] = {
       {"--kv-cache-memory-bytes", with([](SchedulerOptions* o) { o->capacity_tokens = 0; })},
+      {"unit_tokens is 0", with([](SchedulerOptions* o) { o->unit_tokens = 0; })},
       {"page_tokens is 0", with([](SchedulerOptions* o) { o->page_tokens = 0; })},
       {"--max-num-seqs is -1", with([](SchedulerOptions* o) { o->max_num_seqs = -1; })},
       {"max_chunk_tokens is 0", with([](SchedulerOptions* o) { o->max_chunk_tokens = 0; })},

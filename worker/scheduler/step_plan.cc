@@ -1,5 +1,7 @@
 #include "worker/scheduler/step_plan.h"
 
+#include <algorithm>
+#include <bit>
 #include <limits>
 #include <utility>
 
@@ -9,12 +11,14 @@
 
 // Layout: 4 bytes of magic, then varints (7 bits a byte, low first, the last byte below 128):
 //   step_idx, shutdown, and five lists, each its length and then its entries field by field.
+// In an admission the sentence ends are a list of differences; the policy is its index among
+// PolicyNames, the budget, and the 8 bytes of the factor, low first.
 // Tokens are not delta-coded: an id of a 49k vocabulary takes 3 bytes at most as it is.
 
 namespace skv::scheduler {
 namespace {
 
-constexpr std::string_view kMagic = "SKP1";
+constexpr std::string_view kMagic = "SKP2";
 constexpr uint64_t kMaxInt = std::numeric_limits<int>::max();
 
 void PutVarint(uint64_t value, std::string* out) {
@@ -27,6 +31,24 @@ void PutVarint(uint64_t value, std::string* out) {
 
 void PutInt(int value, std::string* out) { PutVarint(static_cast<uint32_t>(value), out); }
 
+void PutDouble(double value, std::string* out) {
+  const uint64_t bits = std::bit_cast<uint64_t>(value);
+  for (int shift = 0; shift < 64; shift += 8) out->push_back(static_cast<char>(bits >> shift));
+}
+
+void PutPolicy(const policy::PolicyParams& params, std::string* out) {
+  const auto names = policy::PolicyNames();
+  PutVarint(std::find(names.begin(), names.end(), params.name) - names.begin(), out);
+  PutInt(params.budget_tokens, out);
+  PutDouble(params.semantic_factor, out);
+}
+
+void PutSentenceEnds(const std::vector<int>& ends, std::string* out) {
+  PutVarint(ends.size(), out);
+  int last = 0;
+  for (const int end : ends) PutInt(end - std::exchange(last, end), out);
+}
+
 class Reader {
  public:
   explicit Reader(std::string_view bytes) : bytes_(bytes) {}
@@ -38,7 +60,7 @@ class Reader {
   }
 
   absl::Status ReadMagic() {
-    if (bytes_.substr(0, kMagic.size()) != kMagic) return Error("magic SKP1 missing");
+    if (bytes_.substr(0, kMagic.size()) != kMagic) return Error("magic SKP2 missing");
     offset_ = kMagic.size();
     return absl::OkStatus();
   }
@@ -82,6 +104,16 @@ class Reader {
     return absl::OkStatus();
   }
 
+  absl::Status ReadDouble(std::string_view what, double* value) {
+    if (bytes_.size() - offset_ < 8) return Error(absl::StrCat(Sv(what), " cut off"));
+    uint64_t bits = 0;
+    for (int shift = 0; shift < 64; shift += 8) {
+      bits |= uint64_t{static_cast<unsigned char>(bytes_[offset_++])} << shift;
+    }
+    *value = std::bit_cast<double>(bits);
+    return absl::OkStatus();
+  }
+
   // Every entry takes at least `bytes_each` bytes, so a length that lies cannot make us allocate.
   template <typename T, typename ReadEntry>
   absl::Status ReadList(size_t bytes_each, std::string_view what, std::vector<T>* list,
@@ -100,11 +132,35 @@ class Reader {
   size_t offset_ = 0;
 };
 
+absl::Status ReadPolicy(Reader* in, policy::PolicyParams* params) {
+  const auto names = policy::PolicyNames();
+  int name_idx = 0;
+  SKV_RETURN_IF_ERROR(in->ReadInt(0, names.size() - 1, "policy", &name_idx));
+  params->name = names[name_idx];
+  SKV_RETURN_IF_ERROR(in->ReadInt(0, kMaxInt, "budget_tokens", &params->budget_tokens));
+  SKV_RETURN_IF_ERROR(in->ReadDouble("semantic_factor", &params->semantic_factor));
+  const absl::Status status = policy::Validate(*params);
+  return status.ok() ? status : in->Error(std::string(status.message()));
+}
+
+absl::Status ReadSentenceEnds(Reader* in, int num_prompt_tokens, std::vector<int>* ends) {
+  int last = 0;
+  return in->ReadList(1, "length of sentence_ends", ends, [&](int* end) {
+    int num_tokens = 0;
+    SKV_RETURN_IF_ERROR(in->ReadInt(1, num_prompt_tokens - last, "sentence's tokens", &num_tokens));
+    *end = last += num_tokens;
+    return absl::OkStatus();
+  });
+}
+
 absl::Status ReadAdmission(Reader* in, Admission* admission) {
   SKV_RETURN_IF_ERROR(in->ReadId("admitted id", &admission->id));
   SKV_RETURN_IF_ERROR(in->ReadInt(1, kMaxInt, "num_prompt_tokens", &admission->num_prompt_tokens));
-  return in->ReadInt(admission->num_prompt_tokens, kMaxInt, "max_tokens_total",
-                     &admission->max_tokens_total);
+  SKV_RETURN_IF_ERROR(in->ReadInt(admission->num_prompt_tokens, kMaxInt, "max_tokens_total",
+                                  &admission->max_tokens_total));
+  SKV_RETURN_IF_ERROR(
+      ReadSentenceEnds(in, admission->num_prompt_tokens, &admission->sentence_ends));
+  return ReadPolicy(in, &admission->policy);
 }
 
 absl::Status ReadFork(Reader* in, Fork* fork) {
@@ -146,6 +202,8 @@ std::string Encode(const StepPlan& plan) {
     PutVarint(admission.id, &out);
     PutInt(admission.num_prompt_tokens, &out);
     PutInt(admission.max_tokens_total, &out);
+    PutSentenceEnds(admission.sentence_ends, &out);
+    PutPolicy(admission.policy, &out);
   }
   PutVarint(plan.forked.size(), &out);
   for (const Fork& fork : plan.forked) {
@@ -177,7 +235,7 @@ absl::StatusOr<StepPlan> Decode(std::string_view bytes) {
   SKV_RETURN_IF_ERROR(in.ReadBool("shutdown", &plan.shutdown));
   SKV_RETURN_IF_ERROR(in.ReadList(1, "length of released", &plan.released,
                                   [&](SequenceId* id) { return in.ReadId("released id", id); }));
-  SKV_RETURN_IF_ERROR(in.ReadList(3, "length of admitted", &plan.admitted,
+  SKV_RETURN_IF_ERROR(in.ReadList(14, "length of admitted", &plan.admitted,
                                   [&](Admission* entry) { return ReadAdmission(&in, entry); }));
   SKV_RETURN_IF_ERROR(in.ReadList(4, "length of forked", &plan.forked,
                                   [&](Fork* entry) { return ReadFork(&in, entry); }));

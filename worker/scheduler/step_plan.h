@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/types.h"
+#include "worker/policy/policy_params.h"
 
 namespace skv::scheduler {
 
@@ -20,8 +21,10 @@ enum class PositionClass : uint8_t { kPrompt = 0, kGenerated = 1 };
 // preempted sequence that starts over.
 struct Admission {
   SequenceId id = 0;
-  int num_prompt_tokens = 0;  // at least 1
-  int max_tokens_total = 0;   // prompt and generated: the sequence never holds more
+  int num_prompt_tokens = 0;       // at least 1
+  int max_tokens_total = 0;        // prompt and generated: the sequence never holds more
+  std::vector<int> sentence_ends;  // of the prompt: ascending, from 1 to num_prompt_tokens
+  policy::PolicyParams policy;     // valid
   bool operator==(const Admission&) const = default;
 };
 
@@ -63,7 +66,8 @@ std::string Encode(const StepPlan& plan);
 
 // Accepts any bytes. DataLoss, with the offset, when they are not what Encode returns: then ranks
 // have lost step and the group must end. A decoded plan is well formed (class sizes, counts,
-// positions and token ids in range, as many tokens as the chunks name); whether its sequences exist
+// sentence ends, policies, positions and token ids in range, as many tokens as the chunks name);
+// whether its sequences exist
 // is for the engine to check.
 absl::StatusOr<StepPlan> Decode(std::string_view bytes);
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 #include "worker/scheduler/step_plan.h"
 
@@ -21,6 +22,10 @@ void RequireWellFormed(const StepPlan& plan) {
   for (const Admission& admission : plan.admitted) {
     Require(admission.num_prompt_tokens >= 1);
     Require(admission.max_tokens_total >= admission.num_prompt_tokens);
+    int last = 0;
+    for (const int end : admission.sentence_ends) Require(end > std::exchange(last, end));
+    Require(last <= admission.num_prompt_tokens);
+    Require(skv::policy::Validate(admission.policy).ok());
   }
   for (const Fork& fork : plan.forked) {
     Require(fork.child != fork.parent);

@@ -20,7 +20,12 @@ StepPlan FullPlan() {
   StepPlan plan;
   plan.step_idx = 300;
   plan.released = {7, std::numeric_limits<SequenceId>::max()};
-  plan.admitted = {{.id = 9, .num_prompt_tokens = 3, .max_tokens_total = 130}};
+  plan.admitted = {
+      {.id = 9,
+       .num_prompt_tokens = 300,
+       .max_tokens_total = 430,
+       .sentence_ends = {5, 150, 300},
+       .policy = {.name = "sentencekv", .budget_tokens = 512, .semantic_factor = 2.5}}};
   plan.forked = {{.child = 5, .parent = 4, .num_shared_tokens = 2, .max_tokens_total = 8}};
   plan.chunks = {{.id = 4,
                   .first_position = 2,
@@ -44,6 +49,12 @@ StepPlan RandomPlan(std::mt19937* random) {
   for (Admission& entry : plan.admitted) {
     const int num_prompt_tokens = draw(1, kMaxInt);
     entry = {(*random)(), num_prompt_tokens, draw(num_prompt_tokens, kMaxInt)};
+    for (int end = 0, n = draw(0, 5); n > 0 && end < num_prompt_tokens; --n) {
+      entry.sentence_ends.push_back(end = draw(end + 1, num_prompt_tokens));
+    }
+    entry.policy = {.name = draw(0, 1) == 0 ? "full" : "sentencekv",
+                    .budget_tokens = draw(16, 1 << 24),
+                    .semantic_factor = draw(0, 1) * draw(1000, 1000000) / 1000.0};
   }
   plan.forked.resize(draw(0, 4));
   for (Fork& entry : plan.forked) {
@@ -125,19 +136,36 @@ TEST(StepPlanTest, RefusesPlansThatNoSchedulerMakes) {
       {"first_position is 4294967295", with([](StepPlan* p) { p->chunks[0].first_position = -1; })},
       {"token is 4294967295", with([](StepPlan* p) { p->tokens[2] = -1; })},
       {"num_prompt_tokens is 0", with([](StepPlan* p) { p->admitted[0].num_prompt_tokens = 0; })},
-      {"max_tokens_total is 2, expected 3",
-       with([](StepPlan* p) { p->admitted[0].max_tokens_total = 2; })},
+      {"max_tokens_total is 299, expected 300",
+       with([](StepPlan* p) { p->admitted[0].max_tokens_total = 299; })},
+      {"sentence's tokens is 151, expected at most 150",
+       with([](StepPlan* p) { p->admitted[0].sentence_ends[2] = 301; })},
+      {"sentence's tokens is 0, expected 1",
+       with([](StepPlan* p) { p->admitted[0].sentence_ends[1] = 5; })},
+      {"sentence's tokens is 4294967292",
+       with([](StepPlan* p) { p->admitted[0].sentence_ends[1] = 1; })},
+      {"sentence's tokens is 1, expected at most 0",
+       with([](StepPlan* p) { p->admitted[0].sentence_ends.push_back(301); })},
+      {"policy is 2, expected at most 1",
+       with([](StepPlan* p) { p->admitted[0].policy.name = "nonsense"; })},
+      {"max_capacity_prompts: 15, expected 16",
+       with([](StepPlan* p) { p->admitted[0].policy.budget_tokens = 15; })},
+      {"semantic_factor: 0.5, expected 0",
+       with([](StepPlan* p) { p->admitted[0].policy.semantic_factor = 0.5; })},
+      {"semantic_factor: nan", with([](StepPlan* p) {
+         p->admitted[0].policy.semantic_factor = std::numeric_limits<double>::quiet_NaN();
+       })},
       {"forks from itself", with([](StepPlan* p) { p->forked[0].parent = 5; })},
       {"max_tokens_total is 1, expected 2",
        with([](StepPlan* p) { p->forked[0].max_tokens_total = 1; })},
       {"step_idx is 18446744073709551615", with([](StepPlan* p) { p->step_idx = -1; })},
       {"bytes left over", Encode(FullPlan()) + '\0'},
-      {"magic SKP1 missing", "SKP2" + Encode(FullPlan()).substr(4)},
-      {"magic SKP1 missing", ""},
-      {"is over 64 bits", "SKP1" + std::string(9, '\xff') + '\x02'},
-      {"needless byte", std::string("SKP1\x80\x00\x00\x00\x00\x00\x00\x00", 12)},
+      {"magic SKP2 missing", "SKP1" + Encode(FullPlan()).substr(4)},
+      {"magic SKP2 missing", ""},
+      {"is over 64 bits", "SKP2" + std::string(9, '\xff') + '\x02'},
+      {"needless byte", std::string("SKP2\x80\x00\x00\x00\x00\x00\x00\x00", 12)},
       {"length of released is 4294967295, expected at most 9",
-       std::string("SKP1\x00\x00\xff\xff\xff\xff\x0f\x00\x00\x00\x00", 15)},
+       std::string("SKP2\x00\x00\xff\xff\xff\xff\x0f\x00\x00\x00\x00", 15)},
   };
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.message);

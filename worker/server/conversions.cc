@@ -16,12 +16,11 @@ pb::FinishReason ToProto(engine::FinishReason reason) {
       return pb::LENGTH;
     case engine::FinishReason::kCancelled:
       return pb::CANCELLED;
-    case engine::FinishReason::kDeadline:
-      return pb::DEADLINE;
+    case engine::FinishReason::kDeadline:  // ends the call: GenerateStream does not send it
     case engine::FinishReason::kError:
-      return pb::ERROR;
+      break;
   }
-  return pb::FINISH_REASON_UNSPECIFIED;
+  return pb::ERROR;
 }
 
 engine::SamplingParams ToSamplingParams(const pb::GenerateRequest& proto) {
@@ -75,6 +74,10 @@ pb::GenerateEvent ToProto(const engine::TokenEvent& event) {
     out->set_id(top.token);
     out->set_logprob(top.logprob);
   }
+  if (event.timings) {
+    proto.mutable_timings()->set_queue_ms(event.timings->queue_seconds * 1e3);
+    proto.mutable_timings()->set_prefill_ms(event.timings->prefill_seconds * 1e3);
+  }
   return proto;
 }
 
@@ -92,9 +95,6 @@ pb::GenerateEvent ToProto(const engine::FinishEvent& event, const policy::Policy
   proto.set_sample_index(event.sample_idx);
   proto.mutable_finish()->set_reason(ToProto(event.reason));
   proto.mutable_finish()->set_message(std::string(event.status.message()));
-  proto.mutable_timings()->set_queue_ms(event.timings.queue_seconds * 1e3);
-  proto.mutable_timings()->set_prefill_ms(event.timings.prefill_seconds * 1e3);
-  proto.mutable_timings()->set_decode_ms(event.timings.decode_seconds * 1e3);
   const policy::KvMeans means = policy::MeansOf(event.kv_use, num_heads);
   pb::KvReport* const report = proto.mutable_kv_report();
   *report->mutable_policy() = ToProto(policy);

@@ -1,6 +1,5 @@
 #pragma once
-// Between the wire's messages and the engine's plain structs. Pure; INVALID_ARGUMENT and
-// UNIMPLEMENTED name the field.
+// Between the wire's messages and the engine's plain structs. Pure.
 
 #include "absl/status/statusor.h"
 #include "skv/worker/v1/worker.pb.h"
@@ -10,6 +9,7 @@
 
 namespace skv::server {
 
+// InvalidArgument: no sampling parameters. All else is the engine's to check when it is submitted.
 // The deadline is the caller's to set.
 absl::StatusOr<engine::GenerationRequest> ToRequest(const worker::v1::GenerateRequest& proto);
 worker::v1::GenerateEvent ToProto(const engine::TokenEvent& event);

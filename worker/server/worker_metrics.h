@@ -1,7 +1,8 @@
 #pragma once
 // What a worker process exports: gauges read from engine, executor and pool at each scrape,
-// histograms fed by finished requests. Names: docs/metrics.md. Thread-safe.
+// histograms fed by finished samples. Names: docs/metrics.md. Thread-safe.
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -17,7 +18,8 @@ class WorkerMetrics {
   // Of every rank: its steps, tokens, KV memory. The rank outlives this object.
   WorkerMetrics(const engine::Rank* rank, int rank_idx);
 
-  // Of the leader: its requests, queues and KV policies. The engine outlives this object.
+  // Of the leader: its requests, queues and KV policies. Whatever serializes metrics() ends before
+  // the engine and what `num_open_streams` reads do.
   void AddLeader(const engine::Engine* engine, std::function<int()> num_open_streams);
 
   // A request goes to the engine; its policy is a known one.

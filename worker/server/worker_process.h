@@ -1,7 +1,7 @@
 #pragma once
-// A skv-worker process: one rank, and on rank 0 the group's engine and gRPC server. Runs until
-// SIGTERM or SIGINT (drains, then OK), until the leader ends (followers), or until the group
-// breaks.
+// A skv-worker process: one rank, and on rank 0 the group's engine and gRPC server. The leader runs
+// until SIGTERM, SIGINT or a Drain call (drains, then OK), a follower until the leader ends, which
+// these signals do not change; both end when the group breaks.
 
 #include <string>
 

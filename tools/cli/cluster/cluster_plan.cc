@@ -6,12 +6,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/status.h"
 
 namespace skv::cli {
 namespace {
 
 constexpr int kGroupPortOffset = 30;
 constexpr int kAdminPortOffset = 130;
+constexpr int kMaxPort = 65535;
 // The file that configures the cluster has keys that its processes do not know.
 constexpr char kNoConfig[] = "SKV_CONFIG=";
 constexpr char kLoopback[] = "127.0.0.1";
@@ -44,8 +46,6 @@ ProcessPlan PlanRank(const ClusterOptions& options, int threads, int group, int 
                      absl::StrCat(admin_port)};
   const std::vector<std::string> policies = server::ToArguments(options.kv_policies);
   plan.child.args.insert(plan.child.args.end(), policies.begin(), policies.end());
-  plan.child.args.insert(plan.child.args.end(), options.worker_flags.begin(),
-                         options.worker_flags.end());
   return plan;
 }
 
@@ -69,27 +69,59 @@ ProcessPlan PlanRouter(const ClusterOptions& options) {
                      absl::StrCat(options.port),
                      "--admin-port",
                      absl::StrCat(plan.admin_port)};
-  plan.child.args.insert(plan.child.args.end(), options.router_flags.begin(),
-                         options.router_flags.end());
   return plan;
+}
+
+// Appends `flags`, which the user gave as `source`. The last one of a name counts: what is printed
+// about the process would not be true.
+absl::Status AddFlags(std::string_view source, const std::vector<std::string>& flags,
+                      ProcessPlan* plan) {
+  std::vector<std::string>& args = plan->child.args;
+  const std::vector<std::string> planned = args;
+  for (const std::string& flag : flags) {
+    const std::string name = flag.substr(0, flag.find('='));
+    if (std::find(planned.begin() + 1, planned.end(), name) != planned.end()) {
+      return absl::InvalidArgumentError(absl::StrCat(Sv(source), " ", flag,
+                                                     ": skv cluster up sets ", name,
+                                                     " itself; see the flags in its --help"));
+    }
+    args.push_back(flag);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPorts(const ClusterOptions& options, int num_ranks) {
+  const int highest = options.port + kAdminPortOffset + num_ranks - 1;
+  if (highest <= kMaxPort) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--port ", options.port, ": with ", num_ranks, " rank(s) the highest port is ",
+                   highest, ", expected at most ", kMaxPort, "; choose a --port of at most ",
+                   kMaxPort - kAdminPortOffset - num_ranks + 1));
 }
 
 }  // namespace
 
-ClusterPlan PlanCluster(const ClusterOptions& options, int num_cores) {
+absl::StatusOr<ClusterPlan> PlanCluster(const ClusterOptions& options, int num_cores) {
   const int num_ranks = options.num_groups * options.tensor_parallel_size;
+  SKV_RETURN_IF_ERROR(CheckPorts(options, num_ranks));
   const int threads =
       options.threads_per_rank > 0 ? options.threads_per_rank : std::max(1, num_cores / num_ranks);
   ClusterPlan plan;
   plan.router = PlanRouter(options);
+  SKV_RETURN_IF_ERROR(AddFlags("--router-flag", options.router_flags, &plan.router));
   plan.router_port = options.port;
-  plan.ports = {options.port, plan.router.admin_port};
+  plan.ports = {{"router's gRPC", options.host, options.port},
+                {"router's metrics", options.host, plan.router.admin_port}};
   for (int group = 0; group < options.num_groups; ++group) {
     plan.groups.emplace_back();
-    plan.ports.push_back(options.port + kGroupPortOffset + group);
+    plan.ports.push_back({absl::StrCat("gRPC of group ", group), kLoopback,
+                          options.port + kGroupPortOffset + group});
     for (int rank = 0; rank < options.tensor_parallel_size; ++rank) {
-      plan.groups.back().push_back(PlanRank(options, threads, group, rank));
-      plan.ports.push_back(plan.groups.back().back().admin_port);
+      ProcessPlan process = PlanRank(options, threads, group, rank);
+      SKV_RETURN_IF_ERROR(AddFlags("--worker-flag", options.worker_flags, &process));
+      plan.ports.push_back(
+          {absl::StrCat("metrics of ", process.name), kLoopback, process.admin_port});
+      plan.groups.back().push_back(std::move(process));
     }
   }
   return plan;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "common/process.h"
 #include "worker/server/policy_flags.h"
 
@@ -31,15 +32,23 @@ struct ProcessPlan {
   int admin_port;
 };
 
+// Where a process listens.
+struct PlannedPort {
+  std::string owner;  // "router's gRPC", "metrics of group 0 rank 1"
+  std::string host;   // IPv4 address
+  int port;
+};
+
 struct ClusterPlan {
   std::vector<std::vector<ProcessPlan>> groups;  // [group][rank]
   ProcessPlan router;
   int router_port;
-  std::vector<int> ports;  // all that the processes listen on
+  std::vector<PlannedPort> ports;  // all of them
 };
 
 // Ports: the router takes `port` and `port` + 1, group g's gRPC is `port` + 30 + g, and the admin
-// port of the i-th rank of all is `port` + 130 + i.
-ClusterPlan PlanCluster(const ClusterOptions& options, int num_cores);
+// port of the i-th rank of all is `port` + 130 + i. InvalidArgument: these pass 65535, or the flags
+// for a process name one that the plan sets itself.
+absl::StatusOr<ClusterPlan> PlanCluster(const ClusterOptions& options, int num_cores);
 
 }  // namespace skv::cli

@@ -1,5 +1,6 @@
 #include "tools/cli/cluster/supervisor.h"
 
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -48,20 +49,32 @@ void LogBadEnd(const ProcessPlan& process, const std::optional<ExitState>& end) 
 }
 
 // A second cluster would take the first one's processes for its own.
-absl::Status CheckPortIsFree(int port) {
+absl::Status CheckPortIsFree(const PlannedPort& port) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   // As servers do: connections of a cluster that has just ended do not count.
   const int reuse = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof(reuse));
   sockaddr_in address = {};
   address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  const bool in_use =
-      bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 && errno == EADDRINUSE;
+  address.sin_port = htons(static_cast<uint16_t>(port.port));
+  inet_pton(AF_INET, port.host.c_str(), &address.sin_addr);
+  const bool bound = bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+  const int error = bound ? 0 : errno;
   close(fd);
-  if (!in_use) return absl::OkStatus();
-  return absl::UnavailableError(
-      absl::StrCat("port ", port, " is in use; stop what listens there or choose another --port"));
+  if (error == 0) return absl::OkStatus();
+  const std::string name = absl::StrCat(port.host, " port ", port.port, " (", port.owner, ")");
+  if (error == EADDRINUSE) {
+    return absl::UnavailableError(absl::StrCat(
+        name, " is in use; stop what listens there, or give --port: it moves all ports"));
+  }
+  if (error == EADDRNOTAVAIL) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--host ", port.host,
+                     ": this machine has no such address; `ip address` "
+                     "shows those that it has, 0.0.0.0 is all of them"));
+  }
+  return absl::ErrnoToStatus(error,
+                             absl::StrCat(name, ": cannot be listened on; give another --port"));
 }
 
 // Ready, and `pid` itself: another process may have taken the port.
@@ -86,7 +99,7 @@ Supervisor::Supervisor(ClusterPlan plan) : plan_(std::move(plan)) {
 Supervisor::~Supervisor() = default;
 
 absl::Status Supervisor::Start() {
-  for (const int port : plan_.ports) SKV_RETURN_IF_ERROR(CheckPortIsFree(port));
+  for (const PlannedPort& port : plan_.ports) SKV_RETURN_IF_ERROR(CheckPortIsFree(port));
   for (Unit& unit : units_) SKV_RETURN_IF_ERROR(StartUnit(&unit));
   return absl::OkStatus();
 }

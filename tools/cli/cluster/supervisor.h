@@ -20,7 +20,8 @@ class Supervisor {
   explicit Supervisor(ClusterPlan plan);
   ~Supervisor();  // kills what still runs
 
-  // Starts everything. Unavailable: a port is in use; Internal: a process cannot be started.
+  // Starts everything, once all ports are free. Unavailable: one is in use; InvalidArgument: the
+  // router's host is no address of this machine; Internal: a process cannot be started.
   absl::Status Start();
   // Restarts what has ended and asks what is not ready yet; call every few tens of milliseconds.
   // Unavailable: something ended again and again before it was ready; names its log.

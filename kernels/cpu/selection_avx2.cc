@@ -1,0 +1,8 @@
+#include "kernels/cpu/selection_body.h"
+
+namespace skv::kernels {
+
+const SelectionKernels kSelectionAvx2 = {ScoreVectorsBody, WeightedSoftmaxBody, MeanOfRowsBody,
+                                         CuboidOfRowsBody};
+
+}  // namespace skv::kernels

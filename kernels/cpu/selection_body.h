@@ -1,0 +1,147 @@
+#pragma once
+// The selection operations in 16 lanes. Included by one file per instruction set, which exports the
+// functions of its unnamed namespace as a table.
+
+#include "kernels/cpu/bf16_pairs.h"
+#include "kernels/cpu/f32x16.h"
+#include "kernels/cpu/selection_kernels.h"
+#include "kernels/selection.h"
+
+namespace skv::kernels {
+namespace {
+
+static_assert(kIndexBlockVectors == kLanes);
+
+// kQueries queries against kBlocks blocks: that many chains at once hide the latency of an FMA.
+template <int kQueries, int kBlocks>
+void ScoreTile(const float* queries, int64_t query_stride, int width, const uint32_t* index,
+               int num_vectors, float* scores, int64_t score_stride) {
+  const int64_t block_words = int64_t{width / 2} * kLanes;
+  F32x16 acc[kQueries][kBlocks];
+  for (auto& row : acc) {
+    for (F32x16& chain : row) chain = Zero();
+  }
+  for (int pair = 0; pair < width / 2; ++pair) {
+    F32x16 even[kBlocks], odd[kBlocks];
+    for (int b = 0; b < kBlocks; ++b) {
+      const Pairs16 words = LoadPairs(index + b * block_words + int64_t{pair} * kLanes);
+      even[b] = EvenToFloat(words);
+      odd[b] = OddToFloat(words);
+    }
+    for (int r = 0; r < kQueries; ++r) {
+      const float* const q = queries + r * query_stride + 2 * pair;
+      for (int b = 0; b < kBlocks; ++b) acc[r][b] = Fma(Set1(q[0]), even[b], acc[r][b]);
+      for (int b = 0; b < kBlocks; ++b) acc[r][b] = Fma(Set1(q[1]), odd[b], acc[r][b]);
+    }
+  }
+  for (int r = 0; r < kQueries; ++r) {
+    for (int b = 0; b < kBlocks; ++b) {
+      float* const out = scores + r * score_stride + b * kLanes;
+      const int n = num_vectors - b * kLanes;
+      if (n >= kLanes) {
+        Store(out, acc[r][b]);
+      } else {
+        StorePartial(out, acc[r][b], n);
+      }
+    }
+  }
+}
+
+template <int kQueries>
+void ScoreQueries(const float* queries, int64_t query_stride, int width, const uint32_t* index,
+                  int num_vectors, float* scores, int64_t score_stride) {
+  const int64_t block_words = int64_t{width / 2} * kLanes;
+  int i = 0;
+  for (; i + kLanes < num_vectors; i += 2 * kLanes) {
+    ScoreTile<kQueries, 2>(queries, query_stride, width, index + i / kLanes * block_words,
+                           num_vectors - i, scores + i, score_stride);
+  }
+  if (i < num_vectors) {
+    ScoreTile<kQueries, 1>(queries, query_stride, width, index + i / kLanes * block_words,
+                           num_vectors - i, scores + i, score_stride);
+  }
+}
+
+void ScoreVectorsBody(const float* queries, int64_t query_stride, int num_queries, int width,
+                      const uint32_t* index, int num_vectors, float* scores, int64_t score_stride) {
+  constexpr decltype(&ScoreQueries<1>) kScore[] = {nullptr, ScoreQueries<1>, ScoreQueries<2>,
+                                                   ScoreQueries<3>, ScoreQueries<4>};
+  while (num_queries > 0) {
+    const int tile = num_queries < 4 ? num_queries : 4;
+    kScore[tile](queries, query_stride, width, index, num_vectors, scores, score_stride);
+    queries += tile * query_stride;
+    scores += tile * score_stride;
+    num_queries -= tile;
+  }
+}
+
+// Calls op(offset, n) for every 16 of `count`, n < 16 only at the end.
+template <typename Op>
+void ForEachLanes(int count, Op op) {
+  int i = 0;
+  for (; i + kLanes <= count; i += kLanes) op(i, kLanes);
+  if (i < count) op(i, count - i);
+}
+
+F32x16 LoadLanes(const float* p, int n) { return n == kLanes ? Load(p) : LoadPartial(p, n); }
+
+void StoreLanes(float* p, F32x16 a, int n) {
+  if (n == kLanes) {
+    Store(p, a);
+  } else {
+    StorePartial(p, a, n);
+  }
+}
+
+void WeightedSoftmaxBody(const float* weights, int n, float* scores) {
+  const F32x16 lowest = Set1(-3.4e38f);
+  F32x16 largest = lowest;
+  ForEachLanes(n, [&](int i, int count) {
+    const F32x16 lanes = LoadLanes(scores + i, count);
+    largest = Max(largest, count == kLanes ? lanes : KeepFirst(lanes, count, lowest));
+  });
+  const F32x16 max = Set1(ReduceMax(largest));
+  F32x16 sums = Zero();
+  ForEachLanes(n, [&](int i, int count) {
+    const F32x16 e = Exp(Sub(LoadLanes(scores + i, count), max));
+    const F32x16 weight = weights == nullptr ? Set1(1.0f) : LoadLanes(weights + i, count);
+    sums = Fma(count == kLanes ? e : KeepFirst(e, count, Zero()), weight, sums);
+    StoreLanes(scores + i, e, count);
+  });
+  const F32x16 inverse = Set1(1.0f / ReduceAdd(sums));
+  ForEachLanes(n, [&](int i, int count) {
+    StoreLanes(scores + i, Mul(LoadLanes(scores + i, count), inverse), count);
+  });
+}
+
+void MeanOfRowsBody(const float* rows, int num_rows, int width, float* mean) {
+  const F32x16 count = Set1(static_cast<float>(num_rows));
+  ForEachLanes(width, [&](int c, int n) {
+    F32x16 sum = Zero();
+    for (int t = 0; t < num_rows; ++t) sum = Add(sum, LoadLanes(rows + int64_t{t} * width + c, n));
+    StoreLanes(mean + c, Div(sum, count), n);
+  });
+}
+
+void CuboidOfRowsBody(const float* rows, int num_rows, int width, float* centre,
+                      float* half_width) {
+  const F32x16 count = Set1(static_cast<float>(num_rows));
+  ForEachLanes(width, [&](int c, int n) {
+    F32x16 high = LoadLanes(rows + c, n), low = high;
+    for (int t = 1; t < num_rows; ++t) {
+      const F32x16 row = LoadLanes(rows + int64_t{t} * width + c, n);
+      high = Max(high, row);
+      low = Min(low, row);
+    }
+    const F32x16 middle = Mul(Add(high, low), Set1(0.5f));
+    F32x16 sum = Zero();
+    for (int t = 0; t < num_rows; ++t) {
+      sum = Add(sum, Abs(Sub(LoadLanes(rows + int64_t{t} * width + c, n), middle)));
+    }
+    StoreLanes(centre + c, middle, n);
+    StoreLanes(half_width + c, Div(sum, count), n);
+  });
+}
+
+}  // namespace
+}  // namespace skv::kernels

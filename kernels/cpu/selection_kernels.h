@@ -1,0 +1,28 @@
+#pragma once
+// The selection operations of one instruction set; internal to kernels/cpu and its tests. All
+// tables yield the same bits; kernels/selection.h explains the arguments.
+
+#include <cstdint>
+
+#include "kernels/cpu/dispatch.h"
+
+namespace skv::kernels {
+
+struct SelectionKernels {
+  void (*score_vectors)(const float* queries, int64_t query_stride, int num_queries, int width,
+                        const uint32_t* index, int num_vectors, float* scores,
+                        int64_t score_stride);
+  void (*weighted_softmax)(const float* weights, int n, float* scores);
+  void (*mean_of_rows)(const float* rows, int num_rows, int width, float* mean);
+  void (*cuboid_of_rows)(const float* rows, int num_rows, int width, float* centre,
+                         float* half_width);
+};
+
+extern const SelectionKernels kSelectionScalar;
+extern const SelectionKernels kSelectionAvx2;
+extern const SelectionKernels kSelectionAvx512;
+
+// REQUIRES: isa <= BestIsa().
+const SelectionKernels& SelectionKernelsFor(Isa isa);
+
+}  // namespace skv::kernels

@@ -1,0 +1,176 @@
+#include "kernels/selection.h"
+
+#include <gtest/gtest.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "kernels/arithmetic.h"
+#include "kernels/cpu/selection_kernels.h"
+
+namespace skv::kernels {
+namespace {
+
+// Multiples of 2^-28 up to 4, the same with every standard library.
+std::vector<float> RandomFloats(size_t count, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<float> values(count);
+  for (float& value : values) value = static_cast<float>(static_cast<int32_t>(random())) * 0x1p-29f;
+  return values;
+}
+
+std::vector<uint32_t> Bits(const std::vector<float>& values) {
+  std::vector<uint32_t> bits(values.size());
+  std::memcpy(bits.data(), values.data(), values.size() * sizeof(float));
+  return bits;
+}
+
+std::vector<uint32_t> Pack(const std::vector<float>& vectors, int num_vectors, int width) {
+  std::vector<uint32_t> index(IndexWords(num_vectors, width));
+  for (int i = 0; i < num_vectors; ++i) {
+    PackIndexVector(vectors.data() + i * width, width, i, index.data());
+  }
+  return index;
+}
+
+float RoundToBf16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  bits += 0x7fff + (bits >> 16 & 1);
+  bits &= 0xffff0000u;
+  std::memcpy(&value, &bits, sizeof(bits));
+  return value;
+}
+
+// The results of one instruction set, one after the other.
+std::vector<float> RunAll(const SelectionKernels& kernels, int num_queries, int n, int width) {
+  const std::vector<float> queries = RandomFloats(num_queries * width, 1);
+  const std::vector<float> vectors = RandomFloats(n * width, 2), weights(n, 3.0f);
+  const std::vector<uint32_t> index = Pack(vectors, n, width);
+  std::vector<float> scores(num_queries * n), mass, mean(width), centre(width), half(width);
+  kernels.score_vectors(queries.data(), width, num_queries, width, index.data(), n, scores.data(),
+                        n);
+  mass = scores;
+  for (int r = 0; r < num_queries; ++r) {
+    kernels.weighted_softmax(r % 2 ? weights.data() : nullptr, n, mass.data() + r * n);
+  }
+  kernels.mean_of_rows(vectors.data(), n, width, mean.data());
+  kernels.cuboid_of_rows(vectors.data(), n, width, centre.data(), half.data());
+  for (const auto& part : {mass, mean, centre, half}) {
+    scores.insert(scores.end(), part.begin(), part.end());
+  }
+  return scores;
+}
+
+TEST(SelectionTest, EveryInstructionSetYieldsTheScalarBits) {
+  for (const int num_queries : {1, 2, 3, 4, 7, 8}) {
+    for (const int n : {1, 15, 16, 17, 32, 33, 100}) {
+      for (const int width : {2, 32, 64, 96}) {
+        const auto expected = Bits(RunAll(kSelectionScalar, num_queries, n, width));
+        for (int level = 1; level <= static_cast<int>(BestIsa()); ++level) {
+          const Isa isa = static_cast<Isa>(level);
+          EXPECT_EQ(Bits(RunAll(SelectionKernelsFor(isa), num_queries, n, width)), expected)
+              << IsaName(isa) << ", " << num_queries << " queries, " << n << " vectors of "
+              << width;
+        }
+      }
+    }
+  }
+}
+
+TEST(SelectionTest, ScoresAreDotProductsWithTheRoundedVectors) {
+  constexpr int kQueries = 5, kVectors = 37, kWidth = 64, kStride = 40;
+  const std::vector<float> queries = RandomFloats(kQueries * kWidth, 3);
+  const std::vector<float> vectors = RandomFloats(kVectors * kWidth, 4);
+  const std::vector<uint32_t> index = Pack(vectors, kVectors, kWidth);
+  std::vector<float> scores(kQueries * kStride, -1.0f);
+  ScoreVectors(queries.data(), kWidth, kQueries, kWidth, index.data(), kVectors, scores.data(),
+               kStride);
+  for (int r = 0; r < kQueries; ++r) {
+    for (int i = 0; i < kVectors; ++i) {
+      double dot = 0, size = 0;
+      for (int c = 0; c < kWidth; ++c) {
+        const double product =
+            double{queries[r * kWidth + c]} * RoundToBf16(vectors[i * kWidth + c]);
+        dot += product;
+        size += std::fabs(product);
+      }
+      EXPECT_NEAR(scores[r * kStride + i], dot, 1e-6 * size) << r << ", " << i;
+    }
+    for (int i = kVectors; i < kStride; ++i) EXPECT_EQ(scores[r * kStride + i], -1.0f);
+  }
+}
+
+TEST(SelectionTest, AScoreDoesNotDependOnItsPlace) {
+  constexpr int kVectors = 50, kWidth = 32;
+  const std::vector<float> query = RandomFloats(kWidth, 5), vector = RandomFloats(kWidth, 6);
+  std::vector<float> vectors = RandomFloats(kVectors * kWidth, 7);
+  float alone;
+  ScoreVectors(query.data(), kWidth, 1, kWidth, Pack(vector, 1, kWidth).data(), 1, &alone, 1);
+  for (int place = 0; place < kVectors; ++place) {
+    std::vector<float> with = vectors, scores(kVectors);
+    std::copy(vector.begin(), vector.end(), with.begin() + place * kWidth);
+    ScoreVectors(query.data(), kWidth, 1, kWidth, Pack(with, kVectors, kWidth).data(), kVectors,
+                 scores.data(), kVectors);
+    EXPECT_EQ(scores[place], alone) << place;
+  }
+}
+
+TEST(SelectionTest, SoftmaxIsThatOfAsManyEqualEntriesAsTheWeightSays) {
+  for (const int n : {1, 5, 16, 70}) {
+    std::vector<float> scores = RandomFloats(n, 8), weights(n);
+    for (int i = 0; i < n; ++i) weights[i] = static_cast<float>(i * 7 % 5 + (i == 0));
+    double sum = 0;
+    for (int i = 0; i < n; ++i) sum += weights[i] * std::exp(double{scores[i]});
+    const std::vector<float> before = scores;
+    WeightedSoftmax(weights.data(), n, scores.data());
+    for (int i = 0; i < n; ++i) {
+      const double expected = std::exp(double{before[i]}) / sum;
+      EXPECT_NEAR(scores[i], expected, 1e-6 * expected) << i << " of " << n;
+    }
+  }
+}
+
+TEST(SelectionTest, SoftmaxOfNegativeScoresIgnoresTheLanesBeyondTheEnd) {
+  std::vector<float> scores = {-200.0f, -200.0f, -400.0f};
+  WeightedSoftmax(nullptr, 3, scores.data());
+  EXPECT_EQ(scores, (std::vector<float>{0.5f, 0.5f, 0.0f}));
+}
+
+TEST(SelectionTest, GroupMassTakesTheHeadThatWantsAnEntryMost) {
+  // Head 0 has large scores and wants entry 0; head 1 has small ones and wants entry 2.
+  std::vector<float> scores = {30.0f, 20.0f, 10.0f, 0.0f, 0.0f, 3.0f};
+  std::vector<float> keys(3);
+  GroupMass(nullptr, 3, 2, scores.data(), 3, keys.data());
+  EXPECT_NEAR(keys[0], 1.0, 1e-4);
+  EXPECT_NEAR(keys[1], 1 / (2 + std::exp(3.0)), 1e-6);
+  EXPECT_NEAR(keys[2], std::exp(3.0) / (2 + std::exp(3.0)), 1e-6);
+}
+
+TEST(SelectionTest, DigestsOfRows) {
+  const std::vector<float> rows = {1, 10, 2, 10, 6, 10};  // three rows of two channels
+  float mean[2], centre[2], half[2];
+  MeanOfRows(rows.data(), 3, 2, mean);
+  CuboidOfRows(rows.data(), 3, 2, centre, half);
+  EXPECT_EQ(mean[0], 3.0f);
+  EXPECT_EQ(mean[1], 10.0f);
+  EXPECT_EQ(centre[0], 3.5f);
+  EXPECT_EQ(centre[1], 10.0f);
+  EXPECT_NEAR(half[0], (2.5 + 1.5 + 2.5) / 3, 1e-6);
+  EXPECT_EQ(half[1], 0.0f);
+}
+
+// A change here is a change of arithmetic: raise kArithmeticRevision and say why in the commit.
+TEST(SelectionGoldenTest, BitsAreThoseOfTheArithmeticRevision) {
+  ASSERT_EQ(kArithmeticRevision, 3) << "new revision: put the new hash here";
+  const std::vector<float> all = RunAll(SelectionKernelsFor(ActiveIsa()), 3, 100, 64);
+  EXPECT_EQ(XXH64(all.data(), all.size() * sizeof(float), 0), 0x59b568bb79109203u)
+      << IsaName(ActiveIsa());
+}
+
+}  // namespace
+}  // namespace skv::kernels

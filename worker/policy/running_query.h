@@ -1,0 +1,32 @@
+#pragma once
+// What the sentence being written asks for: the mean of its rotated queries so far, for one KV
+// head's group. SentenceKV (arXiv 2504.00970) attends everything at a boundary, where that mean
+// has little to go by; here the first tokens of a sentence carry the previous one's mean on, which
+// stands for the tokens that a mean of kMinTokens still lacks.
+
+#include <vector>
+
+namespace skv::policy {
+
+class RunningQuery {
+ public:
+  static constexpr int kMinTokens = 4;
+
+  // `width` floats a query: group_size * head_dim.
+  explicit RunningQuery(int width);
+
+  // The query of the next position, of a sentence that begins at `sentence_begin`: another begin
+  // than before is a boundary. A position counts to the sentence that the tokens up to it tell.
+  void Add(int sentence_begin, const float* query);
+
+  // mean [width] after at least one Add.
+  void Mean(float* mean) const;
+
+ private:
+  std::vector<float> sum_;
+  std::vector<float> previous_;  // the mean at the boundary; empty before the first
+  int count_ = 0;
+  int sentence_begin_ = -1;
+};
+
+}  // namespace skv::policy

@@ -1,0 +1,256 @@
+#include "worker/policy/sentencekv_policy.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "worker/policy/testing/random_sequence.h"
+#include "worker/policy/testing/reference_sentencekv.h"
+
+namespace skv::policy {
+
+void PrintTo(const PositionRange& range, std::ostream* out) {
+  *out << "[" << range.begin << ", " << range.end << ")";
+}
+
+namespace {
+
+// What every position of every layer and head attends: [layer * kv_heads + head][position - N].
+using Selections = std::vector<std::vector<std::vector<PositionRange>>>;
+
+// A policy and the sequence that it follows, driven as the model drives it.
+class Driver {
+ public:
+  Driver(const TestSequence& sequence, const PolicyParams& params, Digest digest)
+      : sequence_(sequence),
+        policy_(CreateSentenceKvPolicy(params, sequence.shape, &sentences_, digest)),
+        selections_(NumHeads()) {}
+  // A fork of `parent` that goes on as `sequence` does.
+  Driver(const TestSequence& sequence, const Driver& parent)
+      : sequence_(sequence),
+        policy_(parent.policy_->ForkPrompt(&sentences_)),
+        next_(sequence.shape.num_prompt_tokens),
+        selections_(NumHeads()) {}
+
+  // Runs up to `end` in steps of 1 to `max_step` positions.
+  void RunTo(int end, int max_step, std::mt19937& random) {
+    while (next_ < end) {
+      const int step = 1 + static_cast<int>(random() % max_step);
+      const int boundary =
+          next_ < sequence_.shape.num_prompt_tokens ? sequence_.shape.num_prompt_tokens : end;
+      Step(std::min({next_ + step, boundary, end}));
+    }
+  }
+
+  void Step(int end) {
+    sentences_ = sequence_.SentencesKnownBefore(end);
+    for (int head = 0; head < NumHeads(); ++head) StepHead(head, end);
+    next_ = end;
+  }
+
+  void StepHead(int number, int end) {
+    const int layer = number / sequence_.shape.num_kv_heads;
+    const int head = number % sequence_.shape.num_kv_heads;
+    const FakeKv kv(&sequence_, layer, head, end);
+    const HeadView view = {layer, head, &kv};
+    const int64_t stride = int64_t{sequence_.shape.group_size} * sequence_.shape.head_dim;
+    if (next_ < sequence_.shape.num_prompt_tokens) {
+      policy_->OnPrompt(view, {sequence_.Query(layer, head, next_), stride, next_, end - next_});
+      return;
+    }
+    for (int t = next_; t < end; ++t) {
+      std::vector<PositionRange> attended;
+      policy_->Select(view, {sequence_.Query(layer, head, t), stride, t, 1}, &attended);
+      selections_[number].push_back(attended);
+    }
+  }
+
+  int NumHeads() const { return sequence_.shape.num_layers * sequence_.shape.num_kv_heads; }
+  void set_next(int next) { next_ = next; }
+  std::vector<Sentence>& sentences() { return sentences_; }
+  const Selections& selections() const { return selections_; }
+  const KvPolicy& policy() const { return *policy_; }
+
+ private:
+  const TestSequence& sequence_;
+  std::vector<Sentence> sentences_;
+  std::unique_ptr<KvPolicy> policy_;
+  int next_ = 0;
+  Selections selections_;
+};
+
+Selections Reference(const TestSequence& sequence, const PolicyParams& params, Digest digest) {
+  Selections selections;
+  for (int layer = 0; layer < sequence.shape.num_layers; ++layer) {
+    for (int head = 0; head < sequence.shape.num_kv_heads; ++head) {
+      const ReferenceSentenceKv reference(params, digest, &sequence, layer, head);
+      auto& rows = selections.emplace_back();
+      for (int t = sequence.shape.num_prompt_tokens; t < sequence.num_tokens; ++t) {
+        rows.push_back(reference.Select(t));
+      }
+    }
+  }
+  return selections;
+}
+
+Selections RunAll(const TestSequence& sequence, const PolicyParams& params, Digest digest,
+                  int max_step, uint32_t seed) {
+  std::mt19937 random(seed);
+  Driver driver(sequence, params, digest);
+  driver.RunTo(sequence.num_tokens, max_step, random);
+  return driver.selections();
+}
+
+void CheckProperties(const TestSequence& sequence, const Selections& selections, int budget) {
+  for (const auto& rows : selections) {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const int num_visible = sequence.shape.num_prompt_tokens + static_cast<int>(i) + 1;
+      int count = 0, end = -1;
+      for (const PositionRange& range : rows[i]) {
+        ASSERT_GT(range.begin, end) << "ranges that touch are one";
+        ASSERT_GT(range.end, range.begin);
+        count += range.end - range.begin;
+        end = range.end;
+      }
+      ASSERT_EQ(rows[i].front().begin, 0);
+      ASSERT_EQ(end, num_visible);
+      ASSERT_EQ(count, std::min(budget, num_visible));
+    }
+  }
+}
+
+struct Case {
+  int budget;
+  int group_size;
+  double factor;
+  Digest digest;
+  int num_prompt_tokens;
+  int num_tokens;
+  bool all_equal = false;
+  int max_sentence = 40;
+};
+
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << "budget " << c.budget << ", group " << c.group_size << ", factor " << c.factor
+       << ", digest " << static_cast<int>(c.digest) << ", prompt " << c.num_prompt_tokens << " of "
+       << c.num_tokens << (c.all_equal ? ", all equal" : "") << ", sentences up to "
+       << c.max_sentence;
+}
+
+constexpr Digest kMean = Digest::kMean, kCuboid = Digest::kCuboidMean;
+
+class SentenceKvPolicyTest : public testing::TestWithParam<Case> {
+ protected:
+  PolicyParams params() const { return {"sentencekv", GetParam().budget, GetParam().factor}; }
+  TestSequence Sequence(uint32_t seed) const {
+    const SequenceShape shape = {2, 2, GetParam().group_size, 32, GetParam().num_prompt_tokens};
+    return MakeRandomSequence(
+        {shape, GetParam().num_tokens, GetParam().max_sentence, GetParam().all_equal}, seed);
+  }
+};
+
+TEST_P(SentenceKvPolicyTest, SelectsAsItsDefinitionHoweverTheStepsAreCut) {
+  const TestSequence sequence = Sequence(1);
+  const Selections expected = Reference(sequence, params(), GetParam().digest);
+  CheckProperties(sequence, expected, GetParam().budget);
+  for (const int max_step : {1, 7, 64, 4096}) {
+    EXPECT_EQ(RunAll(sequence, params(), GetParam().digest, max_step, 5), expected)
+        << "steps of up to " << max_step;
+  }
+}
+
+TEST_P(SentenceKvPolicyTest, AForkGoesOnFromThePromptWhateverItsParentGenerated) {
+  const TestSequence sequence = Sequence(2);
+  const int num_tokens = sequence.num_tokens, prompt = sequence.shape.num_prompt_tokens;
+  const TestSequence other = MakeRandomContinuation(sequence, num_tokens, 3);
+  std::mt19937 random(4);
+  Driver parent(sequence, params(), GetParam().digest);
+  parent.RunTo((prompt + num_tokens) / 2, 16, random);
+  Driver fork(other, parent), twin(sequence, parent);
+  fork.RunTo(num_tokens, 16, random);
+  parent.RunTo(num_tokens, 16, random);
+  twin.RunTo(num_tokens, 16, random);
+  const Selections expected = Reference(sequence, params(), GetParam().digest);
+  EXPECT_EQ(parent.selections(), expected);
+  EXPECT_EQ(twin.selections(), expected);
+  EXPECT_EQ(fork.selections(), Reference(other, params(), GetParam().digest));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Cases, SentenceKvPolicyTest,
+    testing::Values(Case{16, 1, 0, kCuboid, 100, 200}, Case{16, 3, 2, kMean, 150, 220},
+                    Case{64, 3, 0, kMean, 300, 400}, Case{64, 3, 0, kCuboid, 300, 400},
+                    Case{64, 3, 2, kCuboid, 300, 400}, Case{64, 8, 3, kCuboid, 300, 350},
+                    Case{64, 3, 2.5, kMean, 40, 300}, Case{64, 3, 2, kCuboid, 1, 150},
+                    Case{100, 3, 0, kCuboid, 350, 450, true},
+                    Case{100, 3, 2, kCuboid, 350, 450, true},
+                    Case{33, 2, 0, kCuboid, 200, 320, false, 128},
+                    Case{128, 1, 0, kMean, 400, 500, false, 3}, Case{512, 3, 0, kCuboid, 500, 560},
+                    Case{2048, 3, 2, kCuboid, 2020, 2060}));
+
+TEST(SentenceKvPolicyTest, HeadsMayRunOnThreadsOfTheirOwn) {
+  const TestSequence sequence = MakeRandomSequence({{2, 2, 3, 32, 200}, 300}, 1);
+  const PolicyParams params = {"sentencekv", 64, 2};
+  Driver driver(sequence, params, kCuboid);
+  for (const auto& [begin, end] : {std::pair{0, 90}, {90, 200}, {200, 230}, {230, 300}}) {
+    driver.sentences() = sequence.SentencesKnownBefore(end);
+    driver.set_next(begin);
+    std::vector<std::thread> threads;
+    for (int head = 0; head < driver.NumHeads(); ++head) {
+      threads.emplace_back([&driver, head, end] { driver.StepHead(head, end); });
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+  EXPECT_EQ(driver.selections(), Reference(sequence, params, kCuboid));
+}
+
+// A sequence of 20 sentences of 10 tokens; each has keys along an axis of its own.
+TestSequence AxisSequence(int num_tokens) {
+  TestSequence sequence = {{1, 1, 1, 32, 200}, num_tokens, {}, {}, {}};
+  sequence.keys.resize(num_tokens * 32, 0.0f);
+  sequence.queries.resize(num_tokens * 32, 0.0f);
+  for (int t = 0; t < 200; ++t) sequence.keys[t * 32 + t / 10] = 1.0f;
+  for (int s = 0; s < 20; ++s) sequence.sentences.push_back({10 * s, 10 * s + 10, 10 * s + 9});
+  return sequence;
+}
+
+TEST(SentenceKvPolicyTest, TheSentenceThatIsAskedForIsAttended) {
+  TestSequence sequence = AxisSequence(202);
+  for (int t = 200; t < 202; ++t) sequence.queries[t * 32 + 7] = 100.0f;  // asks for sentence 7
+  sequence.queries[201 * 32 + 11] = 50.0f;                                // and less for 11
+  for (const Digest digest : {kMean, kCuboid}) {
+    const Selections selections = RunAll(sequence, {"sentencekv", 40, 0}, digest, 512, 1);
+    // 5 of the start, 10 recent, sentence 7, of the others, 15 tokens in order.
+    EXPECT_EQ(selections[0][0], (std::vector<PositionRange>{{0, 20}, {70, 80}, {191, 201}}));
+    EXPECT_EQ(selections[0][1],
+              (std::vector<PositionRange>{{0, 10}, {70, 80}, {110, 120}, {192, 202}}));
+  }
+}
+
+TEST(SentenceKvPolicyTest, AGeneratedSentenceCanBeChosenOnceItHasEnded) {
+  TestSequence sequence = AxisSequence(260);
+  sequence.sentences.push_back({200, 210, 209});
+  sequence.sentences.push_back({210, 258, 257});
+  for (int t = 200; t < 210; ++t) sequence.keys[t * 32 + 30] = 1.0f;
+  for (int t = 258; t < 260; ++t) sequence.queries[t * 32 + 30] = 200.0f;
+  const Selections selections = RunAll(sequence, {"sentencekv", 40, 0}, kCuboid, 1, 1);
+  EXPECT_THAT(selections[0].back(), testing::Contains(PositionRange{200, 210}));
+}
+
+TEST(SentenceKvPolicyTest, IndexBytesAreThoseOfTheDigests) {
+  const TestSequence sequence = AxisSequence(201);
+  std::mt19937 random(1);
+  Driver driver(sequence, {"sentencekv", 40, 0}, kCuboid);
+  EXPECT_EQ(driver.policy().index_bytes(), 0u);
+  driver.RunTo(200, 64, random);
+  // 20 sentences in two blocks of 16, 64 channels of 2 bytes, and where each lies.
+  EXPECT_EQ(driver.policy().index_bytes(), 2u * 16 * 64 * 2 + 20 * sizeof(PositionRange));
+}
+
+}  // namespace
+}  // namespace skv::policy

@@ -1,0 +1,175 @@
+#include "worker/policy/testing/reference_sentencekv.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
+
+#include "kernels/selection.h"
+
+namespace skv::policy {
+
+ReferenceSentenceKv::ReferenceSentenceKv(const PolicyParams& params, Digest digest,
+                                         const TestSequence* sequence, int layer, int kv_head)
+    : budget_(params.budget_tokens),
+      digest_(digest),
+      sequence_(sequence),
+      layer_(layer),
+      kv_head_(kv_head),
+      kept_(sequence->num_tokens, true) {
+  const double limit = std::floor(params.semantic_factor * params.budget_tokens);
+  if (limit > 0 && limit < sequence->shape.num_prompt_tokens) {
+    LeaveOutUnimportant(static_cast<int>(limit));
+  }
+}
+
+std::vector<double> ReferenceSentenceKv::ImportanceOfHead(int head, int window) const {
+  const int head_dim = sequence_->shape.head_dim, n = sequence_->shape.num_prompt_tokens;
+  const int before = n - window;
+  std::vector<double> sums(before, 0.0), pooled(before, 0.0);
+  for (int t = before; t < n; ++t) {
+    std::vector<double> weights(t + 1);
+    for (int j = 0; j <= t; ++j) {
+      double dot = 0;
+      for (int c = 0; c < head_dim; ++c) dot += double{Query(t)[head * head_dim + c]} * Key(j)[c];
+      weights[j] = std::exp(dot / std::sqrt(head_dim));
+    }
+    const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+    for (int j = 0; j < before; ++j) sums[j] += weights[j] / total;
+  }
+  for (int j = 0; j < before; ++j) {
+    for (int i = std::max(0, j - 3); i <= std::min(before - 1, j + 3); ++i) {
+      pooled[j] = std::max(pooled[j], sums[i]);
+    }
+  }
+  return pooled;
+}
+
+void ReferenceSentenceKv::LeaveOutUnimportant(int num_kept) {
+  const int n = sequence_->shape.num_prompt_tokens, window = std::min(32, budget_ / 4);
+  std::vector<double> total(n - window, 0.0);
+  for (int head = 0; head < sequence_->shape.group_size; ++head) {
+    const std::vector<double> importance = ImportanceOfHead(head, window);
+    for (int j = 0; j < n - window; ++j) total[j] += importance[j];
+  }
+  std::vector<int> order(n - window);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return total[a] > total[b]; });
+  for (int i = num_kept - window; i < n - window; ++i) kept_[order[i]] = false;
+}
+
+int ReferenceSentenceKv::LastEnd(int position) const {
+  int end = 0;
+  for (const Sentence& s : sequence_->sentences) {
+    if (s.known_at <= position) end = s.end;
+  }
+  return end;
+}
+
+int ReferenceSentenceKv::SentenceBegin(int position) const {
+  int begin = 0;
+  for (const Sentence& s : sequence_->sentences) {
+    if (s.known_at <= position) begin = s.end == position + 1 ? s.begin : s.end;
+  }
+  return begin;
+}
+
+std::vector<float> ReferenceSentenceKv::RunningQuery(int position) const {
+  const int width = sequence_->shape.group_size * sequence_->shape.head_dim;
+  std::vector<float> mean;
+  int first = std::max(0, sequence_->shape.num_prompt_tokens - 32);
+  while (first <= position) {
+    int last = first;  // of the positions of one sentence
+    while (last < position && SentenceBegin(last + 1) == SentenceBegin(first)) ++last;
+    const int count = last - first + 1;
+    const int missing = mean.empty() ? 0 : std::max(0, 4 - count);
+    std::vector<float> next(width);
+    for (int i = 0; i < width; ++i) {
+      float sum = 0;
+      for (int t = first; t <= last; ++t) sum += Query(t)[i];
+      if (missing > 0) sum += static_cast<float>(missing) * mean[i];
+      next[i] = sum / static_cast<float>(count + missing);
+    }
+    mean = next;
+    first = last + 1;
+  }
+  return mean;
+}
+
+std::vector<ReferenceSentenceKv::Candidate> ReferenceSentenceKv::RankedSentences(
+    int position, const std::vector<bool>& open) const {
+  const int head_dim = sequence_->shape.head_dim, group_size = sequence_->shape.group_size;
+  const int width = DigestWidth(digest_, head_dim);
+  const std::vector<float> running = RunningQuery(position);
+  std::vector<Candidate> candidates;
+  std::vector<std::vector<float>> scores(group_size);
+  std::vector<float> lengths;
+  for (const Sentence& s : sequence_->sentences) {
+    if (s.known_at > position) continue;
+    Candidate candidate;
+    std::vector<float> keys;
+    for (int t = s.begin; t < s.end; ++t) {
+      if (!kept_[t]) continue;
+      keys.insert(keys.end(), Key(t), Key(t) + head_dim);
+      if (open[t]) candidate.tokens.push_back(t);
+    }
+    if (candidate.tokens.empty()) continue;
+    std::vector<float> digest(width), form(width);
+    MakeDigest(digest_, keys.data(), static_cast<int>(keys.size()) / head_dim, head_dim,
+               digest.data());
+    std::vector<uint32_t> index(kernels::IndexWords(1, width));
+    kernels::PackIndexVector(digest.data(), width, 0, index.data());
+    for (int h = 0; h < group_size; ++h) {
+      std::vector<float> query(running.begin() + h * head_dim,
+                               running.begin() + (h + 1) * head_dim);
+      for (float& x : query) x *= 1.0f / std::sqrt(static_cast<float>(head_dim));
+      MakeQueryForm(digest_, query.data(), head_dim, form.data());
+      float score;
+      kernels::ScoreVectors(form.data(), width, 1, width, index.data(), 1, &score, 1);
+      scores[h].push_back(score);
+    }
+    lengths.push_back(static_cast<float>(candidate.tokens.size()));
+    candidates.push_back(candidate);
+  }
+  if (candidates.empty()) return {};
+  for (std::vector<float>& row : scores) {
+    kernels::WeightedSoftmax(lengths.data(), static_cast<int>(row.size()), row.data());
+  }
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    for (const auto& row : scores) candidates[i].key = std::max(candidates[i].key, row[i]);
+  }
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.key > b.key; });
+  return candidates;
+}
+
+std::vector<PositionRange> ReferenceSentenceKv::Select(int position) const {
+  const int num_visible = position + 1;
+  if (num_visible <= budget_) return {{0, num_visible}};
+  const int start = std::min(32, budget_ / 8);
+  int recent = std::max(std::min(32, budget_ / 4), num_visible - LastEnd(position));
+  recent = std::min(recent, budget_ - start);
+  std::vector<bool> attended(num_visible), open(num_visible);
+  for (int t = 0; t < num_visible; ++t) {
+    attended[t] = t < start || t >= num_visible - recent;
+    open[t] = !attended[t];
+  }
+  int budget = budget_ - start - recent;
+  for (const Candidate& candidate : RankedSentences(position, open)) {
+    for (const int t : candidate.tokens) {
+      if (budget-- > 0) attended[t] = true;
+    }
+  }
+  std::vector<PositionRange> ranges;
+  for (int t = 0; t < num_visible; ++t) {
+    if (!attended[t]) continue;
+    if (!ranges.empty() && ranges.back().end == t) {
+      ++ranges.back().end;
+    } else {
+      ranges.push_back({t, t + 1});
+    }
+  }
+  return ranges;
+}
+
+}  // namespace skv::policy

@@ -1,0 +1,45 @@
+#pragma once
+// `sentencekv` from its definition (worker/policy/sentencekv_policy.h): every query looks at the
+// whole sequence up to itself and keeps nothing for the next. The scores are those of
+// kernels/selection.h, so that selections must be equal; importance is in double precision.
+
+#include <vector>
+
+#include "worker/policy/digest.h"
+#include "worker/policy/testing/random_sequence.h"
+
+namespace skv::policy {
+
+class ReferenceSentenceKv {
+ public:
+  // `sequence` outlives it.
+  ReferenceSentenceKv(const PolicyParams& params, Digest digest, const TestSequence* sequence,
+                      int layer, int kv_head);
+
+  std::vector<PositionRange> Select(int position) const;
+
+ private:
+  const float* Key(int position) const { return sequence_->Key(layer_, kv_head_, position); }
+  const float* Query(int position) const { return sequence_->Query(layer_, kv_head_, position); }
+  void LeaveOutUnimportant(int num_kept);
+  std::vector<double> ImportanceOfHead(int head, int window) const;
+  // The last known sentence end at `position`, and the begin of the sentence that it lies in.
+  int LastEnd(int position) const;
+  int SentenceBegin(int position) const;
+  std::vector<float> RunningQuery(int position) const;
+  // How much each sentence is wanted, of those with a token that `open` allows.
+  struct Candidate {
+    std::vector<int> tokens;
+    float key = 0;
+  };
+  std::vector<Candidate> RankedSentences(int position, const std::vector<bool>& open) const;
+
+  int budget_;
+  Digest digest_;
+  const TestSequence* sequence_;
+  int layer_;
+  int kv_head_;
+  std::vector<bool> kept_;  // [num_tokens]
+};
+
+}  // namespace skv::policy
