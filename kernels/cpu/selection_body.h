@@ -47,14 +47,21 @@ void ScoreTile(const float* queries, int64_t query_stride, int width, const uint
   }
 }
 
+#if defined(__AVX512F__)
+constexpr int kRegisterTile = 8;  // chains that fit into the registers
+#else
+constexpr int kRegisterTile = 4;
+#endif
+
 template <int kQueries>
 void ScoreQueries(const float* queries, int64_t query_stride, int width, const uint32_t* index,
                   int num_vectors, float* scores, int64_t score_stride) {
   const int64_t block_words = int64_t{width / 2} * kLanes;
+  constexpr int kBlocks = kQueries * 2 <= kRegisterTile ? 2 : 1;
   int i = 0;
-  for (; i + kLanes < num_vectors; i += 2 * kLanes) {
-    ScoreTile<kQueries, 2>(queries, query_stride, width, index + i / kLanes * block_words,
-                           num_vectors - i, scores + i, score_stride);
+  for (; i + (kBlocks - 1) * kLanes < num_vectors; i += kBlocks * kLanes) {
+    ScoreTile<kQueries, kBlocks>(queries, query_stride, width, index + i / kLanes * block_words,
+                                 num_vectors - i, scores + i, score_stride);
   }
   if (i < num_vectors) {
     ScoreTile<kQueries, 1>(queries, query_stride, width, index + i / kLanes * block_words,

@@ -1,6 +1,7 @@
 #include "worker/policy/sentence_choice.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
@@ -8,54 +9,51 @@
 namespace skv::policy {
 namespace {
 
-// Orders by key downward, then by index: the bits of floats that are not negative grow as they do.
-// Integers, so that a NaN cannot break the order.
-uint64_t RankOf(float key, size_t index) {
-  return uint64_t{~std::bit_cast<uint32_t>(key)} << 32 | static_cast<uint32_t>(index);
-}
-
-size_t IndexOf(uint64_t rank) { return static_cast<uint32_t>(rank); }
-
 int Length(PositionRange range) { return range.end - range.begin; }
 
-// Where the budget ends: sentences of a lower rank are taken whole, that of `rank` gives `tokens`.
+// Where the budget ends: sentences of larger keys are taken whole, those of this one share
+// `tokens`.
 struct Cut {
-  uint64_t rank;
+  uint32_t key;
   int tokens;
 };
 
-// Halves the part in which the budget ends, so that nothing else is sorted.
-Cut FindCut(const std::vector<PositionRange>& sentences, std::vector<uint64_t> ranks, int budget) {
-  auto begin = ranks.begin(), end = ranks.end();
-  while (begin != end) {
-    const auto middle = begin + (end - begin) / 2;
-    std::nth_element(begin, middle, end);
-    int before = 0;
-    for (auto it = begin; it != middle; ++it) before += Length(sentences[IndexOf(*it)]);
-    const int length = Length(sentences[IndexOf(*middle)]);
-    if (before > budget) {
-      end = middle;
-    } else if (before + length >= budget) {
-      return {*middle, budget - before};
-    } else {
-      budget -= before + length;
-      begin = middle + 1;
+// Fixes the key in which the budget ends byte by byte from the top, with a histogram of the tokens
+// of the sentences that agree so far: no sorting, and no branches that depend on an order.
+//   REQUIRES: 0 < budget < all tokens
+Cut FindCut(const std::vector<PositionRange>& sentences, const std::vector<uint32_t>& keys,
+            int budget) {
+  uint32_t cut = 0;
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    std::array<int, 256> tokens = {};
+    for (size_t i = 0; i < keys.size(); ++i) {
+      const bool agrees = (uint64_t{keys[i]} ^ cut) >> (shift + 8) == 0;
+      tokens[keys[i] >> shift & 255] += agrees ? Length(sentences[i]) : 0;
     }
+    uint32_t byte = 255;
+    for (; tokens[byte] < budget; --byte) budget -= tokens[byte];
+    cut |= byte << shift;
   }
-  return {UINT64_MAX, 0};
+  return {cut, budget};
 }
 
 }  // namespace
 
 void ChooseSentences(const std::vector<PositionRange>& sentences, const std::vector<float>& keys,
                      int budget, std::vector<PositionRange>* chosen) {
-  std::vector<uint64_t> ranks(sentences.size());
-  for (size_t i = 0; i < ranks.size(); ++i) ranks[i] = RankOf(keys[i], i);
-  const Cut cut = FindCut(sentences, ranks, budget);
-  for (size_t i = 0; i < ranks.size(); ++i) {
-    if (ranks[i] > cut.rank) continue;
+  int total = 0;
+  for (const PositionRange& sentence : sentences) total += Length(sentence);
+  // The bits of floats that are not negative grow as they do; as integers a NaN is a key as well.
+  std::vector<uint32_t> bits(sentences.size());
+  for (size_t i = 0; i < bits.size(); ++i) bits[i] = std::bit_cast<uint32_t>(keys[i]);
+  Cut cut = total <= budget ? Cut{0, total} : FindCut(sentences, bits, budget);
+  for (size_t i = 0; i < bits.size(); ++i) {
+    if (bits[i] < cut.key) continue;
     PositionRange range = sentences[i];
-    if (ranks[i] == cut.rank) range.end = range.begin + cut.tokens;
+    if (bits[i] == cut.key) {
+      range.end = std::min(range.end, range.begin + cut.tokens);
+      cut.tokens -= Length(range);
+    }
     if (range.begin != range.end) chosen->push_back(range);
   }
 }

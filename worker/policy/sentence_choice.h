@@ -12,6 +12,7 @@ namespace skv::policy {
 // cut at its end so that the budget is filled exactly, or until there are no more.
 //   sentences  sorted and disjoint; empty ones are allowed
 //   keys       [sentences.size()], not negative
+//   REQUIRES: budget > 0
 void ChooseSentences(const std::vector<PositionRange>& sentences, const std::vector<float>& keys,
                      int budget, std::vector<PositionRange>* chosen);
 

@@ -232,6 +232,15 @@ TEST(SentenceKvPolicyTest, TheSentenceThatIsAskedForIsAttended) {
   }
 }
 
+TEST(SentenceKvPolicyTest, OnlyTheLastPromptQueriesCount) {
+  TestSequence sequence = AxisSequence(201);
+  sequence.sentences.resize(15);                 // unfinished from 150 on
+  sequence.queries[(200 - 33) * 32 + 3] = 1e4f;  // asks for sentence 3, too early
+  sequence.queries[(200 - 32) * 32 + 7] = 1e3f;  // asks for sentence 7
+  const Selections selections = RunAll(sequence, {"sentencekv", 80, 0}, kCuboid, 512, 1);
+  EXPECT_EQ(selections[0][0], (std::vector<PositionRange>{{0, 19}, {70, 80}, {150, 201}}));
+}
+
 TEST(SentenceKvPolicyTest, AGeneratedSentenceCanBeChosenOnceItHasEnded) {
   TestSequence sequence = AxisSequence(260);
   sequence.sentences.push_back({200, 210, 209});
