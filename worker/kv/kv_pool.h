@@ -5,8 +5,8 @@
 //   Block     sealed prompt tokens, immutable, shared by the sequences that hold it
 //   SlotPage  kSlotsPerPage private slots for generated tokens
 // Memory is taken in units of kSlotsPerPage tokens, so that all ranks of a group, whose tokens
-// differ in bytes, make the same choices. Owned by the engine and used by its thread only; gauges
-// may be read from any thread.
+// differ in bytes, make the same choices. Engine thread only; used_bytes, num_blocks and
+// num_slot_pages from any thread.
 
 #include <atomic>
 #include <cstddef>
