@@ -4,10 +4,12 @@ import io
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import unittest
 from importlib.machinery import SourceFileLoader
+from unittest import mock
 
 sys.dont_write_bytecode = True
 result = SourceFileLoader("result", str(pathlib.Path(__file__).with_name("result"))).load_module()
@@ -47,6 +49,41 @@ class ResultTest(unittest.TestCase):
         self.assertEqual(row["value"], {"speed": 2.0})
         for key in ("id", "command", "commit", "machine", "date", "duration_s"):
             self.assertIn(key, row)
+
+    def git(self, *arguments):
+        done = subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e", *arguments],
+                              cwd=self.root, check=True, stdout=subprocess.PIPE, text=True)
+        return done.stdout.strip()
+
+    def commit_of_good_row(self):
+        code, out, err = self.run_tool("A.good")
+        self.assertEqual(code, 0, err)
+        return json.loads(out)["commit"], err
+
+    def test_the_row_names_head_and_says_when_the_tree_differs(self):
+        self.add_row("A.good", f"echo '{json.dumps(GOOD_ROW)}'\n")
+        self.assertEqual(self.commit_of_good_row()[0], "unknown")
+        self.git("init", "--quiet")
+        self.git("add", "-A")
+        self.git("commit", "--quiet", "-m", "rows")
+        head = self.git("rev-parse", "--short=12", "HEAD")
+        self.assertEqual(self.commit_of_good_row(), (head, mock.ANY))
+        (self.root / "results/A.other.json").write_text("{}")
+        self.assertEqual(self.commit_of_good_row()[0], head)
+        self.add_row("A.good", f"echo changed\necho '{json.dumps(GOOD_ROW)}'\n")
+        commit, err = self.commit_of_good_row()
+        self.assertEqual(commit, f"{head}-dirty")
+        self.assertIn("uncommitted", err)
+
+    def test_nothing_is_written_when_the_tree_changes_meanwhile(self):
+        self.add_row("A.bad", f"echo new > source\necho '{json.dumps(GOOD_ROW)}'\n")
+        self.git("init", "--quiet")
+        self.git("add", "-A")
+        self.git("commit", "--quiet", "-m", "rows")
+        code, _, err = self.run_tool("A.bad")
+        self.assertEqual(code, 1)
+        self.assertIn("when it began", err)
+        self.assertFalse((self.root / "results").exists())
 
     def test_quick_goes_beside_the_committed_row_and_is_told_to_the_script(self):
         self.add_row("A.good", f"test \"$QUICK\" = 1 || exit 9\necho '{json.dumps(GOOD_ROW)}'\n")

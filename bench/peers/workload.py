@@ -1,4 +1,5 @@
 """What the peer comparison asks of both sides, and what it costs in operations and bytes."""
+import dataclasses
 import random
 
 STREAMS = 8
@@ -12,6 +13,38 @@ ATTENTION_OPS = 69120         # times the position
 LAYER_BYTES = 66.4e6          # Q4_1 blocks of all layers
 HEAD_BYTES = 30.1e6           # Q8_0 blocks of the output matrix
 KV_BYTES = 23040              # of one cached token, 2 bytes an element
+# Dots of int8 for each of the products: ours take activations of 16 bits as two planes
+# (docs/arithmetic.md), llama.cpp rounds them to 8 bits.
+PLANES = {"llama_cpp": 1}
+OUR_PLANES = 2
+
+
+@dataclasses.dataclass
+class Load:
+    """What a token costs on average; a step reads its bytes once for all of its tokens."""
+    products: float         # operations with weights
+    attention: float        # operations with keys and values
+    step_bytes: float = 0   # weights and KV that each step reads
+    tokens_of_step: int = 1
+
+    @property
+    def step_megabytes(self):
+        return round(self.step_bytes / 1e6)
+
+    def least_seconds(self, side, limits):
+        """("compute" or "read", seconds): what this machine needs for a token at the least.
+
+        Operations run one after the other, reading beside them. Dots are int8; those of attention
+        bf16 where the CPU has them, else float32.
+        """
+        attention = limits["bf16_gop_s"][-1] or limits["f32_gop_s"][-1]
+        compute = (self.products * PLANES.get(side, OUR_PLANES) / limits["int8_gop_s"][-1]
+                   + self.attention / attention) / 1e9
+        if not self.step_bytes:
+            return "compute", compute
+        bandwidth = limits["read_gb_s"][str(self.step_megabytes)][-1]
+        read = self.step_bytes / self.tokens_of_step / bandwidth / 1e9
+        return max(("compute", compute), ("read", read), key=lambda bound: bound[1])
 
 
 def prompt(rng, length):
@@ -35,10 +68,12 @@ class Single:
                                        reply["tokens"] / reply["seconds"])))
 
     def loads(self):
-        """Per metric (unit, operations or bytes per token): what bounds it, on average."""
+        """Load per metric."""
+        position = self.context + self.n / 2
         return dict(zip(self.metrics, (
-            ("int8_gop_s", DENSE_OPS + ATTENTION_OPS * self.context / 2 + HEAD_OPS / self.context),
-            ("read_gb_s", LAYER_BYTES + HEAD_BYTES + KV_BYTES * (self.context + self.n / 2)))))
+            Load(DENSE_OPS + HEAD_OPS / self.context, ATTENTION_OPS * self.context / 2),
+            Load(DENSE_OPS + HEAD_OPS, ATTENTION_OPS * position,
+                 LAYER_BYTES + HEAD_BYTES + KV_BYTES * position))))
 
 
 class Streams:
@@ -59,12 +94,12 @@ class Streams:
                                        reply["decode_tokens"] / reply["decode_seconds"])))
 
     def loads(self):
-        per_prompt_token = DENSE_OPS + ATTENTION_OPS * self.context / 2
-        per_token = DENSE_OPS + HEAD_OPS + ATTENTION_OPS * (self.context + self.n / 2)
-        weights = (LAYER_BYTES + HEAD_BYTES) / STREAMS
+        position, prompts_per_token = self.context + self.n / 2, self.context / self.n
         return dict(zip(self.metrics, (
-            ("int8_gop_s", per_token + per_prompt_token * self.context / self.n),
-            ("read_gb_s", weights + KV_BYTES * (self.context + self.n / 2)))))
+            Load(DENSE_OPS * (1 + prompts_per_token) + HEAD_OPS,
+                 ATTENTION_OPS * (position + prompts_per_token * self.context / 2)),
+            Load(DENSE_OPS + HEAD_OPS, ATTENTION_OPS * position,
+                 LAYER_BYTES + HEAD_BYTES + STREAMS * KV_BYTES * position, STREAMS))))
 
 
 FULL = [Single("512", 512, 64), Single("4096", 4096, 64), Streams(512, 64)]

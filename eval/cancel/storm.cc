@@ -26,6 +26,11 @@ constexpr const char* kStreamGauges[] = {"skv_worker_open_streams", "skv_worker_
                                          "skv_router_requests_in_flight"};
 constexpr const char* kOutstandingGauge = "skv_router_outstanding_tokens";
 
+constexpr const char* kCancelledCounter = "skv_worker_samples_cancelled_total";
+constexpr const char* kStepsAfterCancelGauge = "skv_worker_max_steps_after_cancel";
+constexpr const char* kPrefillsGauge = "skv_worker_prefills_running";
+constexpr auto kPrefillPoll = milliseconds(3);
+
 enum class Role { kSurvivor, kVictim, kPrefillVictim };
 
 struct Gauges {
@@ -65,6 +70,7 @@ class Storm {
 
   absl::StatusOr<StormReport> Run() {
     SKV_RETURN_IF_ERROR(RunSolo());
+    SKV_RETURN_IF_ERROR(CountCancels(-1));
     for (int round = 1; round <= options_.num_rounds; ++round) {
       RunRound(round);
       SKV_RETURN_IF_ERROR(CheckIdle(round));
@@ -73,6 +79,7 @@ class Storm {
       }
     }
     SKV_RETURN_IF_ERROR(CompareFootprints());
+    SKV_RETURN_IF_ERROR(CountCancels(1));
     report_.num_rounds = options_.num_rounds;
     return std::move(report_);
   }
@@ -81,8 +88,10 @@ class Storm {
   struct Stream {
     Role role;
     int survivor_idx = 0;
-    TimePoint cancel_at{};
+    double moment = 0;  // of the cancel, uniform in [0, 1) of the span that it is drawn from
+    v1::GenerateRequest request;
     std::unique_ptr<StreamCall> call;
+    bool was_open = false;  // when it was cancelled
   };
 
   int num_survivors() const { return options_.num_streams / 2; }
@@ -103,7 +112,7 @@ class Storm {
       }
       solo_.push_back(std::move(result.tokens));
     }
-    round_time_ = (RealClock().Now() - start) / 4;
+    span_ = (RealClock().Now() - start) / 4;
     return absl::OkStatus();
   }
 
@@ -115,52 +124,107 @@ class Storm {
         streams[i] = {.role = Role::kSurvivor, .survivor_idx = i};
       } else {
         streams[i].role =
-            i < num_survivors() + num_victims / 4 ? Role::kPrefillVictim : Role::kVictim;
+            i < num_survivors() + num_victims / 2 ? Role::kPrefillVictim : Role::kVictim;
       }
+      streams[i].request = DrawRequest(streams[i]);
+      streams[i].moment = static_cast<double>(random_() % 1000) / 1000;
     }
     std::shuffle(streams.begin(), streams.end(), random_);
     return streams;
   }
 
+  v1::GenerateRequest DrawRequest(const Stream& stream) {
+    if (stream.role == Role::kSurvivor) return SurvivorRequest(stream.survivor_idx);
+    const int words =
+        stream.role == Role::kPrefillVictim ? options_.prefill_prompt_words : options_.prompt_words;
+    return MakeRequest(WordPrompt(words, random_()), options_.victim_tokens, random_());
+  }
+
   void StartStream(Stream* stream) {
-    v1::GenerateRequest request = SurvivorRequest(stream->survivor_idx);
-    if (stream->role != Role::kSurvivor) {
-      const bool in_prefill = stream->role == Role::kPrefillVictim;
-      const int words = in_prefill ? options_.prefill_prompt_words : options_.prompt_words;
-      request = MakeRequest(WordPrompt(words, random_()), options_.victim_tokens, random_());
-      // The long prompts run out early in a round: their moment lies in its first half.
-      const double share = (in_prefill ? 0.5 : 1.0) * (random_() % 1000) / 1000;
-      stream->cancel_at =
-          RealClock().Now() + std::chrono::duration_cast<Duration>(round_time_ * share);
-    }
-    stream->call = std::make_unique<StreamCall>(channel_, std::move(request), kCallTimeout);
+    stream->call = std::make_unique<StreamCall>(channel_, stream->request, kCallTimeout);
+  }
+
+  static void CancelStream(Stream* stream) {
+    stream->was_open = !stream->call->ended();
+    stream->call->Cancel();
   }
 
   void RunRound(int round) {
     std::vector<Stream> streams = DrawStreams();
+    std::vector<Stream*> victims, prefill_victims, survivors;
+    for (Stream& stream : streams) {
+      auto& with_role = stream.role == Role::kSurvivor ? survivors
+                        : stream.role == Role::kVictim ? victims
+                                                       : prefill_victims;
+      with_role.push_back(&stream);
+    }
     const TimePoint start = RealClock().Now();
-    for (Stream& stream : streams) StartStream(&stream);
-    CancelVictims(&streams);
+    for (Stream& stream : streams) {
+      if (stream.role != Role::kPrefillVictim) StartStream(&stream);
+    }
+    Duration span{};
+    std::thread volley([&] {
+      // When the other prompts are done: a step then takes all of these together.
+      for (Stream* other : victims) other->call->WaitForTokens(1);
+      for (Stream* other : survivors) other->call->WaitForTokens(1);
+      CancelInPrefill(prefill_victims);
+      for (const Stream* survivor : survivors) survivor->call->Wait();
+      span = RealClock().Now() - start;
+    });
+    CancelAtAnyMoment(start, victims);
+    volley.join();
+    span_ = span;
     for (Stream& stream : streams) {
       const StreamResult result = stream.call->Wait();
       if (stream.role == Role::kSurvivor) CheckSurvivor(round, stream.survivor_idx, result);
+      if (stream.was_open) ++report_.num_cancelled;
     }
-    round_time_ = RealClock().Now() - start;
   }
 
-  void CancelVictims(std::vector<Stream>* streams) {
-    std::vector<Stream*> victims;
-    for (Stream& stream : *streams) {
-      if (stream.role != Role::kSurvivor) victims.push_back(&stream);
-    }
+  void CancelAtAnyMoment(TimePoint start, std::vector<Stream*> victims) {
     std::sort(victims.begin(), victims.end(),
-              [](const Stream* a, const Stream* b) { return a->cancel_at < b->cancel_at; });
+              [](const Stream* a, const Stream* b) { return a->moment < b->moment; });
     for (Stream* victim : victims) {
-      std::this_thread::sleep_until(victim->cancel_at);
-      if (!victim->call->ended()) ++report_.num_cancelled;
-      if (victim->call->num_tokens() == 0) ++report_.num_cancelled_before_first_token;
-      victim->call->Cancel();
+      std::this_thread::sleep_until(start +
+                                    std::chrono::duration_cast<Duration>(span_ * victim->moment));
+      CancelStream(victim);
     }
+  }
+
+  // Starts all of them together, and cancels them in a random order once a step computes the
+  // prompts of at least a half of them.
+  void CancelInPrefill(const std::vector<Stream*>& victims) {
+    for (Stream* victim : victims) StartStream(victim);
+    const auto has_token = [](const Stream* victim) {
+      return victim->call->ended() || victim->call->num_tokens() > 0;
+    };
+    const auto half = static_cast<std::ptrdiff_t>(victims.size() / 2);
+    // They may arrive over several steps; once a half has tokens it is too late.
+    while (std::count_if(victims.begin(), victims.end(), has_token) < half) {
+      const absl::StatusOr<MetricValues> values = ReadAll();
+      if (!values.ok()) break;  // CheckIdle reports it
+      const absl::StatusOr<double> prefills = SumOf(*values, kPrefillsGauge);
+      if (!prefills.ok() || *prefills >= static_cast<double>(half)) break;
+      std::this_thread::sleep_for(kPrefillPoll);
+    }
+    for (Stream* victim : victims) CancelStream(victim);
+  }
+
+  // Adds what the workers have counted so far, `sign` times.
+  absl::Status CountCancels(int sign) {
+    SKV_ASSIGN_OR_RETURN(const MetricValues values, ReadAll());
+    const auto add = [&](const char* phase, int* total) {
+      const auto count = SumOf(values, kCancelledCounter, absl::StrCat("phase=\"", phase, "\""));
+      if (count.ok()) *total += sign * static_cast<int>(*count);
+      return count.status();
+    };
+    SKV_RETURN_IF_ERROR(add("waiting", &report_.num_waiting));
+    SKV_RETURN_IF_ERROR(add("prefill", &report_.num_in_prefill));
+    SKV_RETURN_IF_ERROR(add("prompt_end", &report_.num_at_prompt_end));
+    SKV_RETURN_IF_ERROR(add("decode", &report_.num_in_decode));
+    SKV_ASSIGN_OR_RETURN(const double steps, SumOf(values, kStepsAfterCancelGauge));
+    report_.max_steps_after_cancel = static_cast<int>(steps);
+    return absl::OkStatus();
   }
 
   void CheckSurvivor(int round, int survivor_idx, const StreamResult& result) {
@@ -195,12 +259,18 @@ class Storm {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<Gauges> ReadGauges() const {
-    MetricValues all;  // of all processes
+  // Of all processes.
+  absl::StatusOr<MetricValues> ReadAll() const {
+    MetricValues all;
     for (const ProcessEndpoint& process : options_.processes) {
       SKV_ASSIGN_OR_RETURN(const MetricValues values, ScrapeMetrics(process.admin_port));
       for (const auto& [series, value] : values) all[series] += value;
     }
+    return all;
+  }
+
+  absl::StatusOr<Gauges> ReadGauges() const {
+    SKV_ASSIGN_OR_RETURN(const MetricValues all, ReadAll());
     Gauges gauges;
     for (const char* name : kBlockGauges) {
       SKV_ASSIGN_OR_RETURN(const double blocks, SumOf(all, name));
@@ -247,7 +317,7 @@ class Storm {
   const std::shared_ptr<grpc::Channel> channel_;
   std::vector<std::vector<TokenId>> solo_;  // of each survivor
   std::vector<Footprint> baseline_;
-  Duration round_time_{};  // of the last round: moments are drawn from as long a span
+  Duration span_{};  // of the last round until its survivors ended: moments lie in it
   StormReport report_;
 };
 

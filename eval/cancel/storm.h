@@ -1,5 +1,7 @@
 #pragma once
 // Many streams through a router, half of them cancelled, again and again: what is left behind?
+// Where each cancel met its request, and how many steps still carried it, is what the workers say
+// of it (worker/engine/cancel_log.h).
 
 #include <chrono>
 #include <cstdint>
@@ -20,11 +22,13 @@ struct StormOptions {
   // All processes of the cluster; the cluster serves nobody else.
   std::vector<ProcessEndpoint> processes;
   int num_rounds = 10;
-  // Of these, a half survives; of the other half a quarter is cancelled during prefill, the rest at
-  // a random moment.
+  // Of these, a half survives; of the other half one in two is aimed at its prefill, the rest are
+  // cancelled at a random moment.
   int num_streams = 64;
-  int prompt_words = 8;            // of survivors and ordinary victims
-  int prefill_prompt_words = 160;  // of those cancelled during prefill
+  int prompt_words = 8;  // of survivors and ordinary victims
+  // Of those that are aimed at their prefill. They start together, and have more tokens than a
+  // step.
+  int prefill_prompt_words = 32;
   int survivor_tokens = 12;
   int victim_tokens = 1000;               // at most; far more than a victim gets to see
   std::chrono::seconds idle_timeout{10};  // after a round, until every gauge must be at 0
@@ -35,9 +39,14 @@ struct StormOptions {
 struct StormReport {
   int num_rounds = 0;
   int num_survivors = 0;
-  int num_cancelled = 0;                     // while their stream was open
-  int num_cancelled_before_first_token = 0;  // of these: queued or in prefill
-  int wrong_survivors = 0;                   // tokens differ from the solo run, or an error
+  int num_cancelled = 0;  // while their stream was open
+  // By the workers, when the cancel arrived: no step had begun on the prompt; a part of it was
+  // computed and no more ever was; the step that computed its end was running; decoding.
+  int num_waiting = 0, num_in_prefill = 0, num_at_prompt_end = 0, num_in_decode = 0;
+  // Most steps that carried a request and had not ended when its cancel arrived, of any request
+  // since the workers started; right: at most 1.
+  int max_steps_after_cancel = 0;
+  int wrong_survivors = 0;  // tokens differ from the solo run, or an error
   // Most that a gauge showed `idle_timeout` after a round; 0 everywhere is right.
   double leaked_blocks = 0;   // sentence blocks and slot pages of the ranks
   double leaked_streams = 0;  // open streams, running and waiting requests, the router's in flight

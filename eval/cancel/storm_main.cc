@@ -9,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/flags.h"
 #include "common/status.h"
-#include "eval/cancel/cancel_latency.h"
 #include "eval/cancel/storm.h"
 
 namespace skv::eval {
@@ -18,7 +17,6 @@ namespace {
 struct StormFlags {
   StormOptions storm;
   std::vector<std::string> admin_ports;
-  CancelLatencyOptions latency;
 };
 
 absl::Status Run(StormFlags flags) {
@@ -31,12 +29,14 @@ absl::Status Run(StormFlags flags) {
     flags.storm.processes.push_back(std::move(process));
   }
   SKV_ASSIGN_OR_RETURN(const StormReport storm, RunStorm(flags.storm));
-  SKV_ASSIGN_OR_RETURN(const CancelLatencyReport latency, MeasureCancelLatency(flags.latency));
   std::cout << nlohmann::ordered_json{{"rounds", storm.num_rounds},
                                       {"survivors", storm.num_survivors},
                                       {"cancelled", storm.num_cancelled},
-                                      {"cancelled_before_first_token",
-                                       storm.num_cancelled_before_first_token},
+                                      {"cancelled_waiting", storm.num_waiting},
+                                      {"cancelled_in_prefill",
+                                       storm.num_in_prefill + storm.num_at_prompt_end},
+                                      {"cancelled_before_prompt_end", storm.num_in_prefill},
+                                      {"cancelled_in_decode", storm.num_in_decode},
                                       {"leaked_blocks", storm.leaked_blocks},
                                       {"leaked_streams", storm.leaked_streams},
                                       {"leaked_outstanding_tokens",
@@ -45,9 +45,7 @@ absl::Status Run(StormFlags flags) {
                                       {"descriptor_growth", storm.descriptor_growth},
                                       {"memory_growth_mb", storm.memory_growth_bytes / 1e6},
                                       {"slowest_idle_s", storm.slowest_idle_seconds},
-                                      {"engine_cancels", latency.num_cancels},
-                                      {"engine_cancels_in_prefill", latency.num_cancels_in_prefill},
-                                      {"max_steps_after_cancel", latency.max_steps_after_cancel},
+                                      {"max_steps_after_cancel", storm.max_steps_after_cancel},
                                       {"problems", storm.problems}}
                    .dump()
             << std::endl;
@@ -65,14 +63,11 @@ int main(int argc, char** argv) {
   parser.Require("endpoint");
   parser.Add("admin-ports", &flags.admin_ports, "Metrics ports of all processes of the cluster");
   parser.Require("admin-ports");
-  parser.Add("model", &flags.latency.model_path, "GGUF file, for the count of steps in an engine");
-  parser.Require("model");
   parser.Add("rounds", &flags.storm.num_rounds, skv::IntRange{1, 100000}, "Rounds");
   parser.Add("streams", &flags.storm.num_streams, skv::IntRange{8, 1024}, "Streams of a round");
   parser.Add("baseline-round", &flags.storm.baseline_round, skv::IntRange{1, 100000},
              "Round after which memory and descriptors must not grow");
-  parser.SetExamples(
-      "  skv-cancel-storm --endpoint 127.0.0.1:8070 --admin-ports 8071,8200,8201 --model M.gguf");
+  parser.SetExamples("  skv-cancel-storm --endpoint 127.0.0.1:8070 --admin-ports 8071,8200,8201");
   if (const std::optional<int> exit_code = parser.Parse(argc, argv)) return *exit_code;
   const absl::Status status = skv::eval::Run(std::move(flags));
   if (status.ok()) return 0;

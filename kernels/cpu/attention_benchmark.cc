@@ -126,7 +126,7 @@ void RunDecode(benchmark::State& state, int head_dim, int group_size, int contex
     head = (head + 1) % num_heads;
   }
   const double giga_bytes = static_cast<double>(head_bytes) * state.iterations() / 1e9;
-  static const double bandwidth = MeasureReadBandwidth(1, 0.5);
+  static const double bandwidth = MeasureReadBandwidth(1, 0.5, size_t{256} << 20);
   state.counters["GB/s"] = benchmark::Counter(giga_bytes, benchmark::Counter::kIsRate);
   state.counters["of_read"] =
       benchmark::Counter(giga_bytes / bandwidth, benchmark::Counter::kIsRate);

@@ -36,7 +36,7 @@ double Int8Peak() {
 }
 
 double ReadBandwidth() {
-  static const double bandwidth = MeasureReadBandwidth(1, 0.5);
+  static const double bandwidth = MeasureReadBandwidth(1, 0.5, size_t{256} << 20);
   return bandwidth;
 }
 

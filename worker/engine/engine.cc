@@ -63,7 +63,14 @@ absl::Status Engine::Step() {
   std::string bytes = scheduler::Encode(step.plan);
   SKV_RETURN_IF_ERROR(communicator_->Broadcast(&bytes, kPlanTimeoutMs));
   MarkScheduled(step);
+  cancel_log_.OnStep(step.plan);
+  UpdateStats();
   SKV_RETURN_IF_ERROR(executor_->Execute(step.plan, &logits_));
+  {
+    MutexLock lock(&mutex_);
+    num_ended_ = step.plan.step_idx + 1;
+  }
+  totals_.num_prefills = 0;
   if (observer_ != nullptr) observer_->OnStep(step, logits_);
   SampleAndPublish(step, logits_);
   UpdateStats();
@@ -88,7 +95,7 @@ void Engine::Apply(Command command) {
     case CommandKind::kSubmit:
       return Open(command.id, std::move(command.request));
     case CommandKind::kCancel:
-      return CancelRequest(command.id);
+      return CancelRequest(command.id, command.num_ended);
     case CommandKind::kCancelSample:
     case CommandKind::kPreempt:
       break;
@@ -101,7 +108,7 @@ void Engine::Apply(Command command) {
     std::any_of(sequences.begin(), sequences.end(),
                 [this](SequenceId sequence) { return scheduler_.Preempt(sequence); });
   } else if (command.sample_idx >= 0 && command.sample_idx < static_cast<int>(sequences.size())) {
-    CancelSequence(sequences[command.sample_idx]);
+    CancelSequence(sequences[command.sample_idx], command.num_ended);
   }
 }
 
@@ -128,15 +135,16 @@ void Engine::Open(RequestId id, std::unique_ptr<OpenRequest> open) {
   for (const SequenceId sequence : sequences) FinishSample(sequence, FinishReason::kError, status);
 }
 
-void Engine::CancelRequest(RequestId id) {
+void Engine::CancelRequest(RequestId id, int64_t num_ended) {
   const auto it = requests_.find(id);
   if (it == requests_.end()) return;
   const std::vector<SequenceId> sequences = it->second->sequences;  // it dies with its last sample
-  for (const SequenceId sequence : sequences) CancelSequence(sequence);
+  for (const SequenceId sequence : sequences) CancelSequence(sequence, num_ended);
 }
 
-void Engine::CancelSequence(SequenceId id) {
+void Engine::CancelSequence(SequenceId id, int64_t num_ended) {
   if (!samples_.contains(id)) return;
+  cancel_log_.OnCancel(id, num_ended);
   scheduler_.Cancel(id);
   FinishSample(id, FinishReason::kCancelled, absl::OkStatus());
 }
@@ -157,6 +165,7 @@ void Engine::MarkScheduled(const PlannedStep& step) {
   for (const scheduler::Chunk& chunk : step.plan.chunks) {
     if (chunk.position_class == scheduler::PositionClass::kPrompt) {
       totals_.num_prompt_tokens += chunk.num_tokens;
+      ++totals_.num_prefills;
     }
   }
 }
@@ -192,7 +201,8 @@ void Engine::SampleAndPublish(const PlannedStep& step, const std::vector<float>&
     const absl::StatusOr<SampledToken> token =
         sampler_.Sample(row, *it->second.sampling, draw.position);
     if (token.ok()) {
-      PublishToken(draw.id, *token, draw.position);
+      // Who refuses a token had left while the step ran, if not before.
+      PublishToken(draw.id, *token, draw.position, /*num_ended=*/step.plan.step_idx);
     } else {
       SKV_LOG(ERROR) << "sequence " << draw.id << ": " << token.status().ToString();
       scheduler_.Cancel(draw.id);
@@ -201,7 +211,8 @@ void Engine::SampleAndPublish(const PlannedStep& step, const std::vector<float>&
   }
 }
 
-void Engine::PublishToken(SequenceId id, const SampledToken& token, int position) {
+void Engine::PublishToken(SequenceId id, const SampledToken& token, int position,
+                          int64_t num_ended) {
   Sample& sample = samples_.at(id);
   const TimePoint now = clock_.Now();
   if (!sample.first_token) sample.first_token = now;
@@ -218,7 +229,7 @@ void Engine::PublishToken(SequenceId id, const SampledToken& token, int position
   if (ended) {
     FinishSample(id, stop ? FinishReason::kStop : FinishReason::kLength, absl::OkStatus());
   }
-  if (!wanted) CancelRequest(request);
+  if (!wanted) CancelRequest(request, num_ended);
 }
 
 void Engine::FinishSample(SequenceId id, FinishReason reason, const absl::Status& status) {
@@ -282,6 +293,7 @@ bool Engine::IsStop(const SamplingParams& params, TokenId token) const {
 void Engine::UpdateStats() {
   totals_.scheduler = scheduler_.stats();
   totals_.num_steps = executor_->num_steps();
+  totals_.cancels = cancel_log_.stats();
   totals_.num_open_requests = static_cast<int>(requests_.size());
   totals_.kv_use = executor_->total_kv_use();
   totals_.index_bytes = executor_->index_bytes();

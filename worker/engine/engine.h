@@ -1,7 +1,7 @@
 #pragma once
 // The leader's step loop: plan, broadcast, forward, sample, publish. Continuous batching: every
-// step mixes what the scheduler chose. One thread calls Run; Submit, Cancel, Shutdown and stats are
-// thread-safe. When a step fails the group is lost: every request ends with UNAVAILABLE and Run
+// step mixes what the scheduler chose. One thread calls Run; all other public functions
+// are thread-safe. When a step fails the group is lost: every request ends with UNAVAILABLE and Run
 // returns.
 
 #include <map>
@@ -15,6 +15,7 @@
 #include "common/mutex.h"
 #include "text/sentence_segmenter.h"
 #include "worker/comm/communicator.h"
+#include "worker/engine/cancel_log.h"
 #include "worker/engine/rank_executor.h"
 #include "worker/engine/request.h"
 #include "worker/engine/sampler.h"
@@ -36,6 +37,8 @@ struct EngineStats {
   int64_t num_prompt_tokens = 0;     // computed as prompt
   int64_t num_generated_tokens = 0;  // drawn
   int num_open_requests = 0;
+  int num_prefills = 0;  // sequences whose prompts the running step computes
+  CancelStats cancels;
   std::map<std::string, policy::KvUse> kv_use;  // by policy name, of the leader's rank
   size_t index_bytes = 0;                       // of the policies of all sequences, the same
 };
@@ -70,7 +73,7 @@ class Engine {
   absl::Status Run();
   void Shutdown();
 
-  // As of the last step.
+  // As of the beginning or the end of a step, whichever came last.
   EngineStats stats() const;
 
  private:
@@ -82,6 +85,7 @@ class Engine {
     RequestId id;
     std::unique_ptr<OpenRequest> request;  // kSubmit
     int sample_idx = 0;                    // kCancelSample
+    int64_t num_ended = 0;                 // steps that had ended when it arrived
   };
 
   absl::Status Validate(const GenerationRequest& request) const;
@@ -91,13 +95,14 @@ class Engine {
   void TakeCommands();
   void Apply(Command command);
   void Open(RequestId id, std::unique_ptr<OpenRequest> request);
-  void CancelRequest(RequestId id);
-  void CancelSequence(SequenceId id);
+  // A cancel that arrived when `num_ended` steps had ended.
+  void CancelRequest(RequestId id, int64_t num_ended);
+  void CancelSequence(SequenceId id, int64_t num_ended);
   void ExpireDeadlines();
   void MarkScheduled(const scheduler::PlannedStep& step);
   void StartSampling(const OpenRequest& open);
   void SampleAndPublish(const scheduler::PlannedStep& step, const std::vector<float>& logits);
-  void PublishToken(SequenceId id, const SampledToken& token, int position);
+  void PublishToken(SequenceId id, const SampledToken& token, int position, int64_t num_ended);
   static Timings MeasureTimings(const Sample& sample);
   void FinishSample(SequenceId id, FinishReason reason, const absl::Status& status);
   void FinishAll(FinishReason reason, const absl::Status& status);
@@ -117,6 +122,7 @@ class Engine {
   absl::flat_hash_map<SequenceId, Sample> samples_;
   SequenceId next_sequence_ = 1;
   std::vector<float> logits_;
+  CancelLog cancel_log_;
   EngineStats totals_;
 
   mutable Mutex mutex_;
@@ -125,6 +131,7 @@ class Engine {
   RequestId next_request_ SKV_GUARDED_BY(mutex_) = 1;
   bool shutdown_ SKV_GUARDED_BY(mutex_) = false;
   bool stopped_ SKV_GUARDED_BY(mutex_) = false;
+  int64_t num_ended_ SKV_GUARDED_BY(mutex_) = 0;  // steps, empty ones too
   EngineStats stats_ SKV_GUARDED_BY(mutex_);
 };
 

@@ -76,6 +76,7 @@ void Engine::Preempt(RequestId id) { Push({CommandKind::kPreempt, id, nullptr});
 void Engine::Push(Command command) {
   MutexLock lock(&mutex_);
   if (stopped_) return;
+  command.num_ended = num_ended_;
   commands_.push_back(std::move(command));
   has_commands_.NotifyOne();
 }

@@ -195,6 +195,24 @@ TEST_F(EngineTest, SamplesAreEvictedTogetherThoughTheirFirstHasEnded) {
   }
 }
 
+class RefusingSink : public CollectingSink {
+ public:
+  bool OnToken(const TokenEvent&) override { return false; }
+};
+
+TEST_F(EngineTest, WhoRefusesTheFirstTokenLeftWhileThePromptWasComputed) {
+  const auto local = Open();
+  const auto sink = std::make_shared<RefusingSink>();
+  ASSERT_OK(local->engine().Submit(MakeRequest(1, 100, 50), sink));
+  ASSERT_TRUE(sink->WaitForFinish());
+  EXPECT_EQ(sink->finish().reason, FinishReason::kCancelled);
+  CancelStats cancels;
+  do {  // the end of the step publishes it
+    cancels = local->engine().stats().cancels;
+  } while (cancels.by_phase == CancelStats().by_phase);
+  EXPECT_EQ(cancels.by_phase[static_cast<int>(CancelPhase::kPromptEnd)], 1);
+}
+
 TEST_F(EngineTest, ACancelledRequestGivesEverythingBackWithinAStep) {
   const auto local = Open();
   const auto sink = SubmitHooked(local.get(), MakeRequest(6, 50, 900),

@@ -1,8 +1,7 @@
 #pragma once
 // Carries out step plans on one rank: keeps each admitted sequence's cache and policy, and runs the
 // batch. Leader and followers use the same class, so a rank holds no state that the plans do not
-// imply. Engine thread only; step_age_seconds, num_steps and num_tokens may be read from any
-// thread.
+// imply. Engine thread only; step_age_seconds, num_steps and num_tokens from any thread.
 
 #include <atomic>
 #include <map>

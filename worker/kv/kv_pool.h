@@ -5,8 +5,8 @@
 //   Block     a sentence of the prompt, sealed when complete, shared by the sequences that hold it
 //   SlotPage  private slots for generated tokens
 // Memory is taken in units of kUnitTokens tokens, so that all ranks of a group, whose tokens differ
-// in bytes, make the same choices. Owned by the engine and used by its thread only; gauges may be
-// read from any thread.
+// in bytes, make the same choices. Engine thread only; used_bytes, num_blocks and num_slot_pages
+// from any thread.
 
 #include <atomic>
 #include <cstddef>

@@ -1,7 +1,7 @@
 #pragma once
 // The key-value part of a GGUF file. Values stay encoded in the file's bytes, which must outlive
-// this object and every view it returns; ParseGguf (gguf_file.h) has checked every length and bool
-// before a value gets here.
+// this object and every view it returns; ParseGguf (gguf_parser.h) has checked every length and
+// bool before a value gets here.
 
 #include <cstddef>
 #include <cstdint>

@@ -1,12 +1,10 @@
 #pragma once
 // The GGUF format, versions 2 and 3, little-endian throughout:
 //   1. "GGUF", uint32 version, uint64 number of tensors, uint64 number of metadata entries.
-//   2. Each metadata entry: string key, uint32 type, value. A string is a uint64 length and its
-//   bytes;
+//   2. Each metadata entry: string key, uint32 type, value. A string is a uint64 length and bytes;
 //      an array is a uint32 element type, a uint64 length and its elements. Arrays of arrays exist
 //      in the specification, in no model file, and not here.
-//   3. Each tensor: string name, uint32 number of dimensions (1 to 4), a uint64 per dimension with
-//   the
+//   3. Each tensor: string name, uint32 number of dimensions (1 to 4), a uint64 per dimension, the
 //      innermost first, uint32 type, uint64 offset into the data.
 //   4. Padding to `general.alignment` (32 where the key is missing).
 //   5. Data: each tensor at its offset, a multiple of the alignment, none inside another.

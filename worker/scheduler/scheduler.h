@@ -5,8 +5,8 @@
 // Assumes: the caller runs each plan completely and reports every wanted token with OnToken before
 // the next Plan (a sequence whose token is missing is left out, not an error). Algorithm, in this
 // order:
-//   capacity  a request waits until its worst case (prompt + max_tokens, see capacity.h) fits.
-//             Higher priority first, then arrival; the first that does not fit holds back all
+//   capacity  a request waits until its worst case (prompt + max_tokens, see capacity.h) fits. By
+//             priority, the higher first, then arrival; the first that does not fit holds back all
 //             behind it, so none is overtaken for ever. It may evict running requests of strictly
 //             lower priority, the lowest and latest first, and no more than it needs.
 //   batch     every decode gets its token, then prefills share what is left of the step's token

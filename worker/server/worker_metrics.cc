@@ -7,6 +7,8 @@ namespace skv::server {
 namespace {
 
 constexpr const char* kReasons[] = {"stop", "length", "cancelled", "deadline", "error"};
+// In the order of engine::CancelPhase.
+constexpr const char* kPhases[] = {"waiting", "prefill", "prompt_end", "decode"};
 
 }  // namespace
 
@@ -47,6 +49,8 @@ void WorkerMetrics::AddLeader(const engine::Engine* engine, std::function<int()>
         [](const Stats& s) { return s.scheduler.num_running; });
   gauge("skv_worker_requests_waiting", "Requests that wait for KV memory or a place.",
         [](const Stats& s) { return s.scheduler.num_waiting; });
+  gauge("skv_worker_prefills_running", "Sequences whose prompts the running step computes.",
+        [](const Stats& s) { return s.num_prefills; });
   gauge("skv_worker_queued_tokens", "Tokens that waiting requests still ask for.",
         [](const Stats& s) { return s.scheduler.queued_tokens; });
   gauge("skv_worker_kv_reserved_ratio", "Share of the KV capacity that admission has given away.",
@@ -59,6 +63,15 @@ void WorkerMetrics::AddLeader(const engine::Engine* engine, std::function<int()>
           [](const Stats& s) { return s.num_generated_tokens; });
   counter("skv_worker_preemptions_total", "Running requests that were evicted.",
           [](const Stats& s) { return s.scheduler.num_preemptions; });
+  for (int i = 0; i < engine::kNumCancelPhases; ++i) {
+    metrics_.AddCounterFrom("skv_worker_samples_cancelled_total",
+                            "Cancelled samples, by how far they were when the cancel arrived.",
+                            {{"phase", kPhases[i]}},
+                            [engine, i] { return double(engine->stats().cancels.by_phase[i]); });
+  }
+  gauge("skv_worker_max_steps_after_cancel",
+        "Most steps that carried a sample and had not ended when its cancel arrived.",
+        [](const Stats& s) { return s.cancels.max_steps_after; });
   metrics_.AddGauge("skv_worker_open_streams", "Generate calls that have not ended.", {},
                     [num_open_streams] { return double(num_open_streams()); });
   time_to_first_token_ =
