@@ -49,8 +49,11 @@ absl::StatusOr<std::vector<float>> Logits(const std::string& path, const LogitsG
       LlamaModel::Load(config, tensors, plan, {.max_rows = feed.chunk, .max_positions = num_tokens},
                        backend.get(), communicator.get()));
   SKV_ASSIGN_OR_RETURN(const auto pool, kv::KvPool::Create(model->kv_layout(), num_tokens + 256));
-  SKV_ASSIGN_OR_RETURN(const auto policy, policy::CreatePolicy("full"));
-  kv::SequenceCache cache(pool.get(), num_prompt);
+  SKV_ASSIGN_OR_RETURN(const auto policy,
+                       policy::CreatePolicy({.name = "full"}, model->sequence_shape(num_prompt),
+                                            /*sentences=*/nullptr));
+  kv::SequenceCache cache(pool.get(), num_prompt, /*sentence_ends=*/{});
+  policy::KvUse use;
   std::vector<float> all, logits;
   auto next = golden.positions().begin();
   for (int begin = 0, count; begin < num_tokens; begin += count) {
@@ -61,8 +64,7 @@ absl::StatusOr<std::vector<float>> Logits(const std::string& path, const LogitsG
       rows.push_back(*next - begin);
     }
     SKV_RETURN_IF_ERROR(cache.Reserve(count));
-    const SequenceRows sequence{&cache, policy.get(), begin,
-                                count,  generated,    /*prompt_ends=*/begin + count == num_prompt};
+    const SequenceRows sequence{&cache, policy.get(), &use, begin, count, generated};
     const std::span tokens(golden.tokens().data() + begin, count);
     SKV_RETURN_IF_ERROR(model->Forward(
         {.tokens = tokens, .sequences = {&sequence, 1}, .logit_rows = rows}, &logits));
