@@ -94,6 +94,20 @@ class MutantsTest(unittest.TestCase):
         self.assertIn("without a fault fails: other Failed", stderr)
 
 
+class PatchesTest(unittest.TestCase):
+    """The faults of this repository: a change of the code that they seed must take them along."""
+
+    def test_every_patch_applies(self):
+        root = TOOL.parent.parent
+        patches = sorted((root / "tests/mutants").glob("*.patch"))
+        self.assertGreaterEqual(len(patches), 20)
+        for patch in patches:
+            with self.subTest(patch.name):
+                done = subprocess.run(["git", "apply", "--check", patch], cwd=root, text=True,
+                                      capture_output=True, check=False)
+                self.assertEqual(done.returncode, 0, done.stderr)
+
+
 if __name__ == "__main__":
     os.environ.pop("GIT_DIR", None)
     unittest.main()
