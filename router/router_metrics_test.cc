@@ -18,7 +18,8 @@ TEST(RouterMetricsTest, OutstandingTokensAreThoseOfTheGroupsThatThereAre) {
   absl::StatusOr<std::vector<std::string>> list = std::vector<std::string>{"a:1"};
   Membership membership({}, std::make_unique<FakeWorkerSource>(&list), groups.factory(),
                         FindPolicy("round_robin").value(), &clock);
-  Router router({}, &membership, &clock, [] { return 1; }, [](const RelayStats&) {});
+  Router router(
+      {}, &membership, &clock, [] { return 1; }, [](const RelayStats&) {});
   Metrics metrics;
   RouterMetrics router_metrics(&metrics);
   router_metrics.Watch(&router, &membership);

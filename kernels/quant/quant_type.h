@@ -1,6 +1,6 @@
 #pragma once
-// Element types of weight rows as model files store them (ggml's numbering and block formats), shared
-// by the loader and the packed products. A row is a whole number of blocks.
+// Element types of weight rows as model files store them (ggml's numbering and block formats),
+// shared by the loader and the packed products. A row is a whole number of blocks.
 
 #include <cstddef>
 #include <cstdint>
@@ -9,8 +9,17 @@ namespace skv::kernels {
 
 // The values are ggml's type ids.
 enum class QuantType : uint32_t {
-  kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ4_1 = 3, kQ5_0 = 6, kQ5_1 = 7, kQ8_0 = 8,
-  kQ4_K = 12, kQ5_K = 13, kQ6_K = 14, kBF16 = 30,
+  kF32 = 0,
+  kF16 = 1,
+  kQ4_0 = 2,
+  kQ4_1 = 3,
+  kQ5_0 = 6,
+  kQ5_1 = 7,
+  kQ8_0 = 8,
+  kQ4_K = 12,
+  kQ5_K = 13,
+  kQ6_K = 14,
+  kBF16 = 30,
 };
 
 // nullptr when `type` is none of the above.

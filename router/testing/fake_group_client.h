@@ -72,7 +72,7 @@ class FakeGroupClient : public GroupClient {
 
   absl::StatusOr<ProbeResult> probe = ProbeResult{.serving = true, .load = {.epoch = 1}};
   absl::StatusOr<ModelInfo> info = TinyModel();
-  bool silent = false;   // answers no probe, like a stopped process
+  bool silent = false;  // answers no probe, like a stopped process
   std::vector<std::function<void(absl::StatusOr<ProbeResult>)>> unanswered;
   absl::Status refusal;  // of every Generate
   std::vector<std::shared_ptr<FakeGroupStream>> streams;
