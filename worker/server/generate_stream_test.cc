@@ -3,9 +3,9 @@
 
 #include "worker/server/generate_stream.h"
 
+#include <latch>
 #include <map>
 
-#include "absl/synchronization/blocking_counter.h"
 #include "common/testing/status_matchers.h"
 #include "worker/engine/testing/local_engine.h"
 #include "worker/loader/testing/tiny_llama.h"
@@ -43,13 +43,13 @@ class GenerateStreamTest : public testing::Test {
   }
 
   void MakeStream(int num_samples) {
-    left_ = std::make_unique<absl::BlockingCounter>(num_samples);
+    left_ = std::make_unique<std::latch>(num_samples);
     stream_ = std::make_shared<HookedStream>(
         &local_->engine(), num_samples, /*num_heads=*/2,
         GenerateStream::Callbacks{.on_finish =
                                       [this](const engine::FinishEvent& event) {
                                         reasons_[event.sample_idx] = event.reason;
-                                        left_->DecrementCount();
+                                        left_->count_down();
                                       },
                                   .on_done = [] {},
                                   .cancel_call = [this] { ++num_call_cancels_; }});
@@ -67,14 +67,14 @@ class GenerateStreamTest : public testing::Test {
   // Runs the request to its end and returns why each sample ended.
   std::map<int, FinishReason> Run(int max_tokens, int num_samples) {
     stream_->Start(MakeRequest(num_samples, max_tokens));
-    left_->Wait();
+    left_->wait();
     return reasons_;
   }
 
   loader::TinyLlamaFile model_;
   std::unique_ptr<engine::LocalEngine> local_;
   std::shared_ptr<HookedStream> stream_;
-  std::unique_ptr<absl::BlockingCounter> left_;
+  std::unique_ptr<std::latch> left_;
   std::map<int, FinishReason> reasons_;
   int num_call_cancels_ = 0;
 };
