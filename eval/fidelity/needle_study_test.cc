@@ -1,0 +1,43 @@
+#include "eval/fidelity/needle_study.h"
+
+#include "common/testing/status_matchers.h"
+#include "worker/loader/testing/tiny_llama.h"
+
+namespace skv::eval {
+namespace {
+
+TEST(NeedleStudyTest, MatchIsTheShareOfExpectedStringsInAnyCase) {
+  EXPECT_EQ(MatchAll("It is ABC, and 12.", {"abc", "12"}), 1);
+  EXPECT_EQ(MatchAll("It is ABC.", {"abc", "12"}), 0.5);
+  EXPECT_EQ(MatchAll("", {"abc"}), 0);
+}
+
+TEST(NeedleStudyTest, ASampleThatLacksAFieldIsRefused) {
+  EXPECT_THAT(ParseNeedleSample("{\"task\": \"single\"}"),
+              StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("--samples")));
+  EXPECT_THAT(ParseNeedleSample("{"),
+              StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("make_needles")));
+}
+
+TEST(NeedleStudyTest, ABudgetForEverythingAnswersAsFullAndHoldsTheNeedle) {
+  const loader::TinyLlamaFile file({.head_dim = 32, .context_length = 1024});
+  ASSERT_OK_AND_ASSIGN(const auto runner,
+                       ModelRunner::Open({.model_path = file.path(), .chunk = 64}));
+  NeedleSample sample{
+      .task = "single", .answer_prefix = "It is", .outputs = {"7"}, .max_tokens = 12};
+  for (int i = 0; i < 20; ++i) sample.input += "the other one. ";
+  sample.span = {45, 60};
+  ASSERT_OK_AND_ASSIGN(const auto settings,
+                       ParsePolicies("sentencekv:budget=1000;sentencekv:budget=64"));
+  ASSERT_OK_AND_ASSIGN(auto results, StudyNeedle(runner.get(), sample, WithReferences(settings)));
+  nlohmann::json& generous = results.at("sentencekv/budget=1000/factor=0/r1");
+  EXPECT_EQ(generous["answer"], results.at("full")["answer"]);
+  EXPECT_FALSE(std::string(generous["answer"]).empty());
+  EXPECT_NEAR(generous["f9_mean"], 1, 1e-12);
+  EXPECT_EQ(generous["f1"], 1);
+  EXPECT_LT(results.at("random/budget=64")["f9_mean"], 1);
+  EXPECT_FALSE(results.at("random/budget=64").contains("answer"));
+}
+
+}  // namespace
+}  // namespace skv::eval

@@ -1,0 +1,68 @@
+"""Runs of skv-fidelity for the rows B.*, and the statistics of their needle tasks."""
+import hashlib
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools/rows"))
+import rowlib  # noqa: E402
+
+DATA = rowlib.ROOT / "eval/data"
+# Of all runs of a row together; 0: no limit.
+TIME_BUDGET = float(os.environ.get("FIDELITY_SECONDS") or 0)
+START = time.monotonic()
+
+
+def texts():
+    """The fixed texts, checked against their hashes."""
+    paths = []
+    for line in (DATA / "SHA256SUMS").read_text().splitlines():
+        expected, name = line.split()
+        got = hashlib.sha256((DATA / name).read_bytes()).hexdigest()
+        if got != expected:
+            rowlib.fail(f"{DATA / name}: SHA-256 {got}, expected {expected}")
+        paths.append(DATA / name)
+    return paths
+
+
+def state_path(program):
+    """Where cells are kept: other programs may select otherwise, so each has its own file."""
+    folder = rowlib.ROOT / "build/fidelity"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / (hashlib.sha256(program.read_bytes()).hexdigest()[:16] + ".json")
+
+
+def run(policies, *arguments):
+    """The cells of one run. Ends the row when $FIDELITY_SECONDS were not enough; the next goes on from there."""
+    program = rowlib.binary("skv-fidelity")
+    seconds = max(1e-3, TIME_BUDGET - (time.monotonic() - START)) if TIME_BUDGET else 0
+    done = subprocess.run([program, "--model", rowlib.model_path(), "--policies", ";".join(policies),
+                           "--out", state_path(program), "--time-budget", str(seconds), *map(str, arguments)],
+                          stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        rowlib.fail(f"skv-fidelity: exit code {done.returncode}")
+    report = json.loads(done.stdout)
+    if not report["complete"]:
+        rowlib.fail(f"out of time with {report['jobs_left']} texts or samples left; run it again to go on")
+    return report["cells"]
+
+
+def wilson(successes, trials):
+    """The 95 % Wilson score interval of a share."""
+    if trials == 0:
+        return [0.0, 1.0]
+    z, share = 1.959964, successes / trials
+    centre = share + z * z / (2 * trials)
+    spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    return [(centre - spread) / (1 + z * z / trials), (centre + spread) / (1 + z * z / trials)]
+
+
+def paired_p(lost, won):
+    """Two-sided exact McNemar test: `lost` samples only the first answers, `won` only the second."""
+    n = lost + won
+    tail = sum(math.comb(n, i) for i in range(min(lost, won) + 1)) / 2**n
+    return min(1.0, 2 * tail)

@@ -1,0 +1,217 @@
+// Truth, references and scores against a plain double-precision transcription of their definitions.
+
+#include "eval/fidelity/selection_score.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace skv::eval {
+namespace {
+
+using policy::PositionRange;
+
+constexpr int kEntries = 300, kGroup = 3, kWidth = 20;
+
+class SelectionScoreTest : public testing::Test {
+ protected:
+  SelectionScoreTest()
+      : query_(Random(kGroup * kWidth)),
+        keys_(Random(kEntries * kWidth)),
+        values_(Random(kEntries * kWidth)) {
+    ComputeTrueAttention(query_.data(), keys_.data(), values_.data(), kEntries, kGroup, kWidth,
+                         &truth_);
+    for (int begin = 0; begin + 12 < kEntries;) {
+      const int end = begin + 4 + static_cast<int>(random_() % 20);
+      if (end >= kEntries) break;
+      sentences_.push_back({begin, end, end});
+      begin = end;
+    }
+  }
+
+  std::vector<float> Random(int count) {
+    std::normal_distribution<float> normal;
+    std::vector<float> values(count);
+    for (float& value : values) value = normal(random_);
+    return values;
+  }
+
+  // p[h][i], exactly as softmax over the marked entries is written.
+  std::vector<std::vector<double>> Probabilities(const std::vector<char>& marked) const {
+    std::vector<std::vector<double>> p(kGroup, std::vector<double>(kEntries, 0));
+    for (int h = 0; h < kGroup; ++h) {
+      double sum = 0;
+      for (int i = 0; i < kEntries; ++i) {
+        double dot = 0;
+        for (int c = 0; c < kWidth; ++c) {
+          dot += double{query_[h * kWidth + c]} * keys_[i * kWidth + c];
+        }
+        if (marked[i]) sum += p[h][i] = std::exp(dot / std::sqrt(double{kWidth}));
+      }
+      for (double& value : p[h]) value /= sum;
+    }
+    return p;
+  }
+
+  std::vector<double> Output(const std::vector<std::vector<double>>& p) const {
+    std::vector<double> output(kGroup * kWidth, 0);
+    for (int h = 0; h < kGroup; ++h) {
+      for (int i = 0; i < kEntries; ++i) {
+        for (int c = 0; c < kWidth; ++c) {
+          output[h * kWidth + c] += p[h][i] * values_[i * kWidth + c];
+        }
+      }
+    }
+    return output;
+  }
+
+  static std::vector<char> Marks(const std::vector<PositionRange>& ranges) {
+    std::vector<char> marked(kEntries, 0);
+    for (const PositionRange& range : ranges) {
+      for (int i = range.begin; i < range.end; ++i) marked[i] = 1;
+    }
+    return marked;
+  }
+
+  double Recall(const std::vector<PositionRange>& ranges) const {
+    const auto p = Probabilities(std::vector<char>(kEntries, 1));
+    const std::vector<char> marked = Marks(ranges);
+    double recall = 0;
+    for (int i = 0; i < kEntries; ++i) {
+      for (int h = 0; h < kGroup; ++h) recall += marked[i] * p[h][i] / kGroup;
+    }
+    return recall;
+  }
+
+  SelectionScore Score(const std::vector<PositionRange>& ranges, int budget,
+                       PositionRange needle = {0, 0}) const {
+    return ScoreSelection(truth_, values_.data(),
+                          ViewSentences(truth_, sentences_, BudgetSplit(budget)), ranges, needle);
+  }
+
+  std::mt19937 random_{7};
+  std::vector<float> query_, keys_, values_;
+  TrueAttention truth_;
+  std::vector<policy::Sentence> sentences_;
+};
+
+const std::vector<PositionRange> kSome = {{0, 8}, {40, 75}, {120, 121}, {284, 300}};
+
+TEST_F(SelectionScoreTest, RecallIsTheAttendedMass) {
+  EXPECT_NEAR(Score(kSome, 60).recall, Recall(kSome), 1e-6);
+  EXPECT_EQ(Score(kSome, 60).attended, 60);
+  EXPECT_EQ(Score({{0, 100}, {100, 300}}, 300).recall, 1.0f);
+}
+
+TEST_F(SelectionScoreTest, OutputErrorIsThatOfTheRenormalisedSoftmax) {
+  const auto full = Output(Probabilities(std::vector<char>(kEntries, 1)));
+  const auto chosen = Output(Probabilities(Marks(kSome)));
+  double error2 = 0, full2 = 0, chosen2 = 0, cross = 0;
+  for (size_t i = 0; i < full.size(); ++i) {
+    error2 += (chosen[i] - full[i]) * (chosen[i] - full[i]);
+    full2 += full[i] * full[i];
+    chosen2 += chosen[i] * chosen[i];
+    cross += full[i] * chosen[i];
+  }
+  const SelectionScore score = Score(kSome, 60);
+  EXPECT_NEAR(score.error2, error2, 1e-5);
+  EXPECT_NEAR(score.full2, full2, 1e-5);
+  EXPECT_NEAR(score.chosen2, chosen2, 1e-5);
+  EXPECT_NEAR(score.cross, cross, 1e-5);
+}
+
+TEST_F(SelectionScoreTest, OracleTopKHoldsTheEndsAndNothingIsBetter) {
+  for (const int budget : {16, 64, 200}) {
+    const BudgetSplit split(budget);
+    const auto oracle = OracleTopK(truth_, split);
+    const std::vector<char> marked = Marks(oracle);
+    EXPECT_EQ(std::ranges::count(marked, 1), budget);
+    EXPECT_EQ(std::count(marked.begin(), marked.begin() + split.start, 1), split.start);
+    EXPECT_EQ(std::count(marked.end() - split.recent, marked.end(), 1), split.recent);
+    // Each entry inside has at least the mass of each outside.
+    double least = 1e9, most = 0;
+    for (int i = split.start; i < kEntries - split.recent; ++i) {
+      (marked[i] ? least : most) = marked[i] ? std::min<double>(least, truth_.group_mass[i])
+                                             : std::max<double>(most, truth_.group_mass[i]);
+    }
+    EXPECT_GE(least, most);
+    for (int seed = 0; seed < 50; ++seed) {
+      EXPECT_LE(Recall(RandomEntries(seed, kEntries, split)), Recall(oracle));
+    }
+    const SentenceView view = ViewSentences(truth_, sentences_, split);
+    for (const auto order : {SentenceOrder::kMass, SentenceOrder::kMassPerToken}) {
+      EXPECT_LE(Recall(OracleSentence(truth_, view, split, order)), Recall(oracle));
+    }
+  }
+}
+
+TEST_F(SelectionScoreTest, OracleSentenceTakesWholeSentencesByMass) {
+  const BudgetSplit split(100);
+  const SentenceView view = ViewSentences(truth_, sentences_, split);
+  const auto ranges = OracleSentence(truth_, view, split, SentenceOrder::kMass);
+  const std::vector<char> marked = Marks(ranges);
+  EXPECT_EQ(std::ranges::count(marked, 1), 100);
+  double least_whole = 1e9, most_absent = 0;
+  int num_cut = 0;
+  for (const SentenceMass& sentence : view.sentences) {
+    const auto first = marked.begin() + sentence.range.begin;
+    const auto last = marked.begin() + sentence.range.end;
+    const auto count = std::count(first, last, 1);
+    if (count == last - first) {
+      least_whole = std::min(least_whole, sentence.mass);
+    } else if (count == 0) {
+      most_absent = std::max(most_absent, sentence.mass);
+    } else {
+      ++num_cut;
+    }
+  }
+  EXPECT_LE(num_cut, 1);
+  EXPECT_GE(least_whole, most_absent);
+}
+
+TEST_F(SelectionScoreTest, AQueryKnowsOnlySentencesThatAreProven) {
+  sentences_ = {{0, 100, 100}, {100, 290, 299}, {290, 295, 300}};
+  const SentenceView view = ViewSentences(truth_, sentences_, BudgetSplit(64));
+  ASSERT_EQ(view.sentences.size(), 2u);
+  EXPECT_EQ(view.recent, 16);  // more than the 10 tokens of the unfinished one
+  EXPECT_EQ(view.sentences[0].range, (PositionRange{8, 100}));
+  EXPECT_EQ(view.sentences[1].range, (PositionRange{100, 284}));
+  sentences_.resize(1);
+  EXPECT_EQ(ViewSentences(truth_, sentences_, BudgetSplit(64)).recent, 56);
+}
+
+TEST_F(SelectionScoreTest, ChosenSentencesAreComparedWithTheTrueTop) {
+  const BudgetSplit split(64);
+  const SentenceView view = ViewSentences(truth_, sentences_, split);
+  const auto best = std::ranges::max_element(view.sentences, {}, &SentenceMass::mass);
+  const auto worst = std::ranges::min_element(view.sentences, {}, &SentenceMass::mass);
+  const SelectionScore good = Score({best->range}, 64);
+  EXPECT_EQ(good.top_chosen[0], 1);
+  EXPECT_EQ(good.top_chosen[1], 0.25f);
+  EXPECT_EQ(good.precision, 1);
+  const SelectionScore bad = Score({worst->range}, 64);
+  EXPECT_EQ(bad.top_chosen[0], 0);
+  EXPECT_EQ(bad.precision, 0);
+}
+
+TEST_F(SelectionScoreTest, NeedleIsTheShareOfItsTokens) {
+  EXPECT_EQ(Score(kSome, 60, {70, 80}).needle, 0.5f);
+  EXPECT_EQ(Score(kSome, 60, {0, 0}).needle, 1.0f);
+  EXPECT_NEAR(Score(kSome, 60, {70, 80}).needle_mass, Recall({{70, 80}}), 1e-6);
+}
+
+TEST_F(SelectionScoreTest, EverythingFitsALargeBudget) {
+  const BudgetSplit split(kEntries);
+  const std::vector<PositionRange> all = {{0, kEntries}};
+  EXPECT_EQ(OracleTopK(truth_, split), all);
+  EXPECT_EQ(RandomEntries(1, kEntries, split), all);
+  EXPECT_EQ(
+      OracleSentence(truth_, ViewSentences(truth_, sentences_, split), split, SentenceOrder::kMass),
+      all);
+}
+
+}  // namespace
+}  // namespace skv::eval

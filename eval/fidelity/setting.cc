@@ -1,0 +1,85 @@
+#include "eval/fidelity/setting.h"
+
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/status.h"
+
+namespace skv::eval {
+namespace {
+
+absl::Status SetParameter(std::string_view assignment, policy::PolicyParams* params) {
+  const std::pair<std::string, std::string> parts =
+      absl::StrSplit(Sv(assignment), absl::MaxSplits('=', 1));
+  const auto& [key, value] = parts;
+  if (key == "budget" && absl::SimpleAtoi(value, &params->budget_tokens)) return absl::OkStatus();
+  if (key == "factor" && absl::SimpleAtod(value, &params->semantic_factor)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("--policies: \"", Sv(assignment),
+                                                 "\", expected budget=TOKENS or factor=NUMBER"));
+}
+
+absl::StatusOr<Setting> ParsePolicy(std::string_view text) {
+  const std::pair<std::string, std::string> parts =
+      absl::StrSplit(Sv(text), absl::MaxSplits(':', 1));
+  Setting setting{SettingKind::kPolicy, {.name = parts.first}};
+  for (const auto assignment : absl::StrSplit(parts.second, ',', absl::SkipEmpty())) {
+    SKV_RETURN_IF_ERROR(SetParameter(StdSv(assignment), &setting.params));
+  }
+  SKV_RETURN_IF_ERROR(Annotate(policy::Validate(setting.params), "--policies"));
+  return setting;
+}
+
+}  // namespace
+
+std::string_view Setting::family() const {
+  switch (kind) {
+    case SettingKind::kPolicy:
+      return params.name;
+    case SettingKind::kOracleTopK:
+      return "oracle_topk";
+    case SettingKind::kOracleSentence:
+      return "oracle_sentence";
+    case SettingKind::kOracleSentencePerToken:
+      return "oracle_sentence_per_token";
+    case SettingKind::kRandom:
+      return "random";
+  }
+  return "";
+}
+
+std::string Setting::name() const {
+  if (kind == SettingKind::kPolicy) return policy::Fingerprint(params);
+  return absl::StrCat(Sv(family()), "/budget=", params.budget_tokens);
+}
+
+absl::StatusOr<std::vector<Setting>> ParsePolicies(std::string_view text) {
+  std::vector<Setting> settings;
+  for (const auto part : absl::StrSplit(Sv(text), ';', absl::SkipEmpty())) {
+    SKV_ASSIGN_OR_RETURN(Setting setting, ParsePolicy(StdSv(part)));
+    settings.push_back(std::move(setting));
+  }
+  if (settings.empty()) {
+    return absl::InvalidArgumentError(
+        "--policies: none given, expected NAME:budget=TOKENS,factor=NUMBER;NAME...");
+  }
+  return settings;
+}
+
+std::vector<Setting> WithReferences(const std::vector<Setting>& policies) {
+  std::vector<Setting> settings = policies;
+  std::vector<int> budgets;
+  for (const Setting& setting : policies) {
+    const int budget = setting.params.budget_tokens;
+    if (setting.params.name == "full" || std::ranges::count(budgets, budget) > 0) continue;
+    budgets.push_back(budget);
+    for (const SettingKind kind : {SettingKind::kOracleTopK, SettingKind::kOracleSentence,
+                                   SettingKind::kOracleSentencePerToken, SettingKind::kRandom}) {
+      settings.push_back({kind, {.budget_tokens = budget}});
+    }
+  }
+  return settings;
+}
+
+}  // namespace skv::eval

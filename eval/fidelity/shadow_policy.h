@@ -1,0 +1,64 @@
+#pragma once
+// Attends everything, as `full` does, while it asks other policies what they would have attended
+// for the very same queries, and scores their selections and the references'. All settings thus see
+// the states of full attention.
+
+#include <memory>
+#include <vector>
+
+#include "eval/fidelity/score_sheet.h"
+#include "eval/fidelity/setting.h"
+#include "worker/policy/kv_policy.h"
+
+namespace skv::eval {
+
+class ShadowPolicy : public policy::KvPolicy {
+ public:
+  // A candidate has its policy, a reference has null.
+  struct Candidate {
+    Setting setting;
+    std::unique_ptr<policy::KvPolicy> policy;
+  };
+  struct Scoring {
+    ScoreSheet* sheet = nullptr;         // outlives the policy; null: nothing is scored
+    int every = 1;                       // generated positions from one scored to the next
+    policy::PositionRange needle{0, 0};  // prompt positions; empty: none
+  };
+
+  // The policies of `settings`. Errors of CreatePolicy.
+  static absl::StatusOr<std::unique_ptr<ShadowPolicy>> Create(
+      const std::vector<Setting>& settings, const policy::SequenceShape& shape,
+      const std::vector<policy::Sentence>* sentences);
+  ShadowPolicy(std::vector<Candidate> candidates, const policy::SequenceShape& shape,
+               const std::vector<policy::Sentence>* sentences);
+
+  void OnPrompt(const policy::HeadView& view, const policy::QueryRows& queries) override;
+  void Select(const policy::HeadView& view, const policy::QueryRows& query,
+              std::vector<policy::PositionRange>* attended) override;
+  // Without scoring; see StartScoring.
+  std::unique_ptr<policy::KvPolicy> ForkPrompt(
+      const std::vector<policy::Sentence>* sentences) const override;
+  size_t index_bytes() const override;
+
+  // From now on step s, the generated position num_prompt_tokens + s * every, is scored into row s
+  // of the sheet, as long as it has rows.
+  void StartScoring(const Scoring& scoring, int num_steps);
+  // A policy of its own for a second sequence with this prompt. REQUIRES: `index` is of a policy.
+  std::unique_ptr<policy::KvPolicy> ForkCandidate(
+      int index, const std::vector<policy::Sentence>* sentences) const;
+
+ private:
+  void Score(const policy::HeadView& view, const policy::QueryRows& query, int step,
+             const std::vector<std::vector<policy::PositionRange>>& chosen);
+  std::vector<policy::PositionRange> SelectReference(const Setting& setting,
+                                                     const TrueAttention& truth,
+                                                     const SentenceView& view, uint64_t seed) const;
+
+  std::vector<Candidate> candidates_;
+  const policy::SequenceShape shape_;
+  const std::vector<policy::Sentence>* const sentences_;
+  Scoring scoring_;
+  int num_steps_ = 0;
+};
+
+}  // namespace skv::eval

@@ -1,0 +1,167 @@
+// Studies of a small random model: forks equal separate runs, and shadows do not touch the states.
+
+#include "eval/fidelity/text_study.h"
+
+#include <cmath>
+#include <random>
+
+#include "common/testing/status_matchers.h"
+#include "eval/fidelity/logit_comparison.h"
+#include "eval/fidelity/shadow_policy.h"
+#include "worker/loader/testing/tiny_llama.h"
+
+namespace skv::eval {
+namespace {
+
+constexpr int kLength = 300, kSteps = 20, kPrompt = kLength - kSteps;
+
+class TextStudyTest : public testing::Test {
+ protected:
+  TextStudyTest() : file_({.head_dim = 32, .context_length = 1024}) {
+    auto runner = ModelRunner::Open({.model_path = file_.path(), .chunk = 64});
+    EXPECT_OK(runner);
+    runner_ = std::move(runner).value();
+    std::mt19937 random(3);
+    for (int i = 0; i < kLength; ++i) text_.push_back(random() % 256);
+  }
+
+  static std::vector<Setting> Settings(std::string_view text) {
+    auto settings = ParsePolicies(text);
+    EXPECT_OK(settings);
+    return WithReferences(*settings);
+  }
+
+  nlohmann::json Study(const std::vector<Setting>& settings, const TextStudyOptions& options) {
+    const auto results = StudyText(runner_.get(), text_, settings, options);
+    EXPECT_OK(results);
+    return *results;
+  }
+
+  static ModelRunner::MakePolicy Maker(const policy::PolicyParams& params) {
+    return [params](const policy::SequenceShape& shape,
+                    const std::vector<policy::Sentence>* sentences) {
+      return policy::CreatePolicy(params, shape, sentences);
+    };
+  }
+
+  // Logits of each step of a sequence that was prefilled alone, fed what `full` chooses.
+  std::vector<std::vector<float>> RunAlone(const policy::PolicyParams& params,
+                                           std::vector<TokenId>* tokens) {
+    TokenId next = 0;
+    auto sequence = runner_->Prefill({text_.data(), kPrompt}, Maker(params), kPrompt - 1,
+                                     [&](int, auto logits) { next = Argmax(logits); });
+    EXPECT_OK(sequence);
+    std::vector<std::vector<float>> rows;
+    for (int step = 0; step < kSteps; ++step) {
+      if (params.name == "full") tokens->push_back(next);
+      std::vector<float> logits;
+      Sequence* const sequences[] = {sequence->get()};
+      EXPECT_OK(runner_->Step(sequences, {&(*tokens)[step], 1}, &logits));
+      next = Argmax(logits);
+      rows.push_back(std::move(logits));
+    }
+    return rows;
+  }
+
+  loader::TinyLlamaFile file_;
+  std::unique_ptr<ModelRunner> runner_;
+  std::vector<TokenId> text_;
+};
+
+TEST_F(TextStudyTest, ForksOfAShadowedPrefillHaveTheBitsOfSeparatePrefills) {
+  const policy::PolicyParams params = {.name = "sentencekv", .budget_tokens = 64};
+  std::vector<TokenId> tokens;
+  const auto full = RunAlone({}, &tokens);
+  const auto alone = RunAlone(params, &tokens);
+  EXPECT_NE(full, alone);
+
+  const std::vector<Setting> settings = Settings("sentencekv:budget=64;sentencekv:budget=32");
+  auto prompt = runner_->Prefill(
+      {text_.data(), kPrompt},
+      [&](const policy::SequenceShape& shape, const std::vector<policy::Sentence>* sentences)
+          -> absl::StatusOr<std::unique_ptr<policy::KvPolicy>> {
+        return ShadowPolicy::Create(settings, shape, sentences);
+      },
+      kPrompt, [](int, auto) {});
+  ASSERT_OK(prompt);
+  const auto& policy = static_cast<const ShadowPolicy&>(*(*prompt)->policy);
+  const auto shadow = runner_->Fork(**prompt), loop = runner_->Fork(**prompt);
+  shadow->policy = policy.ForkPrompt(&shadow->tracker.sentences());
+  loop->policy = policy.ForkCandidate(0, &loop->tracker.sentences());
+  for (int step = 0; step < kSteps; ++step) {
+    Sequence* const sequences[] = {shadow.get(), loop.get()};
+    const TokenId fed[] = {tokens[step], tokens[step]};
+    std::vector<float> logits;
+    ASSERT_OK(runner_->Step(sequences, fed, &logits));
+    const auto half = logits.begin() + logits.size() / 2;
+    EXPECT_EQ(std::vector<float>(logits.begin(), half), full[step]) << step;
+    EXPECT_EQ(std::vector<float>(half, logits.end()), alone[step]) << step;
+  }
+}
+
+TEST_F(TextStudyTest, MetricsAreThoseOfSeparateRuns) {
+  std::vector<TokenId> tokens;
+  const auto full = RunAlone({}, &tokens);
+  const auto alone = RunAlone({.name = "sentencekv", .budget_tokens = 64}, &tokens);
+  LogitComparison expected;
+  for (int step = 0; step < kSteps; ++step) expected.Add(full[step], alone[step]);
+  const nlohmann::json got =
+      Study(Settings("sentencekv:budget=64"),
+            {.length = kLength, .steps = kSteps})["sentencekv/budget=64/factor=0/r1"];
+  const nlohmann::json want = expected.Summarize();
+  EXPECT_GT(want["f5_kl"], 0);
+  for (const auto& [key, value] : want.items()) EXPECT_EQ(got[key], value) << key;
+}
+
+TEST_F(TextStudyTest, ABudgetForEverythingKeepsEverything) {
+  const nlohmann::json results = Study(Settings("sentencekv:budget=300;full"),
+                                       {.length = kLength, .steps = kSteps, .perplexity = true});
+  for (const char* name : {"sentencekv/budget=300/factor=0/r1", "full"}) {
+    EXPECT_EQ(results[name]["f1"], 1) << name;
+    EXPECT_EQ(results[name]["f5_kl"], 0) << name;
+    EXPECT_EQ(results[name]["f6_top1"], 1) << name;
+    EXPECT_EQ(results[name]["f7_free_run"], kSteps) << name;
+    EXPECT_EQ(results[name]["f8_gap"], 0) << name;
+  }
+  EXPECT_EQ(results["oracle_topk/budget=300"]["f1"], 1);
+  EXPECT_EQ(results["random/budget=300"]["f1"], 1);
+}
+
+TEST_F(TextStudyTest, TheOracleKeepsMostAndReferencesSpendTheBudget) {
+  const nlohmann::json results =
+      Study(Settings("sentencekv:budget=64"), {.length = kLength, .steps = kSteps});
+  const double oracle = results["oracle_topk/budget=64"]["f1"];
+  EXPECT_LT(oracle, 1);
+  for (const auto& [name, metrics] : results.items()) {
+    EXPECT_LE(metrics["f1"], oracle) << name;
+    EXPECT_EQ(metrics["attended"], 64) << name;
+  }
+}
+
+TEST_F(TextStudyTest, PerplexityIsThatOfTheTextStepByStep) {
+  const policy::PolicyParams params = {.name = "sentencekv", .budget_tokens = 64};
+  const nlohmann::json results = Study(Settings("sentencekv:budget=64"),
+                                       {.length = kLength, .steps = kSteps, .perplexity = true});
+  double loss = 0;
+  int count = 0;
+  auto sequence = runner_->Prefill({text_.data(), 64}, Maker(params), 64, [](int, auto) {});
+  ASSERT_OK(sequence);
+  for (int position = 64; position + 1 < kPrompt; ++position, ++count) {
+    Sequence* const sequences[] = {sequence->get()};
+    std::vector<float> logits;
+    ASSERT_OK(runner_->Step(sequences, {&text_[position], 1}, &logits));
+    loss += NegativeLogLikelihood(logits, text_[position + 1]);
+  }
+  const nlohmann::json& got = results["sentencekv/budget=64/factor=0/r1"];
+  EXPECT_EQ(got["f8_tokens"], count);
+  EXPECT_NEAR(got["f8_loss"], loss / count, 1e-9);
+  EXPECT_NEAR(got["f8_gap"], std::exp(loss / count - got["f8_full_loss"].get<double>()) - 1, 1e-9);
+}
+
+TEST_F(TextStudyTest, ATextThatIsTooShortIsRefused) {
+  EXPECT_THAT(StudyText(runner_.get(), text_, Settings("full"), {.length = 301, .steps = 8}),
+              StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("length 301")));
+}
+
+}  // namespace
+}  // namespace skv::eval
