@@ -4,27 +4,10 @@
 
 #include "kernels/cpu/elementwise_kernels.h"
 #include "kernels/cpu/f32x16.h"
+#include "kernels/cpu/lanes.h"
 
 namespace skv::kernels {
 namespace {
-
-// Calls op(offset, n) for every 16 lanes of a row, n < 16 only at its end.
-template <typename Op>
-void ForEachLanes(int width, Op op) {
-  int i = 0;
-  for (; i + kLanes <= width; i += kLanes) op(i, kLanes);
-  if (i < width) op(i, width - i);
-}
-
-F32x16 LoadLanes(const float* p, int n) { return n == kLanes ? Load(p) : LoadPartial(p, n); }
-
-void StoreLanes(float* p, F32x16 a, int n) {
-  if (n == kLanes) {
-    Store(p, a);
-  } else {
-    StorePartial(p, a, n);
-  }
-}
 
 void RmsNormRow(const float* x, const float* weight, int hidden, float eps, float* y) {
   F32x16 squares = Zero();

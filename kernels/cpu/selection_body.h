@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/bf16_pairs.h"
 #include "kernels/cpu/f32x16.h"
+#include "kernels/cpu/lanes.h"
 #include "kernels/cpu/selection_kernels.h"
 #include "kernels/selection.h"
 
@@ -79,24 +80,6 @@ void ScoreVectorsBody(const float* queries, int64_t query_stride, int num_querie
     queries += tile * query_stride;
     scores += tile * score_stride;
     num_queries -= tile;
-  }
-}
-
-// Calls op(offset, n) for every 16 of `count`, n < 16 only at the end.
-template <typename Op>
-void ForEachLanes(int count, Op op) {
-  int i = 0;
-  for (; i + kLanes <= count; i += kLanes) op(i, kLanes);
-  if (i < count) op(i, count - i);
-}
-
-F32x16 LoadLanes(const float* p, int n) { return n == kLanes ? Load(p) : LoadPartial(p, n); }
-
-void StoreLanes(float* p, F32x16 a, int n) {
-  if (n == kLanes) {
-    Store(p, a);
-  } else {
-    StorePartial(p, a, n);
   }
 }
 
