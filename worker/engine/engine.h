@@ -1,7 +1,7 @@
 #pragma once
 // The leader's step loop: plan, broadcast, forward, sample, publish. Continuous batching: every
-// step mixes what the scheduler chose. One thread calls Run; all other public functions
-// are thread-safe. When a step fails the group is lost: every request ends with UNAVAILABLE and Run
+// step mixes what the scheduler chose. One thread calls Run; all other public functions are
+// thread-safe. When a step fails the group is lost: every request ends with UNAVAILABLE and Run
 // returns.
 
 #include <map>

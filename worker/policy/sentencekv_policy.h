@@ -4,13 +4,11 @@
 //
 // With budget B, a query at `position` attends all when position < B, else exactly B tokens:
 //   start   the first min(32, B / 8)
-//   recent  the last min(32, B / 4), or as many as follow the last sentence end if that is more,
-//   but
+//   recent  the last min(32, B / 4), or as many as follow the last sentence end if that is more;
 //           never more than the start leaves
-//   chosen  of what lies between, whole sentences by the share of attention that one of their
-//   tokens
-//           is expected to get (kernels::GroupMass of the running query and the digests); the last
-//           is cut at its end
+//   chosen  whole sentences of what lies between, by the share of attention that one of their
+//           tokens is expected to get (kernels::GroupMass of the running query and the digests);
+//           the last one is cut at its end
 // With a semantic factor r > 0 and a prompt of more than r * B tokens only its r * B most important
 // ones (worker/policy/importance.h) can be chosen and take part in digests.
 
