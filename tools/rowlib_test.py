@@ -44,6 +44,16 @@ class ShareIntervalTest(unittest.TestCase):
                 self.assertAlmostEqual(interval[0], low, places=3)
                 self.assertAlmostEqual(interval[1], high, places=3)
 
+    def test_the_interval_is_that_of_the_tables(self):
+        for hits, n, low, high in ((50, 50, 0.9287, 1), (0, 20, 0, 0.1611), (45, 50, 0.7864, 0.9565)):
+            with self.subTest(hits=hits, n=n):
+                _, interval = rowlib.share_interval(hits, n)
+                self.assertAlmostEqual(interval[0], low, places=4)
+                self.assertAlmostEqual(interval[1], high, places=4)
+
+    def test_no_trials_say_nothing(self):
+        self.assertEqual(rowlib.share_interval(0, 0), (0, [0, 1]))
+
 
 class ClusterTest(unittest.TestCase):
     """rowlib.cluster over a made-up skv."""

@@ -1,4 +1,4 @@
-"""Runs of skv-fidelity for the rows B.*, and the statistics of their needle tasks."""
+"""Runs of skv-fidelity for the rows B.*, and the test that compares their needle tasks."""
 import hashlib
 import json
 import math
@@ -49,16 +49,6 @@ def run(policies, *arguments):
     if not report["complete"]:
         rowlib.fail(f"out of time with {report['jobs_left']} texts or samples left; run it again to go on")
     return report["cells"]
-
-
-def wilson(successes, trials):
-    """The 95 % Wilson score interval of a share."""
-    if trials == 0:
-        return [0.0, 1.0]
-    z, share = 1.959964, successes / trials
-    centre = share + z * z / (2 * trials)
-    spread = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    return [(centre - spread) / (1 + z * z / trials), (centre + spread) / (1 + z * z / trials)]
 
 
 def paired_p(lost, won):

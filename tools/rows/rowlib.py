@@ -74,7 +74,12 @@ def median_interval(samples):
 
 
 def share_interval(hits, n):
-    """Share hits / n and its 95 % interval by Wilson (1927), which stays within [0, 1]."""
+    """Share hits / n and its 95 % interval by Wilson (1927), which stays within [0, 1].
+
+    Of no trials: 0, and all of [0, 1].
+    """
+    if n == 0:
+        return 0.0, [0.0, 1.0]
     z, share = statistics.NormalDist().inv_cdf(0.975), hits / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
@@ -95,6 +100,14 @@ def cluster(*flags):
         process.terminate()
         process.wait(timeout=100)
         process.stdout.close()
+
+
+def bench_engine(stack, name, *flags):
+    """A LineProcess `name`: our engine on the default model with these flags. `stack` closes it."""
+    process = LineProcess(name, [binary("skv-bench-engine"), "--model", model_path(),
+                                 *map(str, flags)])
+    stack.callback(process.close)
+    return process
 
 
 class LineProcess:
