@@ -3,8 +3,10 @@
 
 text/sentence_fuzzer.cc describes the format.
 """
-import pathlib
 import sys
+
+sys.dont_write_bytecode = True
+import corpus_writer  # noqa: E402
 
 FIRST_PIECE = 260  # behind the 256 bytes and the four special tokens of text/testing/tiny_spec.h
 IM_START, IM_END = 257, 258
@@ -61,13 +63,4 @@ SEEDS = {
 }
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    folder = pathlib.Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in SEEDS.items():
-        (folder / name).write_bytes(data)
-
-
-main()
+corpus_writer.main(SEEDS, __doc__)

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Writes the seeds of the step plan fuzzer: write_step_plan_corpus.py tests/fuzz/corpus/step_plan"""
 
-import pathlib
 import struct
 import sys
+
+sys.dont_write_bytecode = True
+import corpus_writer  # noqa: E402
 
 MAGIC = b"SKP2"
 PROMPT, GENERATED = 0, 1
@@ -74,14 +76,5 @@ SEEDS = {
 }
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    folder = pathlib.Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in SEEDS.items():
-        (folder / name).write_bytes(data)
-
-
 if __name__ == "__main__":
-    main()
+    corpus_writer.main(SEEDS, __doc__)

@@ -3,8 +3,10 @@
 
 text/tokenizer_spec_fuzzer.cc describes the format.
 """
-import pathlib
 import sys
+
+sys.dont_write_bytecode = True
+import corpus_writer  # noqa: E402
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 1, 2, 3, 4, 5
 CHATML = [(CONTROL, "<|endoftext|>"), (CONTROL, "<|im_start|>"), (CONTROL, "<|im_end|>")]
@@ -56,13 +58,4 @@ SEEDS = {
 }
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    folder = pathlib.Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in SEEDS.items():
-        (folder / name).write_bytes(data)
-
-
-main()
+corpus_writer.main(SEEDS, __doc__)
