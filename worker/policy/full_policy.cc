@@ -12,13 +12,16 @@ class FullPolicy : public KvPolicy {
     attended->push_back({0, query.first_position + 1});
   }
   std::unique_ptr<KvPolicy> ForkPrompt(const std::vector<Sentence>*) const override {
-    return CreateFullPolicy();
+    return std::make_unique<FullPolicy>();
   }
   size_t index_bytes() const override { return 0; }
 };
 
 }  // namespace
 
-std::unique_ptr<KvPolicy> CreateFullPolicy() { return std::make_unique<FullPolicy>(); }
+std::unique_ptr<KvPolicy> CreateFullPolicy(const PolicyParams&, const SequenceShape&,
+                                           const std::vector<Sentence>*) {
+  return std::make_unique<FullPolicy>();
+}
 
 }  // namespace skv::policy

@@ -7,6 +7,7 @@
 
 namespace skv::policy {
 
-std::unique_ptr<KvPolicy> CreateFullPolicy();
+std::unique_ptr<KvPolicy> CreateFullPolicy(const PolicyParams& params, const SequenceShape& shape,
+                                           const std::vector<Sentence>* sentences);
 
 }  // namespace skv::policy

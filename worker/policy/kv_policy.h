@@ -86,6 +86,11 @@ class KvPolicy {
   virtual size_t index_bytes() const = 0;
 };
 
+// What each policy of worker/policy/policy_list.h defines. REQUIRES: Validate(params).ok()
+using PolicyCreator = std::unique_ptr<KvPolicy>(const PolicyParams& params,
+                                                const SequenceShape& shape,
+                                                const std::vector<Sentence>* sentences);
+
 // The policy of one sequence. `sentences` outlives it and grows as the sequence does; before a step
 // runs it holds all that its tokens prove. Errors: those of Validate.
 absl::StatusOr<std::unique_ptr<KvPolicy>> CreatePolicy(const PolicyParams& params,

@@ -1,11 +1,12 @@
 #include "worker/policy/policy_params.h"
 
 #include <algorithm>
-#include <array>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/status.h"
+#include "worker/policy/policy_list.h"
 
 namespace skv::policy {
 namespace {
@@ -13,14 +14,36 @@ namespace {
 // Raised whenever a policy of the same parameters selects otherwise than before.
 constexpr int kRevision = 1;
 
-constexpr std::array<std::string_view, 2> kNames = {"full", "sentencekv"};
+enum class Parameters { kNone, kBudget, kBudgetAndFactor };
+using enum Parameters;
+
+constexpr std::string_view kNames[] = {
+#define SKV_NAME(name, creator, parameters) name,
+    SKV_KV_POLICIES(SKV_NAME)
+#undef SKV_NAME
+};
+
+constexpr Parameters kParameters[] = {
+#define SKV_PARAMETERS(name, creator, parameters) parameters,
+    SKV_KV_POLICIES(SKV_PARAMETERS)
+#undef SKV_PARAMETERS
+};
+
+Parameters ParametersOf(std::string_view name) {
+  const auto* const found = std::ranges::find(kNames, name);
+  return found == std::end(kNames) ? kNone : kParameters[found - std::begin(kNames)];
+}
 
 }  // namespace
 
 std::span<const std::string_view> PolicyNames() { return kNames; }
 
+bool HasBudget(std::string_view name) { return ParametersOf(name) != kNone; }
+
+bool HasSemanticFactor(std::string_view name) { return ParametersOf(name) == kBudgetAndFactor; }
+
 absl::Status Validate(const PolicyParams& params) {
-  if (std::find(kNames.begin(), kNames.end(), params.name) == kNames.end()) {
+  if (std::ranges::find(kNames, params.name) == std::end(kNames)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "kv_policy.name: \"", params.name, "\" is unknown, expected one of ",
         absl::StrJoin(kNames, ", ",
@@ -41,9 +64,9 @@ absl::Status Validate(const PolicyParams& params) {
 }
 
 std::string Fingerprint(const PolicyParams& params) {
-  if (params.name == "full") return "full";
+  if (!HasBudget(params.name)) return params.name;
   std::string text = absl::StrCat(params.name, "/budget=", params.budget_tokens);
-  if (params.name == "sentencekv") absl::StrAppend(&text, "/factor=", params.semantic_factor);
+  if (HasSemanticFactor(params.name)) absl::StrAppend(&text, "/factor=", params.semantic_factor);
   return absl::StrCat(text, "/r", kRevision);
 }
 

@@ -15,17 +15,22 @@ inline constexpr double kMaxSemanticFactor = 1e6;
 
 struct PolicyParams {
   std::string name = "full";
-  // Tokens that a generated position attends for each layer and KV head: start, selected and recent
-  // ones together (--max-capacity-prompts). `full` ignores it.
+  // Tokens that a generated position attends for each layer and KV head, the recent ones included
+  // (--max-capacity-prompts). Without effect where HasBudget says so.
   int budget_tokens = 1024;
-  // `sentencekv`: prompt tokens that stay eligible, as a multiple of the budget; 0: all.
+  // `sentencekv`: prompt tokens that stay eligible, as a multiple of the budget; 0: all. Without
+  // effect where HasSemanticFactor says so.
   double semantic_factor = 0;
 
   bool operator==(const PolicyParams&) const = default;
 };
 
-// The names of all policies, `full` first.
+// The names of all policies, in the order of worker/policy/policy_list.h, `full` first.
 std::span<const std::string_view> PolicyNames();
+
+// Which parameters a policy has; an unknown one has none.
+bool HasBudget(std::string_view name);
+bool HasSemanticFactor(std::string_view name);
 
 // InvalidArgument names the field, what it got and what is expected.
 absl::Status Validate(const PolicyParams& params);

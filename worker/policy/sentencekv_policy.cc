@@ -270,4 +270,10 @@ std::unique_ptr<KvPolicy> CreateSentenceKvPolicy(const PolicyParams& params,
   return std::make_unique<SentenceKvPolicy>(params, shape, sentences, digest);
 }
 
+std::unique_ptr<KvPolicy> CreateSentenceKvPolicy(const PolicyParams& params,
+                                                 const SequenceShape& shape,
+                                                 const std::vector<Sentence>* sentences) {
+  return CreateSentenceKvPolicy(params, shape, sentences, kDefaultDigest);
+}
+
 }  // namespace skv::policy

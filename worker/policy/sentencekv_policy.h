@@ -24,6 +24,10 @@ namespace skv::policy {
 std::unique_ptr<KvPolicy> CreateSentenceKvPolicy(const PolicyParams& params,
                                                  const SequenceShape& shape,
                                                  const std::vector<Sentence>* sentences,
-                                                 Digest digest = kDefaultDigest);
+                                                 Digest digest);
+// With the default digest.
+std::unique_ptr<KvPolicy> CreateSentenceKvPolicy(const PolicyParams& params,
+                                                 const SequenceShape& shape,
+                                                 const std::vector<Sentence>* sentences);
 
 }  // namespace skv::policy

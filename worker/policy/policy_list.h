@@ -1,0 +1,10 @@
+#pragma once
+// All KV policies, one line each: POLICY(name, creator, parameters). A new one adds its line at the
+// end: plans carry a policy as its place in this list.
+//   name        in requests, flags, metrics and fingerprints
+//   creator     declared in the policy's own header, a PolicyCreator (worker/policy/kv_policy.h)
+//   parameters  of PolicyParams that it has: kNone, kBudget, kBudgetAndFactor
+
+#define SKV_KV_POLICIES(POLICY)           \
+  POLICY("full", CreateFullPolicy, kNone) \
+  POLICY("sentencekv", CreateSentenceKvPolicy, kBudgetAndFactor)
