@@ -14,16 +14,24 @@ absl::Status SetParameter(std::string_view assignment, policy::PolicyParams* par
   const std::pair<std::string, std::string> parts =
       absl::StrSplit(Sv(assignment), absl::MaxSplits('=', 1));
   const auto& [key, value] = parts;
-  if (key == "budget" && absl::SimpleAtoi(value, &params->budget_tokens)) return absl::OkStatus();
-  if (key == "factor" && absl::SimpleAtod(value, &params->semantic_factor)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("--policies: \"", Sv(assignment),
-                                                 "\", expected budget=TOKENS or factor=NUMBER"));
+  if (key == "budget" && policy::HasBudget(params->name) &&
+      absl::SimpleAtoi(value, &params->budget_tokens)) {
+    return absl::OkStatus();
+  }
+  if (key == "factor" && policy::HasSemanticFactor(params->name) &&
+      absl::SimpleAtod(value, &params->semantic_factor)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--policies: \"", Sv(assignment), "\", expected budget=TOKENS or factor=NUMBER where policy ",
+      params->name, " has such a parameter"));
 }
 
 absl::StatusOr<Setting> ParsePolicy(std::string_view text) {
   const std::pair<std::string, std::string> parts =
       absl::StrSplit(Sv(text), absl::MaxSplits(':', 1));
   Setting setting{SettingKind::kPolicy, {.name = parts.first}};
+  SKV_RETURN_IF_ERROR(Annotate(policy::Validate(setting.params), "--policies"));
   for (const auto assignment : absl::StrSplit(parts.second, ',', absl::SkipEmpty())) {
     SKV_RETURN_IF_ERROR(SetParameter(StdSv(assignment), &setting.params));
   }

@@ -16,8 +16,9 @@ TEST(SettingTest, PoliciesAreReadWithTheirParameters) {
 }
 
 TEST(SettingTest, WhatIsWrongIsNamed) {
-  for (const char* text : {"sentencekv:budget", "sentencekv:tokens=5", "other:budget=64", "",
-                           "sentencekv:budget=1", "sentencekv:factor=0.5"}) {
+  for (const char* text :
+       {"sentencekv:budget", "sentencekv:tokens=5", "other:budget=64", "", "sentencekv:budget=1",
+        "sentencekv:factor=0.5", "full:budget=64", "full:factor=2"}) {
     EXPECT_THAT(ParsePolicies(text),
                 StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("--policies")))
         << text;

@@ -15,24 +15,27 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-const KvPolicyOffer kBoth{
-    .default_policy = {.name = "full", .max_capacity_prompts = 512, .semantic_factor = 2},
-    .allowed = {"full", "sentencekv"}};
+// `window` stands for every policy that has a budget alone.
+const KvPolicyOffer kOffer{
+    .default_name = "full",
+    .policies = {{"full"}, {"window", 512}, {"sentencekv", 512, 2}},
+};
 
 TEST(ResolveKvPolicyTest, WhatIsNotSetIsTheWorkersDefault) {
-  EXPECT_EQ(ResolveKvPolicy({}, kBoth)->name, "full");
-  EXPECT_EQ(*ResolveKvPolicy({.name = "sentencekv"}, kBoth), (KvPolicy{"sentencekv", 512, 2}));
-  EXPECT_EQ(*ResolveKvPolicy({.name = "sentencekv", .max_capacity_prompts = 64}, kBoth),
+  EXPECT_EQ(*ResolveKvPolicy({}, kOffer), KvPolicy{"full"});
+  EXPECT_EQ(*ResolveKvPolicy({.name = "window"}, kOffer), (KvPolicy{"window", 512}));
+  EXPECT_EQ(*ResolveKvPolicy({.name = "sentencekv"}, kOffer), (KvPolicy{"sentencekv", 512, 2}));
+  EXPECT_EQ(*ResolveKvPolicy({.name = "sentencekv", .max_capacity_prompts = 64}, kOffer),
             (KvPolicy{"sentencekv", 64, 2}));
-  KvPolicyOffer offer = kBoth;
-  offer.default_policy.name = "sentencekv";
+  KvPolicyOffer offer = kOffer;
+  offer.default_name = "sentencekv";
   EXPECT_EQ(*ResolveKvPolicy({.semantic_factor = 0}, offer), (KvPolicy{"sentencekv", 512, 0}));
 }
 
 TEST(ResolveKvPolicyTest, TheEndsOfEveryRangePass) {
   for (const int64_t budget : {16, 1 << 24}) {
     for (const double factor : {0.0, 1.0, 1e6}) {
-      EXPECT_EQ(*ResolveKvPolicy({"sentencekv", budget, factor}, kBoth),
+      EXPECT_EQ(*ResolveKvPolicy({"sentencekv", budget, factor}, kOffer),
                 (KvPolicy{"sentencekv", static_cast<int32_t>(budget), factor}));
     }
   }
@@ -45,8 +48,8 @@ TEST(ResolveKvPolicyTest, BadOnesAreRefusedByName) {
     const char* got;
     const char* expected;
   } kCases[] = {
-      {{.name = "fulll"}, "name", "\"fulll\"", "one of full, sentencekv"},
-      {{.name = std::string(1 << 20, 'x')}, "name", "\"xxx", "one of full, sentencekv"},
+      {{.name = "fulll"}, "name", "\"fulll\"", "allow: full, window, sentencekv ("},
+      {{.name = std::string(1 << 20, 'x')}, "name", "\"xxx", "allow: full, window, sentencekv ("},
       {{"sentencekv", 15}, "max_capacity_prompts", "15", "16 to 16777216"},
       {{"sentencekv", (1 << 24) + 1}, "max_capacity_prompts", "16777217", "16 to 16777216"},
       {{"sentencekv", std::numeric_limits<int64_t>::min()},
@@ -60,9 +63,10 @@ TEST(ResolveKvPolicyTest, BadOnesAreRefusedByName) {
       {{"sentencekv", 16, INFINITY}, "semantic_factor", "inf", "0 (no filter) or 1 to"},
       {{"full", 64}, "max_capacity_prompts", "64", "no effect"},
       {{.name = "full", .semantic_factor = 0}, "semantic_factor", "0", "no effect"},
-      {{"", 64}, "max_capacity_prompts", "64", "\"full\", the workers' default, has no"}};
+      {{"window", 64, 2}, "semantic_factor", "2", "\"window\" does not have it"},
+      {{"", 64}, "max_capacity_prompts", "64", "\"full\", the workers' default, does not"}};
   for (const auto& c : kCases) {
-    const absl::StatusOr<KvPolicy> policy = ResolveKvPolicy(c.request, kBoth);
+    const absl::StatusOr<KvPolicy> policy = ResolveKvPolicy(c.request, kOffer);
     EXPECT_THAT(policy,
                 StatusIs(StatusCode::kInvalidArgument,
                          AllOf(StartsWith(std::string("kv_policy.") + c.field + ": got " + c.got),
@@ -71,26 +75,32 @@ TEST(ResolveKvPolicyTest, BadOnesAreRefusedByName) {
   }
 }
 
-TEST(ResolveKvPolicyTest, APolicyThatTheWorkersForbidIsDenied) {
-  const KvPolicyOffer offer{.default_policy = {"sentencekv", 64, 0}, .allowed = {"sentencekv"}};
+TEST(ResolveKvPolicyTest, APolicyThatTheWorkersForbidIsRefused) {
+  const KvPolicyOffer offer{.default_name = "sentencekv", .policies = {{"sentencekv", 64, 0}}};
   EXPECT_OK(ResolveKvPolicy({}, offer));
   EXPECT_THAT(ResolveKvPolicy({.name = "full"}, offer),
-              StatusIs(StatusCode::kPermissionDenied,
+              StatusIs(StatusCode::kInvalidArgument,
                        AllOf(HasSubstr("got \"full\""), HasSubstr("allow: sentencekv"))));
 }
 
 TEST(ValidateOfferTest, AnOfferThatNoWorkerMakesIsRefused) {
-  EXPECT_OK(ValidateOffer(kBoth));
-  const KvPolicyOffer kBad[] = {{.default_policy = {}, .allowed = {}},
-                                {.default_policy = {}, .allowed = {"sentencekv"}},
-                                {.default_policy = {}, .allowed = {"full", "other"}},
-                                {.default_policy = {.name = ""}, .allowed = {"full"}},
-                                {.default_policy = {"full", 0, 0}, .allowed = {"full"}},
-                                {.default_policy = {"full", 16, 0.5}, .allowed = {"full"}}};
+  EXPECT_OK(ValidateOffer(kOffer));
+  const KvPolicyOffer kBad[] = {{.default_name = "full", .policies = {}},
+                                {.default_name = "full", .policies = {{"window", 16}}},
+                                {.default_name = "", .policies = {{"full"}}},
+                                {.default_name = "", .policies = {{""}}},
+                                {.default_name = "full", .policies = {{"full"}, {"window", 15}}},
+                                {.default_name = "full", .policies = {{"full", 16, 0.5}}}};
   for (const KvPolicyOffer& offer : kBad) {
     EXPECT_THAT(ValidateOffer(offer),
                 StatusIs(StatusCode::kInvalidArgument, HasSubstr("KV polic")));
   }
+}
+
+TEST(DescribeTest, NamesTheDefaultAndEveryParameter) {
+  EXPECT_EQ(Describe(kOffer),
+            "KV policy full of full, window (max_capacity_prompts 512), "
+            "sentencekv (max_capacity_prompts 512, semantic_factor 2)");
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ TEST(ServedModelTest, RefusesImpossibleSizes) {
                 {"no context", [](ModelInfo* info) { info->context_length = 0; }},
                 {"negative context", [](ModelInfo* info) { info->context_length = -5; }},
                 {"absurd context", [](ModelInfo* info) { info->context_length = 1LL << 40; }},
-                {"no KV policy", [](ModelInfo* info) { info->kv_policies.allowed.clear(); }},
+                {"no KV policy", [](ModelInfo* info) { info->kv_policies.policies.clear(); }},
                 {"vocabulary of another size", [](ModelInfo* info) { --info->vocab_size; }}};
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.why);

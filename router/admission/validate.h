@@ -34,7 +34,7 @@ struct ModelLimits {
 };
 
 // Everything that can be said before tokenisation. InvalidArgument names field, value and range;
-// Unimplemented names a field that is not served yet; PermissionDenied is of ResolveKvPolicy.
+// Unimplemented names a field that is not served yet.
 absl::Status ValidateRequest(const Request& request, const ModelLimits& limits);
 
 // REQUIRES: ValidateRequest was OK. `drawn_seed` is used when the request has none; the request_id

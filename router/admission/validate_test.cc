@@ -245,7 +245,7 @@ TEST(BuildGroupRequestTest, CarriesEveryField) {
   request.kv_policy = {"sentencekv", 64, 3};
   request.traceparent = "00-ab";
   ModelLimits limits = kLimits;
-  limits.kv_policies.allowed.push_back("sentencekv");
+  limits.kv_policies.policies.push_back({"sentencekv", 1024, 0});
   const GroupRequest built = BuildGroupRequest(request, limits, {1}, 0).value();
   EXPECT_EQ(built.sampling.temperature, 0.5);
   EXPECT_EQ(built.sampling.top_k, 7);

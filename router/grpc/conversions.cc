@@ -127,11 +127,12 @@ void SetToken(EventToken&& token, pb::Token* out) {
 }
 
 void SetKvReport(KvReport&& report, pb::KvReport* out) {
-  out->mutable_policy()->set_name(report.policy.name);
-  if (report.policy.name != "full") {
-    out->mutable_policy()->set_max_capacity_prompts(report.policy.max_capacity_prompts);
-    out->mutable_policy()->set_semantic_factor(report.policy.semantic_factor);
+  const KvPolicy& policy = report.policy;
+  out->mutable_policy()->set_name(policy.name);
+  if (policy.max_capacity_prompts) {
+    out->mutable_policy()->set_max_capacity_prompts(*policy.max_capacity_prompts);
   }
+  if (policy.semantic_factor) out->mutable_policy()->set_semantic_factor(*policy.semantic_factor);
   out->set_fingerprint(std::move(report.fingerprint));
   out->set_generated_positions(report.generated_positions);
   out->set_attended_tokens(report.attended_tokens);

@@ -63,13 +63,18 @@ worker_pb::SamplingParams ToProto(const SamplingParams& params) {
 worker_pb::KvPolicy ToProto(const KvPolicy& policy) {
   worker_pb::KvPolicy result;
   result.set_name(policy.name);
-  result.set_max_capacity_prompts(policy.max_capacity_prompts);
-  result.set_semantic_factor(policy.semantic_factor);
+  if (policy.max_capacity_prompts) result.set_max_capacity_prompts(*policy.max_capacity_prompts);
+  if (policy.semantic_factor) result.set_semantic_factor(*policy.semantic_factor);
   return result;
 }
 
 KvPolicy FromProto(const worker_pb::KvPolicy& policy) {
-  return {policy.name(), policy.max_capacity_prompts(), policy.semantic_factor()};
+  KvPolicy result{.name = policy.name()};
+  if (policy.has_max_capacity_prompts()) {
+    result.max_capacity_prompts = policy.max_capacity_prompts();
+  }
+  if (policy.has_semantic_factor()) result.semantic_factor = policy.semantic_factor();
+  return result;
 }
 
 KvReport FromProto(const worker_pb::KvReport& report) {
@@ -129,8 +134,10 @@ ModelInfo FromProto(worker_pb::ModelInfo&& info) {
                    .context_length = info.context_length(),
                    .vocab_size = info.vocab_size()};
   result.numerics_id = info.numerics_id();
-  result.kv_policies = {FromProto(info.default_kv_policy()),
-                        {info.allowed_kv_policies().begin(), info.allowed_kv_policies().end()}};
+  result.kv_policies = {.default_name = info.default_kv_policy(), .policies = {}};
+  for (const worker_pb::KvPolicy& policy : info.kv_policies()) {
+    result.kv_policies.policies.push_back(FromProto(policy));
+  }
   worker_pb::TokenizerSpec& from = *info.mutable_tokenizer();
   text::TokenizerSpec& spec = result.tokenizer;
   spec.model = std::move(*from.mutable_model());

@@ -16,10 +16,12 @@
 
 namespace {
 
-const skv::router::ModelLimits kLimits{.context_length = 512,
-                                       .vocab_size = 300,
-                                       .max_prompt_bytes = 4096,
-                                       .kv_policies = {.allowed = {"full", "sentencekv"}}};
+const skv::router::ModelLimits kLimits{
+    .context_length = 512,
+    .vocab_size = 300,
+    .max_prompt_bytes = 4096,
+    .kv_policies = {.default_name = "full",
+                    .policies = {{"full"}, {"snapkv", 1024}, {"sentencekv", 1024, 0}}}};
 
 void CheckAdmitted(const skv::router::GroupRequest& request) {
   SKV_CHECK(!request.prompt_ids.empty() && !request.seeds.empty());
@@ -36,9 +38,11 @@ void CheckAdmitted(const skv::router::GroupRequest& request) {
   const auto proto = skv::router::ToProto(request);
   SKV_CHECK(proto.sampling().top_p() > 0 && proto.sampling().top_p() <= 1);
   SKV_CHECK(proto.sampling().repetition_penalty() > 0);
-  SKV_CHECK(proto.kv_policy().name() == "full" || proto.kv_policy().name() == "sentencekv");
-  SKV_CHECK(proto.kv_policy().max_capacity_prompts() >= 16);
-  SKV_CHECK(proto.kv_policy().semantic_factor() >= 0);
+  const auto& policy = proto.kv_policy();
+  SKV_CHECK(policy.has_max_capacity_prompts() == (policy.name() != "full"));
+  SKV_CHECK(policy.has_semantic_factor() == (policy.name() == "sentencekv"));
+  SKV_CHECK(!policy.has_max_capacity_prompts() || policy.max_capacity_prompts() >= 16);
+  SKV_CHECK(policy.semantic_factor() >= 0);
   SKV_CHECK(!proto.SerializeAsString().empty());
 }
 

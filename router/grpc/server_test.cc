@@ -383,8 +383,8 @@ TEST_F(ServerTest, KvPoliciesAreCheckedByNameAndMissingParametersAreTheWorkersDe
   EXPECT_EQ(got.semantic_factor(), 0);
 
   const std::pair<const char*, std::function<void(pb::KvPolicy*)>> kCases[] = {
-      {"kv_policy.name: got \"quest\", expected one of full, sentencekv",
-       [](auto* p) { p->set_name("quest"); }},
+      {"kv_policy.name: got \"other\", expected one that the workers allow: full, sentencekv",
+       [](auto* p) { p->set_name("other"); }},
       {"kv_policy.max_capacity_prompts: got 15, expected 16 to 16777216",
        [](auto* p) { p->set_max_capacity_prompts(15); }},
       {"kv_policy.semantic_factor: got 0.5, expected 0 (no filter) or 1 to 1000000",

@@ -91,7 +91,7 @@ TEST_F(MembershipTest, AGroupThatDisagreesOnTheModelIsKeptOutUntilItAgrees) {
 }
 
 TEST_F(MembershipTest, AGroupWithOtherKvPoliciesIsKeptOutAndBothAreNamed) {
-  groups_["b:2"].info->kv_policies.default_policy.name = "sentencekv";
+  groups_["b:2"].info->kv_policies.default_name = "sentencekv";
   Settle();
   EXPECT_EQ(NumHealthy(), 1);
   EXPECT_THAT(membership_->snapshot()->groups.at(FindGroup("b:2")->id()).health,
@@ -100,9 +100,8 @@ TEST_F(MembershipTest, AGroupWithOtherKvPoliciesIsKeptOutAndBothAreNamed) {
                              HasSubstr("KV policy full"))));
   groups_["a:1"].probe = absl::UnavailableError("connection refused");
   Pass(seconds(2));
-  EXPECT_EQ(
-      membership_->snapshot()->FindModel("tiny")->served->limits().kv_policies.default_policy.name,
-      "sentencekv");
+  EXPECT_EQ(membership_->snapshot()->FindModel("tiny")->served->limits().kv_policies.default_name,
+            "sentencekv");
 }
 
 TEST_F(MembershipTest, AGroupThatIsGoneHasNoSayInWhichModelIsServed) {

@@ -15,12 +15,13 @@ namespace skv::router {
 
 // Ids 0..255 are the bytes of the same value (text/testing/tiny_spec.h), with ChatML.
 inline ModelInfo TinyModel(std::string fingerprint = "f1", std::string name = "tiny") {
-  ModelInfo info{.name = std::move(name),
-                 .fingerprint = std::move(fingerprint),
-                 .context_length = 1000,
-                 .tokenizer = text::TinySpec({}),
-                 .numerics_id = "numerics",
-                 .kv_policies = {.allowed = {"full", "sentencekv"}}};
+  ModelInfo info{
+      .name = std::move(name),
+      .fingerprint = std::move(fingerprint),
+      .context_length = 1000,
+      .tokenizer = text::TinySpec({}),
+      .numerics_id = "numerics",
+      .kv_policies = {.default_name = "full", .policies = {{"full"}, {"sentencekv", 1024, 0}}}};
   info.tokenizer.chat_template = "<|im_start|> <|im_end|>";
   info.vocab_size = static_cast<int64_t>(info.tokenizer.tokens.size());
   return info;

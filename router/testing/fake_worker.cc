@@ -56,11 +56,14 @@ grpc::Status FakeWorker::GetModelInfo(grpc::ServerContext*, const pb::GetModelIn
   info->set_context_length(static_cast<int>(tiny.context_length));
   info->set_vocab_size(static_cast<int>(tiny.vocab_size));
   info->set_numerics_id(tiny.numerics_id);
-  const KvPolicy& policy = tiny.kv_policies.default_policy;
-  info->mutable_default_kv_policy()->set_name(policy.name);
-  info->mutable_default_kv_policy()->set_max_capacity_prompts(policy.max_capacity_prompts);
-  info->mutable_default_kv_policy()->set_semantic_factor(policy.semantic_factor);
-  for (const std::string& name : tiny.kv_policies.allowed) info->add_allowed_kv_policies(name);
+  info->set_default_kv_policy(tiny.kv_policies.default_name);
+  for (const KvPolicy& policy : tiny.kv_policies.policies) {
+    pb::KvPolicy* const offered = info->add_kv_policies();
+    offered->set_name(policy.name);
+    if (policy.max_capacity_prompts)
+      offered->set_max_capacity_prompts(*policy.max_capacity_prompts);
+    if (policy.semantic_factor) offered->set_semantic_factor(*policy.semantic_factor);
+  }
   pb::TokenizerSpec* spec = info->mutable_tokenizer();
   spec->set_model(tiny.tokenizer.model);
   spec->set_pre(tiny.tokenizer.pre);

@@ -178,9 +178,9 @@ TEST_F(BadRequestTest, FieldsOfLaterVersionsAreNamed) {
 TEST_F(BadRequestTest, KvPoliciesThatAreUnknownOrOutOfRange) {
   v1::GenerateRequest request = Good();
   v1::KvPolicy* const policy = request.mutable_kv_policy();
-  policy->set_name("quest");
-  ExpectInvalid(request,
-                HasSubstr("kv_policy.name: got \"quest\", expected one of full, sentencekv"));
+  policy->set_name("other");
+  ExpectInvalid(request, HasSubstr("kv_policy.name: got \"other\", expected one that the workers "
+                                   "allow: full, sentencekv"));
   policy->set_name("sentencekv");
   for (const int64_t budget : {int64_t{-1}, int64_t{0}, int64_t{15}, k2To31, k2To63}) {
     policy->set_max_capacity_prompts(budget);

@@ -72,14 +72,14 @@ TEST(KvPolicyTest, AClusterOfSentencekvReportsAndCountsWhatWasRead) {
   EXPECT_EQ(metric("skv_worker_requests_total", "full"), 1);
 }
 
-TEST(KvPolicyTest, APolicyThatIsNotAllowedIsDeniedAndTheOthersAreServed) {
+TEST(KvPolicyTest, APolicyThatIsNotAllowedIsRefusedAndTheOthersAreServed) {
   ASSERT_OK_AND_ASSIGN(
       const auto cluster,
       Cluster::Start({.tensor_parallel_size = 1, .flags = {"--allowed-kv-policies", "full"}}));
   v1::GenerateRequest request = TextRequest("Hello", 4);
   request.mutable_kv_policy()->set_name("sentencekv");
   const grpc::Status status = eval::Call(cluster->channel(), request, kPatience).status;
-  EXPECT_EQ(status.error_code(), StatusCode::PERMISSION_DENIED) << status.error_message();
+  EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT) << status.error_message();
   EXPECT_THAT(status.error_message(),
               AllOf(HasSubstr("kv_policy.name: got \"sentencekv\""), HasSubstr("allow: full")));
   EXPECT_TRUE(cluster->Serves());

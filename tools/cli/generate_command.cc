@@ -46,8 +46,8 @@ absl::Status AddDocument(Options* options) {
 
 nlohmann::ordered_json ToJson(const KvSummary& kv) {
   nlohmann::ordered_json json = {{"policy", kv.policy.name}};
-  if (kv.policy.name != "full") {
-    json["max_capacity_prompts"] = kv.policy.budget_tokens;
+  if (policy::HasBudget(kv.policy.name)) json["max_capacity_prompts"] = kv.policy.budget_tokens;
+  if (policy::HasSemanticFactor(kv.policy.name)) {
     json["semantic_factor"] = kv.policy.semantic_factor;
   }
   json["fingerprint"] = kv.fingerprint;
@@ -139,7 +139,7 @@ Command AddGenerateCommand(Flags* program) {
                   "What generated tokens attend; without it the cluster's default, here full");
   flags.Add("max-capacity-prompts", &generate.kv_policy.max_capacity_prompts,
             IntRange{policy::kMinBudgetTokens, policy::kMaxBudgetTokens},
-            "sentencekv: budget, tokens that a generated token attends");
+            "Budget: tokens that a generated token attends; all policies but full have it");
   flags.Add("semantic-factor", &generate.kv_policy.semantic_factor,
             RealRange{0, policy::kMaxSemanticFactor},
             "sentencekv: prompt tokens that stay eligible, as a multiple of the budget; 0: all");

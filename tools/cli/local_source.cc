@@ -70,13 +70,21 @@ const char* ReasonName(engine::FinishReason reason) {
   return "unknown";
 }
 
+absl::Status NoEffect(std::string_view flag, const std::string& policy) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(Sv(flag), ": no effect with policy \"", policy,
+                   "\", which does not have it; name another one with --kv-policy"));
+}
+
 absl::StatusOr<policy::PolicyParams> ToPolicy(const KvPolicyOptions& options) {
   policy::PolicyParams params;
   if (!options.name.empty()) params.name = options.name;
-  if (params.name == "full" && (options.max_capacity_prompts || options.semantic_factor)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        options.max_capacity_prompts ? "--max-capacity-prompts" : "--semantic-factor",
-        ": no effect with policy \"full\", which has no parameters; add --kv-policy sentencekv"));
+  SKV_RETURN_IF_ERROR(policy::Validate(params));
+  if (options.max_capacity_prompts && !policy::HasBudget(params.name)) {
+    return NoEffect("--max-capacity-prompts", params.name);
+  }
+  if (options.semantic_factor && !policy::HasSemanticFactor(params.name)) {
+    return NoEffect("--semantic-factor", params.name);
   }
   params.budget_tokens =
       static_cast<int>(options.max_capacity_prompts.value_or(params.budget_tokens));

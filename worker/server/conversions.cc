@@ -1,6 +1,7 @@
 #include "worker/server/conversions.h"
 
 #include "absl/strings/str_cat.h"
+#include "common/status.h"
 #include "worker/policy/kv_means.h"
 
 namespace skv::server {
@@ -43,6 +44,26 @@ engine::SamplingParams ToSamplingParams(const pb::GenerateRequest& proto) {
   return params;
 }
 
+absl::Status CheckParameter(std::string_view field, bool is_set, bool expected,
+                            const std::string& policy) {
+  if (is_set == expected) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("kv_policy.", Sv(field), ": got ", is_set ? "one" : "none", ", expected ",
+                   expected ? "one" : "none", " with policy \"", policy, "\""));
+}
+
+absl::StatusOr<policy::PolicyParams> ToParams(const pb::KvPolicy& proto) {
+  policy::PolicyParams params{.name = proto.name()};
+  SKV_RETURN_IF_ERROR(policy::Validate(params));
+  SKV_RETURN_IF_ERROR(CheckParameter("max_capacity_prompts", proto.has_max_capacity_prompts(),
+                                     policy::HasBudget(params.name), params.name));
+  SKV_RETURN_IF_ERROR(CheckParameter("semantic_factor", proto.has_semantic_factor(),
+                                     policy::HasSemanticFactor(params.name), params.name));
+  if (proto.has_max_capacity_prompts()) params.budget_tokens = proto.max_capacity_prompts();
+  if (proto.has_semantic_factor()) params.semantic_factor = proto.semantic_factor();
+  return params;
+}
+
 }  // namespace
 
 absl::StatusOr<engine::GenerationRequest> ToRequest(const pb::GenerateRequest& proto) {
@@ -57,9 +78,7 @@ absl::StatusOr<engine::GenerationRequest> ToRequest(const pb::GenerateRequest& p
   request.seeds.assign(proto.seeds().begin(), proto.seeds().end());
   request.max_tokens = proto.max_tokens();
   request.priority = proto.priority();
-  request.policy = {.name = proto.kv_policy().name(),
-                    .budget_tokens = proto.kv_policy().max_capacity_prompts(),
-                    .semantic_factor = proto.kv_policy().semantic_factor()};
+  SKV_ASSIGN_OR_RETURN(request.policy, ToParams(proto.kv_policy()));
   return request;
 }
 
@@ -84,8 +103,8 @@ pb::GenerateEvent ToProto(const engine::TokenEvent& event) {
 pb::KvPolicy ToProto(const policy::PolicyParams& params) {
   pb::KvPolicy proto;
   proto.set_name(params.name);
-  proto.set_max_capacity_prompts(params.budget_tokens);
-  proto.set_semantic_factor(params.semantic_factor);
+  if (policy::HasBudget(params.name)) proto.set_max_capacity_prompts(params.budget_tokens);
+  if (policy::HasSemanticFactor(params.name)) proto.set_semantic_factor(params.semantic_factor);
   return proto;
 }
 

@@ -16,9 +16,28 @@ TEST(ConversionsTest, TheKvPolicyOfARequestCountsAsItStands) {
                                          HasSubstr("kv_policy: missing; the router fills in")));
   *proto.mutable_kv_policy() = ToProto(policy::PolicyParams{"sentencekv", 64, 2.5});
   EXPECT_EQ(ToRequest(proto)->policy, (policy::PolicyParams{"sentencekv", 64, 2.5}));
+  *proto.mutable_kv_policy() = ToProto(policy::PolicyParams{"full", 64, 2.5});
+  EXPECT_EQ(ToRequest(proto)->policy, policy::PolicyParams());
   proto.clear_sampling();
   EXPECT_THAT(ToRequest(proto),
               StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("sampling: missing")));
+}
+
+TEST(ConversionsTest, AParameterMoreOrLessThanThePolicyHasIsRefused) {
+  worker::v1::GenerateRequest proto;
+  proto.mutable_sampling();
+  proto.mutable_kv_policy()->set_name("full");
+  EXPECT_OK(ToRequest(proto));
+  proto.mutable_kv_policy()->set_semantic_factor(0);
+  EXPECT_THAT(
+      ToRequest(proto),
+      StatusIs(
+          absl::StatusCode::kInvalidArgument,
+          HasSubstr("kv_policy.semantic_factor: got one, expected none with policy \"full\"")));
+  proto.mutable_kv_policy()->set_name("sentencekv");
+  EXPECT_THAT(ToRequest(proto),
+              StatusIs(absl::StatusCode::kInvalidArgument,
+                       HasSubstr("kv_policy.max_capacity_prompts: got none, expected one")));
 }
 
 TEST(ConversionsTest, AFinishReportsMeansOverPositionsAndHeads) {

@@ -95,8 +95,12 @@ worker::v1::ModelInfo MakeModelInfo(const WorkerOptions& options,
   info.set_world_size(options.tensor_parallel_size);
   info.set_max_num_seqs(options.max_num_seqs);
   info.set_kv_capacity_tokens(engine_options.scheduler.capacity_tokens);
-  *info.mutable_default_kv_policy() = ToProto(options.kv_policies.default_policy);
-  for (const std::string& name : options.kv_policies.allowed) info.add_allowed_kv_policies(name);
+  info.set_default_kv_policy(options.kv_policies.default_policy.name);
+  for (const std::string& name : options.kv_policies.allowed) {
+    policy::PolicyParams params = options.kv_policies.default_policy;
+    params.name = name;
+    *info.add_kv_policies() = ToProto(params);
+  }
   return info;
 }
 

@@ -24,11 +24,14 @@ absl::Status CheckRequestId(const std::string& id) {
 }
 
 absl::Status CheckAllowed(const std::string& policy, const pb::ModelInfo& info) {
-  const auto& allowed = info.allowed_kv_policies();
-  if (std::ranges::find(allowed, policy) != allowed.end()) return absl::OkStatus();
-  return absl::PermissionDeniedError(
+  const auto& allowed = info.kv_policies();
+  if (std::ranges::find(allowed, policy, &pb::KvPolicy::name) != allowed.end()) {
+    return absl::OkStatus();
+  }
+  const auto append_name = [](std::string* out, const auto& entry) { out->append(entry.name()); };
+  return absl::InvalidArgumentError(
       absl::StrCat("kv_policy.name: got \"", policy, "\", expected one that this worker allows: ",
-                   absl::StrJoin(allowed, ", "), " (--allowed-kv-policies)"));
+                   absl::StrJoin(allowed, ", ", append_name), " (--allowed-kv-policies)"));
 }
 
 // gRPC deadlines are wall-clock times; the engine's clock is monotonic.
