@@ -66,6 +66,20 @@ class CheckDocsTest(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertIn("longer than 1 s", said)
 
+    def test_a_quotation_stands_in_its_file_line_by_line(self):
+        (self.root / "list.h").write_text("#pragma once\nint a;\nint b;\n")
+        cases = [("```cpp\nint a;\nint b;\n```", 0), ("```cpp\n#pragma once\nint a;\n```", 0),
+                 ("```cpp\nint a;\n```\n\n```\nint c;\n```", 0), ("```cpp\nint b;\nint a;\n```", 1),
+                 ("```cpp\nnt a;\n```", 1), ("```cpp\nint\n```", 1), ("int a;", 1)]
+        for block, expected in cases:
+            with self.subTest(block):
+                code, said = self.check(f"text\n<!-- quote list.h -->\n{block}\n")
+                self.assertEqual(code, expected, said)
+                self.assertEqual("README.md:2: quote list.h" in said, bool(expected))
+
+    def test_a_quotation_of_no_file_is_a_problem(self):
+        self.assertEqual(self.check("<!-- quote none.h -->\n```\nint a;\n```\n")[0], 1)
+
 
 if __name__ == "__main__":
     unittest.main()
