@@ -17,6 +17,7 @@ add_custom_target(everything ALL COMMAND grep -q good ${CMAKE_SOURCE_DIR}/built.
 add_test(NAME skv_near_test COMMAND grep -q good ${CMAKE_SOURCE_DIR}/near/a.txt)
 add_test(NAME other COMMAND grep -q good ${CMAKE_SOURCE_DIR}/near/b.txt)
 add_test(NAME slow COMMAND grep -q good ${CMAKE_SOURCE_DIR}/near/c.txt)
+add_test(NAME tools_mutants_test COMMAND grep -q good ${CMAKE_SOURCE_DIR}/near/c.txt)
 set_tests_properties(slow PROPERTIES LABELS slow)
 """
 PRESETS = {"version": 6, "configurePresets": [
