@@ -51,12 +51,18 @@ class LlamaCpp:
         if not self._context:
             raise ValueError(f"flash attention {flash_attention}, KV {kv_type}: no such context")
         self._memory = ll.llama_get_memory(self._context)
+        self.num_streams = num_streams
+        self.tokens, self.position = [], 0  # of the streams between fill and continue
         self.vocab_size = ll.llama_vocab_n_tokens(ll.llama_model_get_vocab(self._model))
         self.max_batch = params.n_batch
         self._batch = ll.llama_batch_init(self.max_batch, 0, num_streams)
 
     def clear(self):
         ll.llama_memory_clear(self._memory, False)
+
+    def copy_first_stream(self):
+        for stream in range(1, self.num_streams):
+            ll.llama_memory_seq_cp(self._memory, 0, stream, -1, -1)
 
     def decode(self, rows, logits):
         """One llama_decode of rows (token, position, sequence); logits[i] asks for row i's."""
@@ -95,6 +101,28 @@ class LlamaCpp:
         rows = [(token, position_of[s], s) for s, token in enumerate(tokens)]
         self.decode(rows, [True] * len(rows))
         return [int(self.logits_of(i).argmax()) for i in range(len(rows))]
+
+
+def answer_fill(engine, prompt):
+    """Prefills `prompt` and gives every other stream a copy of its cache, in memory of its own."""
+    engine.clear()
+    start = time.perf_counter()
+    token = engine.prefill([prompt])[0]
+    seconds = time.perf_counter() - start
+    engine.copy_first_stream()
+    engine.position = len(prompt)
+    engine.tokens = engine.step([token] * engine.num_streams, [engine.position] * engine.num_streams)
+    engine.position += 1
+    return {"prefill_seconds": seconds, "prefill_tokens": len(prompt)}
+
+
+def answer_continue(engine, n):
+    """n tokens more of every stream, from where the last fill or continue ended."""
+    start = time.perf_counter()
+    for _ in range(n):
+        engine.tokens = engine.step(engine.tokens, [engine.position] * engine.num_streams)
+        engine.position += 1
+    return {"seconds": time.perf_counter() - start, "tokens": n * engine.num_streams}
 
 
 def answer_streams(engine, prompts, n):
@@ -138,7 +166,11 @@ def answer(engine, request, args):
         return answer_decode(engine, request["tokens"], request["n"])
     if command == "streams":
         return answer_streams(engine, request["prompts"], request["n"])
-    raise ValueError(f"cmd {command!r}: expected info, decode or streams")
+    if command == "fill":
+        return answer_fill(engine, request["tokens"])
+    if command == "continue":
+        return answer_continue(engine, request["n"])
+    raise ValueError(f"cmd {command!r}: expected info, decode, streams, fill or continue")
 
 
 def parse_args():
