@@ -67,6 +67,7 @@ class GenerateStreamTest : public testing::Test {
   // Runs the request to its end and returns why each sample ended.
   std::map<int, FinishReason> Run(int max_tokens, int num_samples) {
     stream_->Start(MakeRequest(num_samples, max_tokens));
+    started_.count_down();
     left_->wait();
     return reasons_;
   }
@@ -74,6 +75,7 @@ class GenerateStreamTest : public testing::Test {
   loader::TinyLlamaFile model_;
   std::unique_ptr<engine::LocalEngine> local_;
   std::shared_ptr<HookedStream> stream_;
+  std::latch started_{1};  // the request's id is known
   std::unique_ptr<std::latch> left_;
   std::map<int, FinishReason> reasons_;
   int num_call_cancels_ = 0;
@@ -105,6 +107,7 @@ TEST_F(GenerateStreamTest, CancelsOfUnknownAndCancelledSamplesDoNotFillTheEngine
   MakeStream(2);
   absl::Status other;
   stream_->hook = [&] {
+    started_.wait();
     for (int i = 0; i < 10'000; ++i) {
       for (const int sample : {-1, 1, 2, 16'000'000}) stream_->CancelSample(sample);
     }
