@@ -373,8 +373,8 @@ TEST(SchedulerTest, RefusesRequestsThatItCanNeverRun) {
          r->sentence_ends = {3, 3};
        })},
       {"sentence_ends has 0 after 0", kInvalid, with([](Request* r) { r->sentence_ends = {0}; })},
-      {"kv_policy.name: \"h2o\" is unknown", kInvalid,
-       with([](Request* r) { r->policy.name = "h2o"; })},
+      {"kv_policy.name: \"other\" is unknown", kInvalid,
+       with([](Request* r) { r->policy.name = "other"; })},
       {"KV memory for 101 tokens (prompt 10, max_tokens 91, n 1), this worker has 100; ask for "
        "less "
        "or raise --kv-cache-memory-bytes",

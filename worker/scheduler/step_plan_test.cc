@@ -4,6 +4,7 @@
 #include <random>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "common/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -124,8 +125,9 @@ TEST(StepPlanTest, RefusesPlansThatNoSchedulerMakes) {
     change(&plan);
     return Encode(plan);
   };
+  const size_t num_policies = policy::PolicyNames().size();
   const struct {
-    const char* message;
+    std::string message;
     std::string bytes;
   } kCases[] = {
       {"has 3 tokens, its chunks name 4", with([](StepPlan* p) { p->tokens.pop_back(); })},
@@ -146,7 +148,7 @@ TEST(StepPlanTest, RefusesPlansThatNoSchedulerMakes) {
        with([](StepPlan* p) { p->admitted[0].sentence_ends[1] = 1; })},
       {"sentence's tokens is 1, expected at most 0",
        with([](StepPlan* p) { p->admitted[0].sentence_ends.push_back(301); })},
-      {"policy is 2, expected at most 1",
+      {absl::StrCat("policy is ", num_policies, ", expected at most ", num_policies - 1),
        with([](StepPlan* p) { p->admitted[0].policy.name = "nonsense"; })},
       {"max_capacity_prompts: 15, expected 16",
        with([](StepPlan* p) { p->admitted[0].policy.budget_tokens = 15; })},
