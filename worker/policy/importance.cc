@@ -5,27 +5,13 @@
 #include <numeric>
 
 #include "kernels/selection.h"
+#include "worker/policy/largest_scores.h"
+#include "worker/policy/packed_keys.h"
 
 namespace skv::policy {
 namespace {
 
 constexpr int kPoolRadius = 3;
-
-// Every prompt key as an indexed vector of its own.
-std::vector<uint32_t> PackKeys(const ImportanceShape& shape, const KvReader& kv) {
-  constexpr int kRows = 128;
-  std::vector<float> rows(int64_t{kRows} * shape.head_dim);
-  std::vector<uint32_t> index(kernels::IndexWords(shape.num_prompt_tokens, shape.head_dim));
-  for (int begin = 0; begin < shape.num_prompt_tokens; begin += kRows) {
-    const int end = std::min(begin + kRows, shape.num_prompt_tokens);
-    kv.ReadKeys(begin, end, rows.data());
-    for (int t = begin; t < end; ++t) {
-      kernels::PackIndexVector(rows.data() + int64_t{t - begin} * shape.head_dim, shape.head_dim, t,
-                               index.data());
-    }
-  }
-  return index;
-}
 
 // What the window's queries of one head give each token before the window, summed.
 //   queries [window, head_dim]
@@ -58,7 +44,8 @@ std::vector<int32_t> ImportantPositions(const ImportanceShape& shape, const KvRe
                                         const std::vector<float>& queries, int num_kept) {
   const int before = shape.num_prompt_tokens - shape.window;
   const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
-  const std::vector<uint32_t> index = PackKeys(shape, kv);
+  std::vector<uint32_t> index;
+  PackKeys(kv, {0, shape.num_prompt_tokens}, shape.head_dim, /*first_number=*/0, &index);
   std::vector<float> total(before, 0.0f), head_queries(int64_t{shape.window} * shape.head_dim);
   for (int head = 0; head < shape.group_size; ++head) {
     for (int row = 0; row < shape.window; ++row) {
@@ -71,15 +58,9 @@ std::vector<int32_t> ImportantPositions(const ImportanceShape& shape, const KvRe
     // The sum over heads ranks as their mean does.
     AddPooled(SumAttention(shape, index, head_queries), &total);
   }
-  std::vector<int32_t> positions(before);
-  std::iota(positions.begin(), positions.end(), 0);
-  const int num_chosen = num_kept - shape.window;
-  std::nth_element(
-      positions.begin(), positions.begin() + num_chosen, positions.end(),
-      [&](int32_t a, int32_t b) { return total[a] != total[b] ? total[a] > total[b] : a < b; });
-  positions.resize(num_chosen + shape.window);
-  std::iota(positions.begin() + num_chosen, positions.end(), before);
-  std::sort(positions.begin(), positions.begin() + num_chosen);
+  std::vector<int32_t> positions = LargestScores(total, num_kept - shape.window);
+  positions.resize(num_kept);
+  std::iota(positions.end() - shape.window, positions.end(), before);
   return positions;
 }
 
