@@ -5,6 +5,10 @@
 // parameters and on the tokens, keys and queries up to the query's own position, never on how
 // positions are cut into steps (docs/arithmetic.md).
 //
+// A policy that evicts never attends a position again that it has once left out; others may bring
+// any position back. Either way the cache keeps every entry: what is not attended is not read, but
+// its memory is not freed.
+//
 // The model calls it, layer by layer, after the keys and values of a step's rows are in the cache.
 // Calls for different (layer, kv_head) may run at once on several threads; those for one
 // (layer, kv_head) come one at a time, in order of position, each position once.
@@ -73,7 +77,8 @@ class KvPolicy {
   virtual void OnPrompt(const HeadView& view, const QueryRows& queries) = 0;
 
   // Appends what the generated position attends: ranges that are sorted, disjoint and not empty,
-  // and end at `position` + 1. `query` is one row. All positions when they are within the budget.
+  // and end at `position` + 1. `query` is one row. All positions when they are within the budget,
+  // else as many as the budget says, unless the policy's header says otherwise.
   virtual void Select(const HeadView& view, const QueryRows& query,
                       std::vector<PositionRange>* attended) = 0;
 

@@ -5,6 +5,7 @@
 //   creator     declared in the policy's own header, a PolicyCreator (worker/policy/kv_policy.h)
 //   parameters  of PolicyParams that it has: kNone, kBudget, kBudgetAndFactor
 
-#define SKV_KV_POLICIES(POLICY)           \
-  POLICY("full", CreateFullPolicy, kNone) \
-  POLICY("sentencekv", CreateSentenceKvPolicy, kBudgetAndFactor)
+#define SKV_KV_POLICIES(POLICY)                                  \
+  POLICY("full", CreateFullPolicy, kNone)                        \
+  POLICY("sentencekv", CreateSentenceKvPolicy, kBudgetAndFactor) \
+  POLICY("streaming", CreateStreamingPolicy, kBudget)

@@ -1,0 +1,95 @@
+#include "worker/policy/testing/reference_eviction.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "worker/policy/position_ranges.h"
+
+namespace skv::policy {
+namespace {
+
+// Tokens are named by their positions; `kept` is sorted.
+class Eviction {
+ public:
+  Eviction(const PolicyParams& params, const TestSequence& sequence, int layer, int kv_head)
+      : budget_(params.budget_tokens), sequence_(sequence), layer_(layer), kv_head_(kv_head) {}
+  virtual ~Eviction() = default;
+
+  HeadSelections Run() {
+    std::vector<int> kept(num_prompt());
+    std::iota(kept.begin(), kept.end(), 0);
+    EndPrompt(&kept);
+    HeadSelections selections;
+    for (int t = num_prompt(); t < sequence_.num_tokens; ++t) {
+      kept.push_back(t);
+      Evict(&kept);
+      std::vector<PositionRange>& ranges = selections.emplace_back();
+      for (const int position : kept) AppendRange({position, position + 1}, &ranges);
+      Attend(t, kept);
+    }
+    return selections;
+  }
+
+ protected:
+  virtual void EndPrompt(std::vector<int>* kept) = 0;
+  // Before a generated token, the last of `kept`, attends.
+  virtual void Evict(std::vector<int>* kept) {}
+  virtual void Attend(int position, const std::vector<int>& kept) {}
+
+  int num_prompt() const { return sequence_.shape.num_prompt_tokens; }
+  int group_size() const { return sequence_.shape.group_size; }
+
+  // The share of attention that a head's query at `position` gives each of `tokens`.
+  std::vector<double> Shares(int position, int head, const std::vector<int>& tokens) const {
+    const int width = sequence_.shape.head_dim;
+    const float* const query = sequence_.Query(layer_, kv_head_, position) + head * width;
+    std::vector<double> shares;
+    for (const int token : tokens) {
+      const float* const key = sequence_.Key(layer_, kv_head_, token);
+      double dot = 0;
+      for (int c = 0; c < width; ++c) dot += double{query[c]} * key[c];
+      shares.push_back(dot / std::sqrt(width));
+    }
+    const double largest = *std::max_element(shares.begin(), shares.end());
+    for (double& share : shares) share = std::exp(share - largest);
+    const double total = std::accumulate(shares.begin(), shares.end(), 0.0);
+    for (double& share : shares) share /= total;
+    return shares;
+  }
+
+  // The tokens of the `count` largest scores, the smaller one of two equal ones, sorted.
+  static std::vector<int> Best(const std::vector<double>& scores, int count) {
+    std::vector<int> order(scores.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int a, int b) { return scores[a] > scores[b]; });
+    order.resize(count);
+    std::sort(order.begin(), order.end());
+    return order;
+  }
+
+  const int budget_;
+  const TestSequence& sequence_;
+  const int layer_, kv_head_;
+};
+
+class Streaming : public Eviction {
+ public:
+  using Eviction::Eviction;
+
+ private:
+  void EndPrompt(std::vector<int>* kept) override { Evict(kept); }
+  void Evict(std::vector<int>* kept) override {
+    while (static_cast<int>(kept->size()) > budget_) kept->erase(kept->begin() + 4);
+  }
+};
+
+}  // namespace
+
+HeadSelections ReferenceEviction(const PolicyParams& params, const TestSequence& sequence,
+                                 int layer, int kv_head) {
+  return Streaming(params, sequence, layer, kv_head).Run();
+}
+
+}  // namespace skv::policy
