@@ -58,6 +58,15 @@ TEST(KvPolicyTest, AClusterOfSentencekvReportsAndCountsWhatWasRead) {
   EXPECT_EQ(full.visible_tokens(), by_default.visible_tokens());
   EXPECT_EQ(full.read_share(), 1);
 
+  request.mutable_kv_policy()->set_name("snapkv");
+  const v1::KvReport snapkv = Ask(*cluster, request).kv_report;
+  EXPECT_EQ(snapkv.policy().max_capacity_prompts(), 64);
+  EXPECT_FALSE(snapkv.policy().has_semantic_factor());
+  EXPECT_EQ(snapkv.attended_tokens(), 64 + 2.5);  // and 1 to 4 generated ones
+  request.mutable_kv_policy()->set_semantic_factor(3);
+  EXPECT_THAT(eval::Call(cluster->channel(), request, kPatience).status.error_message(),
+              HasSubstr("kv_policy.semantic_factor: got 3, expected none: policy \"snapkv\""));
+
   const auto metric = [&](const char* name, const char* policy) {
     return cluster->Metric(kLeader, name, absl::StrCat("policy=\"", policy, "\""));
   };

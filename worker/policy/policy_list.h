@@ -8,4 +8,5 @@
 #define SKV_KV_POLICIES(POLICY)                                  \
   POLICY("full", CreateFullPolicy, kNone)                        \
   POLICY("sentencekv", CreateSentenceKvPolicy, kBudgetAndFactor) \
-  POLICY("streaming", CreateStreamingPolicy, kBudget)
+  POLICY("streaming", CreateStreamingPolicy, kBudget)            \
+  POLICY("snapkv", CreateSnapKvPolicy, kBudget)

@@ -85,11 +85,52 @@ class Streaming : public Eviction {
   }
 };
 
+class SnapKv : public Eviction {
+ public:
+  using Eviction::Eviction;
+
+ protected:
+  int window() const { return std::min(32, budget_ / 4); }
+  virtual int Capacity() const { return budget_; }
+
+ private:
+  void EndPrompt(std::vector<int>* kept) override {
+    if (num_prompt() <= budget_) return;
+    const int before = num_prompt() - window();
+    std::vector<double> mean(before, 0.0);
+    for (int head = 0; head < group_size(); ++head) {
+      const std::vector<double> pooled = PooledScores(head);
+      for (int j = 0; j < before; ++j) mean[j] += pooled[j] / group_size();
+    }
+    *kept = Best(mean, Capacity() - window());
+    for (int j = before; j < num_prompt(); ++j) kept->push_back(j);
+  }
+
+  std::vector<double> PooledScores(int head) const {
+    const int before = num_prompt() - window();
+    std::vector<double> sums(before, 0.0), pooled(before);
+    for (int i = before; i < num_prompt(); ++i) {
+      std::vector<int> visible(i + 1);
+      std::iota(visible.begin(), visible.end(), 0);
+      const std::vector<double> shares = Shares(i, head, visible);
+      for (int j = 0; j < before; ++j) sums[j] += shares[j];
+    }
+    for (int j = 0; j < before; ++j) {
+      for (int i = j - 3; i <= j + 3; ++i) {
+        const double padded = i < 0 || i >= before ? 0 : sums[i];
+        pooled[j] = std::max(pooled[j], padded);
+      }
+    }
+    return pooled;
+  }
+};
+
 }  // namespace
 
 HeadSelections ReferenceEviction(const PolicyParams& params, const TestSequence& sequence,
                                  int layer, int kv_head) {
-  return Streaming(params, sequence, layer, kv_head).Run();
+  if (params.name == "streaming") return Streaming(params, sequence, layer, kv_head).Run();
+  return SnapKv(params, sequence, layer, kv_head).Run();
 }
 
 }  // namespace skv::policy
