@@ -9,4 +9,5 @@
   POLICY("full", CreateFullPolicy, kNone)                        \
   POLICY("sentencekv", CreateSentenceKvPolicy, kBudgetAndFactor) \
   POLICY("streaming", CreateStreamingPolicy, kBudget)            \
-  POLICY("snapkv", CreateSnapKvPolicy, kBudget)
+  POLICY("snapkv", CreateSnapKvPolicy, kBudget)                  \
+  POLICY("pyramidkv", CreatePyramidKvPolicy, kBudget)

@@ -125,12 +125,42 @@ class SnapKv : public Eviction {
   }
 };
 
+class PyramidKv : public SnapKv {
+ public:
+  using SnapKv::SnapKv;
+
+ private:
+  int Capacity() const override {
+    const int layers = sequence_.shape.num_layers;
+    const double mean = budget_ - window();
+    double min = mean / 20, max = 2 * mean - min;
+    if (max >= num_prompt() - window()) {
+      max = num_prompt() - window();
+      min = 2 * mean - max;
+    }
+    if (num_prompt() < 2 * mean || min < 1 || layers == 1) return budget_;
+    std::vector<int> scored(layers);
+    for (int l = 0; l < layers; ++l) {
+      // The smallest term makes up for halves that doubles miss.
+      scored[l] = static_cast<int>(std::floor(max - l * (max - min) / (layers - 1) + 0.5 + 1e-9));
+    }
+    int remainder = layers * (budget_ - window()) - std::reduce(scored.begin(), scored.end());
+    for (int l = 0; remainder != 0; l = (l + 1) % layers) {
+      const int step = remainder > 0 ? 1 : -1;
+      scored[l] += step;
+      remainder -= step;
+    }
+    return scored[layer_] + window();
+  }
+};
+
 }  // namespace
 
 HeadSelections ReferenceEviction(const PolicyParams& params, const TestSequence& sequence,
                                  int layer, int kv_head) {
   if (params.name == "streaming") return Streaming(params, sequence, layer, kv_head).Run();
-  return SnapKv(params, sequence, layer, kv_head).Run();
+  if (params.name == "snapkv") return SnapKv(params, sequence, layer, kv_head).Run();
+  return PyramidKv(params, sequence, layer, kv_head).Run();
 }
 
 }  // namespace skv::policy
