@@ -10,4 +10,5 @@
   POLICY("sentencekv", CreateSentenceKvPolicy, kBudgetAndFactor) \
   POLICY("streaming", CreateStreamingPolicy, kBudget)            \
   POLICY("snapkv", CreateSnapKvPolicy, kBudget)                  \
-  POLICY("pyramidkv", CreatePyramidKvPolicy, kBudget)
+  POLICY("pyramidkv", CreatePyramidKvPolicy, kBudget)            \
+  POLICY("h2o", CreateH2oPolicy, kBudget)

@@ -154,13 +154,48 @@ class PyramidKv : public SnapKv {
   }
 };
 
+class H2o : public Eviction {
+ public:
+  using Eviction::Eviction;
+
+ private:
+  void EndPrompt(std::vector<int>* kept) override {
+    scores_.assign(sequence_.num_tokens, 0.0);
+    for (int i = 0; i < num_prompt(); ++i) {
+      Attend(i, std::vector<int>(kept->begin(), kept->begin() + i + 1));
+    }
+    if (num_prompt() <= budget_) return;
+    const int older = num_prompt() - num_recent();
+    *kept = Best({scores_.begin(), scores_.begin() + older}, budget_ / 2);
+    for (int j = older; j < num_prompt(); ++j) kept->push_back(j);
+  }
+  void Evict(std::vector<int>* kept) override {
+    if (static_cast<int>(kept->size()) <= budget_) return;
+    int lightest = 0;
+    for (int i = 0; i < static_cast<int>(kept->size()) - num_recent(); ++i) {
+      if (scores_[(*kept)[i]] <= scores_[(*kept)[lightest]]) lightest = i;
+    }
+    kept->erase(kept->begin() + lightest);
+  }
+  void Attend(int position, const std::vector<int>& kept) override {
+    for (int head = 0; head < group_size(); ++head) {
+      const std::vector<double> shares = Shares(position, head, kept);
+      for (size_t i = 0; i < kept.size(); ++i) scores_[kept[i]] += shares[i];
+    }
+  }
+  int num_recent() const { return budget_ / 2; }
+
+  std::vector<double> scores_;  // [num_tokens]
+};
+
 }  // namespace
 
 HeadSelections ReferenceEviction(const PolicyParams& params, const TestSequence& sequence,
                                  int layer, int kv_head) {
   if (params.name == "streaming") return Streaming(params, sequence, layer, kv_head).Run();
   if (params.name == "snapkv") return SnapKv(params, sequence, layer, kv_head).Run();
-  return PyramidKv(params, sequence, layer, kv_head).Run();
+  if (params.name == "pyramidkv") return PyramidKv(params, sequence, layer, kv_head).Run();
+  return H2o(params, sequence, layer, kv_head).Run();
 }
 
 }  // namespace skv::policy
