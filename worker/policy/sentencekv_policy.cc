@@ -193,7 +193,7 @@ class SentenceKvPolicy : public KvPolicy {
     head->kept =
         KeptTokens(ImportantPositions(shape, *view.kv, head->window_queries, num_eligible_),
                    shape_.num_prompt_tokens);
-    head->window_queries = {};
+    head->window_queries = std::vector<float>();
   }
 
   // Appends `budget` tokens of the sentences in [within.begin, within.end).
