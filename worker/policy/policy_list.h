@@ -11,4 +11,5 @@
   POLICY("streaming", CreateStreamingPolicy, kBudget)            \
   POLICY("snapkv", CreateSnapKvPolicy, kBudget)                  \
   POLICY("pyramidkv", CreatePyramidKvPolicy, kBudget)            \
-  POLICY("h2o", CreateH2oPolicy, kBudget)
+  POLICY("h2o", CreateH2oPolicy, kBudget)                        \
+  POLICY("quest", CreateQuestPolicy, kBudget)
