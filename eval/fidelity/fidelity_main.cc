@@ -125,7 +125,7 @@ class Study {
     for (const Setting& setting : settings_) {
       names.push_back(
           {setting.name(),
-           {{"family", std::string(setting.family())}, {"budget", setting.params.budget_tokens}}});
+           {{"family", setting.params.name}, {"budget", setting.params.budget_tokens}}});
     }
     return names;
   }
@@ -212,7 +212,8 @@ int main(int argc, char** argv) {
   flags.Add("samples", &options.samples,
             "JSON lines of eval/fidelity/make_needles: answers and F9");
   flags.Add("policies", &options.policies, "NAME:budget=TOKENS,factor=NUMBER;NAME...");
-  flags.Add("references", &options.references, "Measure oracles and chance at every budget too");
+  flags.Add("references", &options.references,
+            "Score the selections of oracles and chance at every budget too");
   flags.Add("length", &options.study.length, skv::IntRange{16, 1 << 20},
             "Tokens of a text's prefix and generated steps together");
   flags.Add("steps", &options.study.steps, skv::IntRange{1, 4096}, "Generated tokens");

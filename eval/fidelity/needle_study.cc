@@ -105,7 +105,7 @@ class NeedleStudy {
     static_cast<ShadowPolicy&>(*full.policy)
         .StartScoring({.sheet = &sheet_, .needle = needle_}, sample_.max_tokens);
     for (size_t i = 0; i < settings_.size(); ++i) {
-      if (settings_[i].kind != SettingKind::kPolicy || settings_[i].name() == "full") continue;
+      if (settings_[i].shadow_only || settings_[i].params.name == "full") continue;
       Sequence& sequence = Add(settings_[i].name());
       sequence.policy =
           prompt_policy.ForkCandidate(static_cast<int>(i), &sequence.tracker.sentences());

@@ -29,8 +29,8 @@ absl::StatusOr<NeedleSample> ParseNeedleSample(const std::string& line);
 double MatchAll(const std::string& answer, const std::vector<std::string>& outputs);
 
 // For "full" and each setting by name: answer, score (of MatchAll), and tokens of the prompt; for
-// policies and references also F1, F3, F4 and F9 over the steps of full attention's answer.
-// References give no answer. Greedy decoding, up to an end of generation or max_tokens.
+// settings also F1, F3, F4 and F9 over the steps of full attention's answer. One that is in the
+// shadow only gives no answer. Greedy decoding, up to an end of generation or max_tokens.
 absl::StatusOr<std::map<std::string, nlohmann::json>> StudyNeedle(
     ModelRunner* runner, const NeedleSample& sample, const std::vector<Setting>& settings);
 

@@ -6,6 +6,10 @@
 namespace skv::eval {
 namespace {
 
+std::string ShadowName(const char* policy, int budget) {
+  return Setting{.params = {policy, budget, 0}, .shadow_only = true}.name();
+}
+
 TEST(NeedleStudyTest, MatchIsTheShareOfExpectedStringsInAnyCase) {
   EXPECT_EQ(MatchAll("It is ABC, and 12.", {"abc", "12"}), 1);
   EXPECT_EQ(MatchAll("It is ABC.", {"abc", "12"}), 0.5);
@@ -35,8 +39,8 @@ TEST(NeedleStudyTest, ABudgetForEverythingAnswersAsFullAndHoldsTheNeedle) {
   EXPECT_FALSE(std::string(generous["answer"]).empty());
   EXPECT_NEAR(generous["f9_mean"], 1, 1e-12);
   EXPECT_EQ(generous["f1"], 1);
-  EXPECT_LT(results.at("random/budget=64")["f9_mean"], 1);
-  EXPECT_FALSE(results.at("random/budget=64").contains("answer"));
+  EXPECT_LT(results.at(ShadowName("random", 64))["f9_mean"], 1);
+  EXPECT_FALSE(results.at(ShadowName("random", 64)).contains("answer"));
 }
 
 }  // namespace

@@ -41,7 +41,7 @@ void ScoreOutput(const TrueAttention& truth, const float* values,
   }
 }
 
-void ScoreSentences(const SentenceView& view, const std::vector<int>& before,
+void ScoreSentences(const policy::SentenceView& view, const std::vector<int>& before,
                     SelectionScore* score) {
   const int count = static_cast<int>(view.sentences.size());
   std::vector<int> ranking(count);
@@ -65,8 +65,8 @@ void ScoreSentences(const SentenceView& view, const std::vector<int>& before,
 }  // namespace
 
 SelectionScore ScoreSelection(const TrueAttention& truth, const float* values,
-                              const SentenceView& view, const std::vector<PositionRange>& attended,
-                              PositionRange needle) {
+                              const policy::SentenceView& view,
+                              const std::vector<PositionRange>& attended, PositionRange needle) {
   SelectionScore score;
   const std::vector<int> before = CountBefore(truth.num_visible, attended);
   score.attended = before.back();

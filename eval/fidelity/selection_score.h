@@ -4,8 +4,8 @@
 #include <array>
 #include <vector>
 
-#include "eval/fidelity/references.h"
 #include "eval/fidelity/true_attention.h"
+#include "worker/policy/sentence_mass.h"
 
 namespace skv::eval {
 
@@ -26,7 +26,7 @@ struct SelectionScore {
 // `attended` as KvPolicy::Select gives it; `values` [num_visible, head_dim]; an empty needle counts
 // as attended.
 SelectionScore ScoreSelection(const TrueAttention& truth, const float* values,
-                              const SentenceView& view,
+                              const policy::SentenceView& view,
                               const std::vector<policy::PositionRange>& attended,
                               policy::PositionRange needle);
 

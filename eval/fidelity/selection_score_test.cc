@@ -1,4 +1,4 @@
-// Truth, references and scores against a plain double-precision transcription of their definitions.
+// Truth and scores against a plain double-precision transcription of their definitions.
 
 #include "eval/fidelity/selection_score.h"
 
@@ -16,13 +16,25 @@ using policy::PositionRange;
 
 constexpr int kEntries = 300, kGroup = 3, kWidth = 20;
 
+class ArrayKv : public policy::KvReader {
+ public:
+  explicit ArrayKv(const std::vector<float>& keys) : keys_(keys) {}
+  void ReadKeys(int begin, int end, float* rows) const override {
+    std::copy(keys_.begin() + begin * kWidth, keys_.begin() + end * kWidth, rows);
+  }
+  void ReadValues(int, int, float*) const override { FAIL() << "values come as an array"; }
+
+ private:
+  const std::vector<float>& keys_;
+};
+
 class SelectionScoreTest : public testing::Test {
  protected:
   SelectionScoreTest()
       : query_(Random(kGroup * kWidth)),
         keys_(Random(kEntries * kWidth)),
         values_(Random(kEntries * kWidth)) {
-    ComputeTrueAttention(query_.data(), keys_.data(), values_.data(), kEntries, kGroup, kWidth,
+    ComputeTrueAttention(ArrayKv(keys_), query_.data(), values_.data(), kEntries, kGroup, kWidth,
                          &truth_);
     for (int begin = 0; begin + 12 < kEntries;) {
       const int end = begin + 4 + static_cast<int>(random_() % 20);
@@ -89,7 +101,8 @@ class SelectionScoreTest : public testing::Test {
   SelectionScore Score(const std::vector<PositionRange>& ranges, int budget,
                        PositionRange needle = {0, 0}) const {
     return ScoreSelection(truth_, values_.data(),
-                          ViewSentences(truth_, sentences_, BudgetSplit(budget)), ranges, needle);
+                          policy::ViewSentences(truth_, sentences_, policy::BudgetSplit(budget)),
+                          ranges, needle);
   }
 
   std::mt19937 random_{7};
@@ -123,71 +136,11 @@ TEST_F(SelectionScoreTest, OutputErrorIsThatOfTheRenormalisedSoftmax) {
   EXPECT_NEAR(score.cross, cross, 1e-5);
 }
 
-TEST_F(SelectionScoreTest, OracleTopKHoldsTheEndsAndNothingIsBetter) {
-  for (const int budget : {16, 64, 200}) {
-    const BudgetSplit split(budget);
-    const auto oracle = OracleTopK(truth_, split);
-    const std::vector<char> marked = Marks(oracle);
-    EXPECT_EQ(std::ranges::count(marked, 1), budget);
-    EXPECT_EQ(std::count(marked.begin(), marked.begin() + split.start, 1), split.start);
-    EXPECT_EQ(std::count(marked.end() - split.recent, marked.end(), 1), split.recent);
-    // Each entry inside has at least the mass of each outside.
-    double least = 1e9, most = 0;
-    for (int i = split.start; i < kEntries - split.recent; ++i) {
-      (marked[i] ? least : most) = marked[i] ? std::min<double>(least, truth_.group_mass[i])
-                                             : std::max<double>(most, truth_.group_mass[i]);
-    }
-    EXPECT_GE(least, most);
-    for (int seed = 0; seed < 50; ++seed) {
-      EXPECT_LE(Recall(RandomEntries(seed, kEntries, split)), Recall(oracle));
-    }
-    const SentenceView view = ViewSentences(truth_, sentences_, split);
-    for (const auto order : {SentenceOrder::kMass, SentenceOrder::kMassPerToken}) {
-      EXPECT_LE(Recall(OracleSentence(truth_, view, split, order)), Recall(oracle));
-    }
-  }
-}
-
-TEST_F(SelectionScoreTest, OracleSentenceTakesWholeSentencesByMass) {
-  const BudgetSplit split(100);
-  const SentenceView view = ViewSentences(truth_, sentences_, split);
-  const auto ranges = OracleSentence(truth_, view, split, SentenceOrder::kMass);
-  const std::vector<char> marked = Marks(ranges);
-  EXPECT_EQ(std::ranges::count(marked, 1), 100);
-  double least_whole = 1e9, most_absent = 0;
-  int num_cut = 0;
-  for (const SentenceMass& sentence : view.sentences) {
-    const auto first = marked.begin() + sentence.range.begin;
-    const auto last = marked.begin() + sentence.range.end;
-    const auto count = std::count(first, last, 1);
-    if (count == last - first) {
-      least_whole = std::min(least_whole, sentence.mass);
-    } else if (count == 0) {
-      most_absent = std::max(most_absent, sentence.mass);
-    } else {
-      ++num_cut;
-    }
-  }
-  EXPECT_LE(num_cut, 1);
-  EXPECT_GE(least_whole, most_absent);
-}
-
-TEST_F(SelectionScoreTest, AQueryKnowsOnlySentencesThatAreProven) {
-  sentences_ = {{0, 100, 100}, {100, 290, 299}, {290, 295, 300}};
-  const SentenceView view = ViewSentences(truth_, sentences_, BudgetSplit(64));
-  ASSERT_EQ(view.sentences.size(), 2u);
-  EXPECT_EQ(view.recent, 16);  // more than the 10 tokens of the unfinished one
-  EXPECT_EQ(view.sentences[0].range, (PositionRange{8, 100}));
-  EXPECT_EQ(view.sentences[1].range, (PositionRange{100, 284}));
-  sentences_.resize(1);
-  EXPECT_EQ(ViewSentences(truth_, sentences_, BudgetSplit(64)).recent, 56);
-}
-
 TEST_F(SelectionScoreTest, ChosenSentencesAreComparedWithTheTrueTop) {
-  const BudgetSplit split(64);
-  const SentenceView view = ViewSentences(truth_, sentences_, split);
-  const auto best = std::ranges::max_element(view.sentences, {}, &SentenceMass::mass);
-  const auto worst = std::ranges::min_element(view.sentences, {}, &SentenceMass::mass);
+  const policy::SentenceView view =
+      policy::ViewSentences(truth_, sentences_, policy::BudgetSplit(64));
+  const auto best = std::ranges::max_element(view.sentences, {}, &policy::SentenceMass::mass);
+  const auto worst = std::ranges::min_element(view.sentences, {}, &policy::SentenceMass::mass);
   const SelectionScore good = Score({best->range}, 64);
   EXPECT_EQ(good.top_chosen[0], 1);
   EXPECT_EQ(good.top_chosen[1], 0.25f);
@@ -201,16 +154,6 @@ TEST_F(SelectionScoreTest, NeedleIsTheShareOfItsTokens) {
   EXPECT_EQ(Score(kSome, 60, {70, 80}).needle, 0.5f);
   EXPECT_EQ(Score(kSome, 60, {0, 0}).needle, 1.0f);
   EXPECT_NEAR(Score(kSome, 60, {70, 80}).needle_mass, Recall({{70, 80}}), 1e-6);
-}
-
-TEST_F(SelectionScoreTest, EverythingFitsALargeBudget) {
-  const BudgetSplit split(kEntries);
-  const std::vector<PositionRange> all = {{0, kEntries}};
-  EXPECT_EQ(OracleTopK(truth_, split), all);
-  EXPECT_EQ(RandomEntries(1, kEntries, split), all);
-  EXPECT_EQ(
-      OracleSentence(truth_, ViewSentences(truth_, sentences_, split), split, SentenceOrder::kMass),
-      all);
 }
 
 }  // namespace

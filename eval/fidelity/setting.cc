@@ -10,6 +10,9 @@
 namespace skv::eval {
 namespace {
 
+constexpr const char* kReferences[] = {"oracle_topk", "oracle_sentence",
+                                       "oracle_sentence_per_token", "random"};
+
 absl::Status SetParameter(std::string_view assignment, policy::PolicyParams* params) {
   const std::pair<std::string, std::string> parts =
       absl::StrSplit(Sv(assignment), absl::MaxSplits('=', 1));
@@ -30,7 +33,7 @@ absl::Status SetParameter(std::string_view assignment, policy::PolicyParams* par
 absl::StatusOr<Setting> ParsePolicy(std::string_view text) {
   const std::pair<std::string, std::string> parts =
       absl::StrSplit(Sv(text), absl::MaxSplits(':', 1));
-  Setting setting{SettingKind::kPolicy, {.name = parts.first}};
+  Setting setting{.params = {.name = parts.first}};
   SKV_RETURN_IF_ERROR(Annotate(policy::Validate(setting.params), "--policies"));
   for (const auto assignment : absl::StrSplit(parts.second, ',', absl::SkipEmpty())) {
     SKV_RETURN_IF_ERROR(SetParameter(StdSv(assignment), &setting.params));
@@ -41,25 +44,8 @@ absl::StatusOr<Setting> ParsePolicy(std::string_view text) {
 
 }  // namespace
 
-std::string_view Setting::family() const {
-  switch (kind) {
-    case SettingKind::kPolicy:
-      return params.name;
-    case SettingKind::kOracleTopK:
-      return "oracle_topk";
-    case SettingKind::kOracleSentence:
-      return "oracle_sentence";
-    case SettingKind::kOracleSentencePerToken:
-      return "oracle_sentence_per_token";
-    case SettingKind::kRandom:
-      return "random";
-  }
-  return "";
-}
-
 std::string Setting::name() const {
-  if (kind == SettingKind::kPolicy) return policy::Fingerprint(params);
-  return absl::StrCat(Sv(family()), "/budget=", params.budget_tokens);
+  return absl::StrCat(policy::Fingerprint(params), shadow_only ? "/shadow" : "");
 }
 
 absl::StatusOr<std::vector<Setting>> ParsePolicies(std::string_view text) {
@@ -80,11 +66,11 @@ std::vector<Setting> WithReferences(const std::vector<Setting>& policies) {
   std::vector<int> budgets;
   for (const Setting& setting : policies) {
     const int budget = setting.params.budget_tokens;
-    if (setting.params.name == "full" || std::ranges::count(budgets, budget) > 0) continue;
+    if (!policy::HasBudget(setting.params.name) || std::ranges::count(budgets, budget) > 0)
+      continue;
     budgets.push_back(budget);
-    for (const SettingKind kind : {SettingKind::kOracleTopK, SettingKind::kOracleSentence,
-                                   SettingKind::kOracleSentencePerToken, SettingKind::kRandom}) {
-      settings.push_back({kind, {.budget_tokens = budget}});
+    for (const char* name : kReferences) {
+      settings.push_back({.params = {.name = name, .budget_tokens = budget}, .shadow_only = true});
     }
   }
   return settings;

@@ -1,5 +1,5 @@
 #pragma once
-// What is measured: a KV policy with its parameters, or a reference of the same budget.
+// What is measured: a KV policy with its parameters.
 
 #include <string>
 #include <string_view>
@@ -10,22 +10,20 @@
 
 namespace skv::eval {
 
-enum class SettingKind { kPolicy, kOracleTopK, kOracleSentence, kOracleSentencePerToken, kRandom };
-
 struct Setting {
-  SettingKind kind;
-  policy::PolicyParams params;  // of a reference: its budget alone counts
+  policy::PolicyParams params;
+  // Its selections are scored where full attention goes, and no sequence attends them.
+  bool shadow_only = false;
 
-  // "sentencekv/budget=1024/factor=0/r1", "oracle_topk/budget=1024": equal names, equal selections.
+  // "sentencekv/budget=1024/factor=0/r1", "oracle_topk/budget=1024/r1/shadow".
   std::string name() const;
-  // "sentencekv", "oracle_topk".
-  std::string_view family() const;
 };
 
 // "sentencekv:budget=1024,factor=0;full" to policies. InvalidArgument names the part at fault.
 absl::StatusOr<std::vector<Setting>> ParsePolicies(std::string_view text);
 
-// `policies`, and behind them every reference of each of their budgets.
+// `policies`, and behind them for each of their budgets what they are compared with, in the shadow
+// only: oracles and chance.
 std::vector<Setting> WithReferences(const std::vector<Setting>& policies);
 
 }  // namespace skv::eval

@@ -15,6 +15,13 @@ TEST(SettingTest, PoliciesAreReadWithTheirParameters) {
   EXPECT_EQ(settings[2].params, (policy::PolicyParams{.name = "sentencekv"}));
 }
 
+TEST(SettingTest, EveryPolicyCanBeMeasured) {
+  for (const std::string_view name : policy::PolicyNames()) {
+    ASSERT_OK_AND_ASSIGN(const auto settings, ParsePolicies(name));
+    EXPECT_EQ(settings[0].params.name, name);
+  }
+}
+
 TEST(SettingTest, WhatIsWrongIsNamed) {
   for (const char* text :
        {"sentencekv:budget", "sentencekv:tokens=5", "other:budget=64", "", "sentencekv:budget=1",
@@ -33,8 +40,11 @@ TEST(SettingTest, EveryBudgetHasItsReferencesOnce) {
   std::vector<std::string> names;
   for (const Setting& setting : WithReferences(policies)) names.push_back(setting.name());
   EXPECT_EQ(names.size(), policies.size() + 2 * 4);
-  EXPECT_THAT(names, testing::Contains("oracle_topk/budget=64").Times(1));
-  EXPECT_THAT(names, testing::Contains("random/budget=128").Times(1));
+  ASSERT_OK_AND_ASSIGN(const auto references,
+                       ParsePolicies("oracle_topk:budget=64;random:budget=128"));
+  for (const Setting& reference : references) {
+    EXPECT_THAT(names, testing::Contains(reference.name() + "/shadow").Times(1));
+  }
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 #pragma once
 // Attends everything, as `full` does, while it asks other policies what they would have attended
-// for the very same queries, and scores their selections and the references'. All settings thus see
-// the states of full attention.
+// for the very same queries, and scores their selections. All settings thus see the states of full
+// attention.
 
 #include <memory>
 #include <vector>
@@ -14,7 +14,6 @@ namespace skv::eval {
 
 class ShadowPolicy : public policy::KvPolicy {
  public:
-  // A candidate has its policy, a reference has null.
   struct Candidate {
     Setting setting;
     std::unique_ptr<policy::KvPolicy> policy;
@@ -43,16 +42,13 @@ class ShadowPolicy : public policy::KvPolicy {
   // From now on step s, the generated position num_prompt_tokens + s * every, is scored into row s
   // of the sheet, as long as it has rows.
   void StartScoring(const Scoring& scoring, int num_steps);
-  // A policy of its own for a second sequence with this prompt. REQUIRES: `index` is of a policy.
+  // A policy of its own for a second sequence with this prompt.
   std::unique_ptr<policy::KvPolicy> ForkCandidate(
       int index, const std::vector<policy::Sentence>* sentences) const;
 
  private:
   void Score(const policy::HeadView& view, const policy::QueryRows& query, int step,
              const std::vector<std::vector<policy::PositionRange>>& chosen);
-  std::vector<policy::PositionRange> SelectReference(const Setting& setting,
-                                                     const TrueAttention& truth,
-                                                     const SentenceView& view, uint64_t seed) const;
 
   std::vector<Candidate> candidates_;
   const policy::SequenceShape shape_;

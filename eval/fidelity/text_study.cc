@@ -33,7 +33,7 @@ class TextStudy {
     shadow_.reset();
     prompt_.reset();
     for (size_t i = 0; i < settings_.size() && options_.perplexity; ++i) {
-      if (settings_[i].kind == SettingKind::kPolicy) SKV_RETURN_IF_ERROR(Perplexity(i));
+      if (!settings_[i].shadow_only) SKV_RETURN_IF_ERROR(Perplexity(i));
     }
     return absl::OkStatus();
   }
@@ -43,7 +43,7 @@ class TextStudy {
     for (size_t i = 0; i < settings_.size(); ++i) {
       nlohmann::json json =
           sheet_.Summarize(static_cast<int>(i), num_scored_steps(), /*with_needle=*/false);
-      if (settings_[i].kind == SettingKind::kPolicy) {
+      if (!settings_[i].shadow_only) {
         json.update(comparisons_[i].Summarize());
         if (perplexities_.contains(i)) json.update(perplexities_.at(i));
       }
@@ -94,7 +94,7 @@ class TextStudy {
     static_cast<ShadowPolicy&>(*shadow_->policy)
         .StartScoring({.sheet = &sheet_, .every = options_.every}, num_scored_steps());
     for (size_t i = 0; i < settings_.size(); ++i) {
-      if (settings_[i].kind != SettingKind::kPolicy) continue;
+      if (settings_[i].shadow_only) continue;
       loops_.push_back(runner_->Fork(*prompt_));
       loop_settings_.push_back(i);
       loops_.back()->policy =

@@ -18,7 +18,7 @@ struct TextStudyOptions {
   bool perplexity = false;  // F8 too
 };
 
-// Metrics of each setting by its name. Policies have all of them; references F1, F3 and F4 only.
+// Metrics of each setting by its name. One that is in the shadow only has F1, F3 and F4.
 // InvalidArgument: the text has fewer than `length` tokens, or length <= steps.
 absl::StatusOr<std::map<std::string, nlohmann::json>> StudyText(
     ModelRunner* runner, const std::vector<TokenId>& text, const std::vector<Setting>& settings,

@@ -15,6 +15,10 @@ namespace {
 
 constexpr int kLength = 300, kSteps = 20, kPrompt = kLength - kSteps;
 
+std::string ShadowName(const char* policy, int budget) {
+  return Setting{.params = {policy, budget, 0}, .shadow_only = true}.name();
+}
+
 class TextStudyTest : public testing::Test {
  protected:
   TextStudyTest() : file_({.head_dim = 32, .context_length = 1024}) {
@@ -123,18 +127,36 @@ TEST_F(TextStudyTest, ABudgetForEverythingKeepsEverything) {
     EXPECT_EQ(results[name]["f7_free_run"], kSteps) << name;
     EXPECT_EQ(results[name]["f8_gap"], 0) << name;
   }
-  EXPECT_EQ(results["oracle_topk/budget=300"]["f1"], 1);
-  EXPECT_EQ(results["random/budget=300"]["f1"], 1);
+  EXPECT_EQ(results[ShadowName("oracle_topk", 300)]["f1"], 1);
+  EXPECT_EQ(results[ShadowName("random", 300)]["f1"], 1);
 }
 
 TEST_F(TextStudyTest, TheOracleKeepsMostAndReferencesSpendTheBudget) {
   const nlohmann::json results =
       Study(Settings("sentencekv:budget=64"), {.length = kLength, .steps = kSteps});
-  const double oracle = results["oracle_topk/budget=64"]["f1"];
+  const double oracle = results[ShadowName("oracle_topk", 64)]["f1"];
   EXPECT_LT(oracle, 1);
   for (const auto& [name, metrics] : results.items()) {
     EXPECT_LE(metrics["f1"], oracle) << name;
     EXPECT_EQ(metrics["attended"], 64) << name;
+  }
+}
+
+TEST_F(TextStudyTest, EveryPolicyIsMeasuredAndTheOracleKeepsMore) {
+  std::string policies;
+  for (const std::string_view name : policy::PolicyNames()) {
+    if (policy::HasBudget(name)) policies += std::string(name) + ":budget=64;";
+  }
+  const nlohmann::json results = Study(Settings(policies), {.length = kLength, .steps = kSteps});
+  const double oracle = results[ShadowName("oracle_topk", 64)]["f1"];
+  for (const Setting& setting : Settings(policies)) {
+    const nlohmann::json& metrics = results[setting.name()];
+    EXPECT_GT(metrics["f1"], 0) << setting.name();
+    EXPECT_EQ(metrics.contains("f5_kl"), !setting.shadow_only) << setting.name();
+    // Some attend more than the budget, as their headers say.
+    if (metrics["attended"] <= 64) {
+      EXPECT_LE(metrics["f1"], oracle) << setting.name();
+    }
   }
 }
 

@@ -3,28 +3,18 @@
 
 #include <vector>
 
-#include "worker/policy/kv_policy.h"
+#include "worker/policy/attention_mass.h"
 
 namespace skv::eval {
 
-struct TrueAttention {
-  int num_visible = 0;
-  int group_size = 0;
+struct TrueAttention : policy::AttentionMass {
   int head_dim = 0;
-  std::vector<float> mass;         // [group_size, num_visible] probabilities of each query head
-  std::vector<float> group_mass;   // [num_visible] their sum over the group
-  std::vector<double> cumulative;  // [num_visible + 1] of group_mass: entry i sums those before i
-  std::vector<float> output;       // [group_size, head_dim]
-
-  // Group mass of positions [begin, end).
-  double MassOf(policy::PositionRange range) const {
-    return cumulative[range.end] - cumulative[range.begin];
-  }
+  std::vector<float> output;  // [group_size, head_dim]
 };
 
-// Softmax attention of `query` [group_size, head_dim] over keys and values
-// [num_visible, head_dim], float32. Reuses the memory of `truth`.
-void ComputeTrueAttention(const float* query, const float* keys, const float* values,
+// Softmax attention of `query` [group_size, head_dim] over the keys that `kv` holds before
+// `num_visible` and `values` [num_visible, head_dim], float32. Reuses the memory of `truth`.
+void ComputeTrueAttention(const policy::KvReader& kv, const float* query, const float* values,
                           int num_visible, int group_size, int head_dim, TrueAttention* truth);
 
 // output[c] += sum over rows in `range` of weights[row] * values[row][c]; `output` [head_dim].

@@ -1,6 +1,9 @@
 #pragma once
 // The sentences of one sequence, as its tokens so far tell them.
 
+#include <algorithm>
+#include <span>
+
 namespace skv::policy {
 
 // Positions [begin, end) of a sequence. Its end is proven by the token at position `known_at` (>=
@@ -12,5 +15,11 @@ struct Sentence {
   int known_at;
   bool operator==(const Sentence&) const = default;
 };
+
+// Those that the tokens up to `position` prove; known_at does not fall.
+inline std::span<const Sentence> KnownSentences(std::span<const Sentence> sentences, int position) {
+  const auto end = std::ranges::upper_bound(sentences, position, {}, &Sentence::known_at);
+  return sentences.first(end - sentences.begin());
+}
 
 }  // namespace skv::policy

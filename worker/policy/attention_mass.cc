@@ -1,0 +1,70 @@
+#include "worker/policy/attention_mass.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/selection.h"
+
+namespace skv::policy {
+namespace {
+
+// Independent sums, so that the compiler may use vector registers.
+constexpr int kLanes = 16;
+
+float Dot(const float* a, const float* b, int size) {
+  float lanes[kLanes] = {};
+  int i = 0;
+  for (; i + kLanes <= size; i += kLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += a[i + lane] * b[i + lane];
+  }
+  for (; i < size; ++i) lanes[i % kLanes] += a[i] * b[i];
+  float sum = 0;
+  for (const float lane : lanes) sum += lane;
+  return sum;
+}
+
+void ScoreKeys(const KvReader& kv, const float* query, int head_dim, AttentionMass* mass) {
+  constexpr int kPiece = 128;  // keys that stay in the cache
+  const int n = mass->num_visible;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+  std::vector<float> keys(int64_t{std::min(kPiece, n)} * head_dim);
+  for (int begin = 0; begin < n; begin += kPiece) {
+    const int end = std::min(begin + kPiece, n);
+    kv.ReadKeys(begin, end, keys.data());
+    for (int i = begin; i < end; ++i) {
+      const float* const key = keys.data() + int64_t{i - begin} * head_dim;
+      for (int h = 0; h < mass->group_size; ++h) {
+        mass->mass[int64_t{h} * n + i] = scale * Dot(query + int64_t{h} * head_dim, key, head_dim);
+      }
+    }
+  }
+}
+
+void SumGroup(AttentionMass* mass) {
+  const int n = mass->num_visible;
+  mass->group_mass.assign(n, 0.0f);
+  for (int h = 0; h < mass->group_size; ++h) {
+    const float* const head = mass->mass.data() + int64_t{h} * n;
+    for (int i = 0; i < n; ++i) mass->group_mass[i] += head[i];
+  }
+  mass->cumulative.resize(n + 1);
+  mass->cumulative[0] = 0;
+  for (int i = 0; i < n; ++i) mass->cumulative[i + 1] = mass->cumulative[i] + mass->group_mass[i];
+}
+
+}  // namespace
+
+void ComputeAttentionMass(const KvReader& kv, const float* query, int num_visible, int group_size,
+                          int head_dim, AttentionMass* mass) {
+  mass->num_visible = num_visible;
+  mass->group_size = group_size;
+  mass->mass.resize(int64_t{group_size} * num_visible);
+  ScoreKeys(kv, query, head_dim, mass);
+  for (int h = 0; h < group_size; ++h) {
+    kernels::WeightedSoftmax(/*weights=*/nullptr, num_visible,
+                             mass->mass.data() + int64_t{h} * num_visible);
+  }
+  SumGroup(mass);
+}
+
+}  // namespace skv::policy
