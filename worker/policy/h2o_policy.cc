@@ -1,17 +1,17 @@
 #include "worker/policy/h2o_policy.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 #include <utility>
 #include <vector>
 
 #include "kernels/denormals.h"
-#include "kernels/selection.h"
 #include "worker/policy/largest_scores.h"
 #include "worker/policy/packed_keys.h"
 #include "worker/policy/position_ranges.h"
+#include "worker/policy/received_attention.h"
 
 namespace skv::policy {
 namespace {
@@ -43,7 +43,8 @@ class H2oPolicy : public KvPolicy {
     PromptHead& head = (*prompt_)[HeadNumber(view)];
     const int end = queries.first_position + queries.num_rows;
     head.scores.resize(end, 0.0f);
-    AddShares(view, queries, head.scores.data());
+    AddReceivedAttention(shape_, *view.kv, queries, /*window=*/std::numeric_limits<int>::max(),
+                         /*first=*/0, head.scores.data());
     if (end == shape_.num_prompt_tokens) EvictFromPrompt(&head);
   }
 
@@ -83,59 +84,6 @@ class H2oPolicy : public KvPolicy {
   int num_recent() const { return budget_ / 2; }
   int HeadNumber(const HeadView& view) const {
     return view.layer * shape_.num_kv_heads + view.kv_head;
-  }
-
-  // Rows [first, first + num_rows) of `queries`, head by head, as attention scales them:
-  // [num_rows, group_size, head_dim].
-  std::vector<float> ScaledQueries(const QueryRows& queries, int first, int num_rows) const {
-    const float scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim));
-    const int width = shape_.group_size * shape_.head_dim;
-    std::vector<float> scaled(int64_t{num_rows} * width);
-    for (int row = 0; row < num_rows; ++row) {
-      const float* const query = queries.data + (first + row) * queries.stride;
-      std::transform(query, query + width, scaled.begin() + int64_t{row} * width,
-                     [scale](float x) { return x * scale; });
-    }
-    return scaled;
-  }
-
-  // Adds what each query gives each token up to itself, in order of queries and heads.
-  void AddShares(const HeadView& view, const QueryRows& queries, float* scores) const {
-    constexpr int kBlockQueries = 32;  // that share what they read of the keys
-    const int group = shape_.group_size;
-    const int block_rows = std::clamp(kBlockQueries / group, 1, queries.num_rows);
-    const int num_keys = queries.first_position + queries.num_rows;
-    std::vector<uint32_t> keys;
-    PackKeys(*view.kv, {0, num_keys}, shape_.head_dim, /*first_number=*/0, &keys);
-    std::vector<float> shares(int64_t{block_rows} * group * num_keys);
-    for (int first = 0; first < queries.num_rows; first += block_rows) {
-      const int num_rows = std::min(block_rows, queries.num_rows - first);
-      const int num_visible = queries.first_position + first + num_rows;
-      ScoreKeys(ScaledQueries(queries, first, num_rows), keys, num_visible, shares.data());
-      for (int row = 0; row < num_rows; ++row) {
-        const int num_seen = queries.first_position + first + row + 1;
-        for (int head = 0; head < group; ++head) {
-          AddSoftmax(num_seen, shares.data() + (int64_t{row} * group + head) * num_visible, scores);
-        }
-      }
-    }
-  }
-
-  // scores [queries, num_keys]. The keys go by in pieces that stay in the cache for all queries.
-  void ScoreKeys(const std::vector<float>& queries, const std::vector<uint32_t>& keys, int num_keys,
-                 float* scores) const {
-    constexpr int kPiece = 32 * kernels::kIndexBlockVectors;
-    const int head_dim = shape_.head_dim, num_queries = static_cast<int>(queries.size()) / head_dim;
-    for (int begin = 0; begin < num_keys; begin += kPiece) {
-      kernels::ScoreVectors(queries.data(), head_dim, num_queries, head_dim,
-                            keys.data() + kernels::IndexWords(begin, head_dim),
-                            std::min(kPiece, num_keys - begin), scores + begin, num_keys);
-    }
-  }
-
-  static void AddSoftmax(int n, float* shares, float* scores) {
-    kernels::WeightedSoftmax(nullptr, n, shares);
-    for (int i = 0; i < n; ++i) scores[i] += shares[i];
   }
 
   void EvictFromPrompt(PromptHead* head) const {
@@ -200,10 +148,10 @@ class H2oPolicy : public KvPolicy {
 
   void AddSharesOfKept(const QueryRows& query, HeadState* state) const {
     const int n = static_cast<int>(state->positions.size());
-    std::vector<float> shares(int64_t{shape_.group_size} * n);
-    ScoreKeys(ScaledQueries(query, 0, 1), state->keys, n, shares.data());
+    std::vector<float> scores(int64_t{shape_.group_size} * n);
+    ScoreIndexedKeys(shape_, query, state->keys.data(), n, scores.data());
     for (int head = 0; head < shape_.group_size; ++head) {
-      AddSoftmax(n, shares.data() + int64_t{head} * n, state->scores.data());
+      AddShares(n, scores.data() + int64_t{head} * n, state->scores.data());
     }
   }
 
