@@ -16,4 +16,5 @@
   POLICY("oracle_topk", CreateOracleTopKPolicy, kBudget)                           \
   POLICY("oracle_sentence", CreateOracleSentencePolicy, kBudget)                   \
   POLICY("oracle_sentence_per_token", CreateOracleSentencePerTokenPolicy, kBudget) \
-  POLICY("random", CreateRandomPolicy, kBudget)
+  POLICY("random", CreateRandomPolicy, kBudget)                                    \
+  POLICY("infllm", CreateInfLlmPolicy, kBudget)

@@ -100,7 +100,7 @@ TEST_P(SelectPoliciesTest, HeadsMayRunOnThreadsOfTheirOwn) {
 
 INSTANTIATE_TEST_SUITE_P(
     Cases, SelectPoliciesTest,
-    testing::Combine(testing::Values("quest", "oracle_topk", "oracle_sentence",
+    testing::Combine(testing::Values("quest", "infllm", "oracle_topk", "oracle_sentence",
                                      "oracle_sentence_per_token"),
                      testing::Values(Case{16, 1, 100, 200}, Case{64, 1, 300, 400},
                                      Case{64, 3, 300, 400}, Case{64, 8, 300, 340},
