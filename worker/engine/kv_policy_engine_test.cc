@@ -111,7 +111,9 @@ TEST_P(KvPolicyEngineTest, ABudgetForEverythingGivesTheBitsOfFull) {
 int64_t TokensRead(std::string_view policy, int layer, int num_visible) {
   if (policy == "full") return num_visible;
   // Those that cut the prompt alone keep what is generated on top of the budget.
-  if (policy == "snapkv" || policy == "pyramidkv") return kBudget + num_visible - kPrompt;
+  if (policy == "snapkv" || policy == "pyramidkv" || policy == "chunk") {
+    return kBudget + num_visible - kPrompt;
+  }
   if (policy == "quest") {
     const int in_last_page = (num_visible - 1) % 16 + 1;
     return layer < 2 ? num_visible : kBudget - 16 + in_last_page;

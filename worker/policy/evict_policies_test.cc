@@ -124,7 +124,7 @@ TEST_P(EvictPoliciesTest, HeadsMayRunOnThreadsOfTheirOwn) {
 
 INSTANTIATE_TEST_SUITE_P(
     Cases, EvictPoliciesTest,
-    testing::Combine(testing::Values("streaming", "snapkv", "pyramidkv", "h2o"),
+    testing::Combine(testing::Values("streaming", "snapkv", "pyramidkv", "h2o", "chunk"),
                      testing::Values(Case{16, 1, 100, 200}, Case{16, 3, 26, 80},
                                      Case{33, 3, 200, 260}, Case{64, 3, 300, 400},
                                      Case{64, 8, 300, 340}, Case{64, 3, 95, 140},

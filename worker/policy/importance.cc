@@ -11,7 +11,7 @@
 namespace skv::policy {
 namespace {
 
-constexpr int kPoolRadius = 3;
+constexpr int kPoolRadius = 3;  // of kMaxOfNeighbours
 
 // What the window's queries of one head give each token before the window, summed.
 //   queries [window, head_dim]
@@ -29,20 +29,21 @@ std::vector<float> SumAttention(const ImportanceShape& shape, const std::vector<
   return sums;
 }
 
-void AddPooled(const std::vector<float>& sums, std::vector<float>* total) {
+void AddPooled(const std::vector<float>& sums, int radius, std::vector<float>* total) {
   const int n = static_cast<int>(sums.size());
   for (int t = 0; t < n; ++t) {
-    const auto first = sums.begin() + std::max(0, t - kPoolRadius);
-    const auto last = sums.begin() + std::min(n, t + kPoolRadius + 1);
+    const auto first = sums.begin() + std::max(0, t - radius);
+    const auto last = sums.begin() + std::min(n, t + radius + 1);
     (*total)[t] += *std::max_element(first, last);
   }
 }
 
 }  // namespace
 
-std::vector<int32_t> ImportantPositions(const ImportanceShape& shape, const KvReader& kv,
-                                        const std::vector<float>& queries, int num_kept) {
+std::vector<float> WindowAttention(const ImportanceShape& shape, const KvReader& kv,
+                                   const std::vector<float>& queries, Pooling pooling) {
   const int before = shape.num_prompt_tokens - shape.window;
+  const int radius = pooling == Pooling::kNone ? 0 : kPoolRadius;
   const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
   std::vector<uint32_t> index;
   PackKeys(kv, {0, shape.num_prompt_tokens}, shape.head_dim, /*first_number=*/0, &index);
@@ -55,12 +56,19 @@ std::vector<int32_t> ImportantPositions(const ImportanceShape& shape, const KvRe
                      head_queries.begin() + int64_t{row} * shape.head_dim,
                      [scale](float x) { return x * scale; });
     }
-    // The sum over heads ranks as their mean does.
-    AddPooled(SumAttention(shape, index, head_queries), &total);
+    AddPooled(SumAttention(shape, index, head_queries), radius, &total);
   }
-  std::vector<int32_t> positions = LargestScores(total, num_kept - shape.window);
+  return total;
+}
+
+std::vector<int32_t> ImportantPositions(const ImportanceShape& shape, const KvReader& kv,
+                                        const std::vector<float>& queries, int num_kept) {
+  // The sum over heads ranks as their mean does.
+  std::vector<int32_t> positions = LargestScores(
+      WindowAttention(shape, kv, queries, Pooling::kMaxOfNeighbours), num_kept - shape.window);
   positions.resize(num_kept);
-  std::iota(positions.end() - shape.window, positions.end(), before);
+  std::iota(positions.end() - shape.window, positions.end(),
+            shape.num_prompt_tokens - shape.window);
   return positions;
 }
 

@@ -16,6 +16,14 @@ struct ImportanceShape {
   int window;  // the last queries, whose own tokens are always important
 };
 
+enum class Pooling { kNone, kMaxOfNeighbours };
+
+// The attention that each token before the window gets from the window's queries, summed over
+// them, pooled (maximum of 7 neighbours) and summed over the group:
+// [num_prompt_tokens - window]. `kv` and `queries` as below.
+std::vector<float> WindowAttention(const ImportanceShape& shape, const KvReader& kv,
+                                   const std::vector<float>& queries, Pooling pooling);
+
 // The positions of the `num_kept` most important prompt tokens of one KV head, sorted: the window
 // and the tokens before it with the largest attention, summed over the window's queries, pooled
 // (maximum of 7 neighbours) and averaged over the group; equal ones: the smaller position first.

@@ -17,4 +17,5 @@
   POLICY("oracle_sentence", CreateOracleSentencePolicy, kBudget)                   \
   POLICY("oracle_sentence_per_token", CreateOracleSentencePerTokenPolicy, kBudget) \
   POLICY("random", CreateRandomPolicy, kBudget)                                    \
-  POLICY("infllm", CreateInfLlmPolicy, kBudget)
+  POLICY("infllm", CreateInfLlmPolicy, kBudget)                                    \
+  POLICY("chunk", CreateChunkPolicy, kBudget)

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "kernels/denormals.h"
-#include "worker/policy/importance.h"
 #include "worker/policy/position_ranges.h"
 
 namespace skv::policy {
@@ -18,16 +17,15 @@ struct PromptHead {
 
 class PromptEviction : public KvPolicy {
  public:
-  PromptEviction(const SequenceShape& shape, int window, std::vector<int> num_kept)
+  PromptEviction(const SequenceShape& shape, PromptEvictionRule rule)
       : shape_(shape),
-        window_(window),
-        num_kept_(std::move(num_kept)),
+        rule_(std::move(rule)),
         prompt_(std::make_shared<std::vector<PromptHead>>(shape.num_layers * shape.num_kv_heads)) {}
 
   void OnPrompt(const HeadView& view, const QueryRows& queries) override {
-    if (keeps_all()) return;
+    if (keeps_all() || view.layer % rule_.layers_alike != 0) return;
     PromptHead& head = (*prompt_)[HeadNumber(view)];
-    const int first_observed = shape_.num_prompt_tokens - window_;
+    const int first_observed = shape_.num_prompt_tokens - rule_.window;
     const int end = queries.first_position + queries.num_rows;
     for (int t = std::max(queries.first_position, first_observed); t < end; ++t) {
       const float* const query = queries.data + (t - queries.first_position) * queries.stride;
@@ -63,26 +61,27 @@ class PromptEviction : public KvPolicy {
   }
 
  private:
-  bool keeps_all() const { return num_kept_.empty(); }
+  bool keeps_all() const { return rule_.num_kept.empty(); }
+  // Of the layer that decides.
   int HeadNumber(const HeadView& view) const {
-    return view.layer * shape_.num_kv_heads + view.kv_head;
+    const int layer = view.layer - view.layer % rule_.layers_alike;
+    return layer * shape_.num_kv_heads + view.kv_head;
   }
 
   void Evict(const HeadView& view, PromptHead* head) const {
     const kernels::FlushDenormals flush;
     const ImportanceShape shape = {shape_.group_size, shape_.head_dim, shape_.num_prompt_tokens,
-                                   window_};
-    for (const int32_t position :
-         ImportantPositions(shape, *view.kv, head->window_queries, num_kept_[view.layer])) {
-      AppendRange({position, position + 1}, &head->kept);
+                                   rule_.window};
+    for (const PositionRange& range :
+         rule_.keep(shape, *view.kv, head->window_queries, rule_.num_kept[view.layer])) {
+      AppendRange(range, &head->kept);
     }
     head->kept.shrink_to_fit();
     head->window_queries = std::vector<float>();
   }
 
   SequenceShape shape_;
-  int window_;
-  std::vector<int> num_kept_;
+  PromptEvictionRule rule_;
   std::shared_ptr<std::vector<PromptHead>> prompt_;  // constant after the prompt; shared by forks
 };
 
@@ -90,9 +89,18 @@ class PromptEviction : public KvPolicy {
 
 int ObservationWindow(int budget_tokens) { return std::min(32, budget_tokens / 4); }
 
-std::unique_ptr<KvPolicy> CreatePromptEviction(const SequenceShape& shape, int window,
-                                               std::vector<int> num_kept) {
-  return std::make_unique<PromptEviction>(shape, window, std::move(num_kept));
+std::vector<PositionRange> KeepImportantTokens(const ImportanceShape& shape, const KvReader& kv,
+                                               const std::vector<float>& queries, int num_kept) {
+  std::vector<PositionRange> kept;
+  for (const int32_t position : ImportantPositions(shape, kv, queries, num_kept)) {
+    AppendRange({position, position + 1}, &kept);
+  }
+  return kept;
+}
+
+std::unique_ptr<KvPolicy> CreatePromptEviction(const SequenceShape& shape,
+                                               PromptEvictionRule rule) {
+  return std::make_unique<PromptEviction>(shape, std::move(rule));
 }
 
 }  // namespace skv::policy

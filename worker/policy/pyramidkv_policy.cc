@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <numeric>
+#include <utility>
 
 #include "worker/policy/prompt_eviction.h"
 
@@ -40,11 +41,11 @@ std::unique_ptr<KvPolicy> CreatePyramidKvPolicy(const PolicyParams& params,
                                                 const SequenceShape& shape,
                                                 const std::vector<Sentence>*) {
   const int budget = params.budget_tokens;
-  std::vector<int> num_kept;
+  PromptEvictionRule rule = {.window = ObservationWindow(budget)};
   if (shape.num_prompt_tokens > budget) {
-    num_kept = PyramidTokens(budget, shape.num_prompt_tokens, shape.num_layers);
+    rule.num_kept = PyramidTokens(budget, shape.num_prompt_tokens, shape.num_layers);
   }
-  return CreatePromptEviction(shape, ObservationWindow(budget), num_kept);
+  return CreatePromptEviction(shape, std::move(rule));
 }
 
 }  // namespace skv::policy

@@ -1,5 +1,7 @@
 #include "worker/policy/snapkv_policy.h"
 
+#include <utility>
+
 #include "worker/policy/prompt_eviction.h"
 
 namespace skv::policy {
@@ -7,9 +9,9 @@ namespace skv::policy {
 std::unique_ptr<KvPolicy> CreateSnapKvPolicy(const PolicyParams& params, const SequenceShape& shape,
                                              const std::vector<Sentence>*) {
   const int budget = params.budget_tokens;
-  std::vector<int> num_kept;
-  if (shape.num_prompt_tokens > budget) num_kept.assign(shape.num_layers, budget);
-  return CreatePromptEviction(shape, ObservationWindow(budget), num_kept);
+  PromptEvictionRule rule = {.window = ObservationWindow(budget)};
+  if (shape.num_prompt_tokens > budget) rule.num_kept.assign(shape.num_layers, budget);
+  return CreatePromptEviction(shape, std::move(rule));
 }
 
 }  // namespace skv::policy

@@ -58,12 +58,18 @@ class Eviction {
     return shares;
   }
 
-  // The tokens of the `count` largest scores, the smaller one of two equal ones, sorted.
-  static std::vector<int> Best(const std::vector<double>& scores, int count) {
+  // The numbers of `scores`, the largest first; equal ones in order.
+  static std::vector<int> Ranking(const std::vector<double>& scores) {
     std::vector<int> order(scores.size());
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(),
                      [&](int a, int b) { return scores[a] > scores[b]; });
+    return order;
+  }
+
+  // The tokens of the `count` largest scores, the smaller one of two equal ones, sorted.
+  static std::vector<int> Best(const std::vector<double>& scores, int count) {
+    std::vector<int> order = Ranking(scores);
     order.resize(count);
     std::sort(order.begin(), order.end());
     return order;
@@ -122,6 +128,36 @@ class SnapKv : public Eviction {
       }
     }
     return pooled;
+  }
+};
+
+// Chunks of 16 tokens, not pooled; an odd layer does as the one below it.
+class Chunk : public Eviction {
+ public:
+  Chunk(const PolicyParams& params, const TestSequence& sequence, int layer, int kv_head)
+      : Eviction(params, sequence, layer - layer % 2, kv_head) {}
+
+ private:
+  void EndPrompt(std::vector<int>* kept) override {
+    if (num_prompt() <= budget_) return;
+    const int window = std::min(32, budget_ / 4), before = num_prompt() - window;
+    std::vector<double> sums((before + 15) / 16, 0.0);
+    for (int i = before; i < num_prompt(); ++i) {
+      const std::vector<int> visible(kept->begin(), kept->begin() + i + 1);
+      for (int head = 0; head < group_size(); ++head) {
+        const std::vector<double> shares = Shares(i, head, visible);
+        for (int j = 0; j < before; ++j) sums[j / 16] += shares[j];
+      }
+    }
+    std::vector<int> tokens;
+    for (const int chunk : Ranking(sums)) {
+      for (int j = 16 * chunk; j < std::min(16 * chunk + 16, before); ++j) {
+        if (static_cast<int>(tokens.size()) < budget_ - window) tokens.push_back(j);
+      }
+    }
+    std::sort(tokens.begin(), tokens.end());
+    for (int j = before; j < num_prompt(); ++j) tokens.push_back(j);
+    *kept = tokens;
   }
 };
 
@@ -194,6 +230,7 @@ HeadSelections ReferenceEviction(const PolicyParams& params, const TestSequence&
                                  int layer, int kv_head) {
   if (params.name == "streaming") return Streaming(params, sequence, layer, kv_head).Run();
   if (params.name == "snapkv") return SnapKv(params, sequence, layer, kv_head).Run();
+  if (params.name == "chunk") return Chunk(params, sequence, layer, kv_head).Run();
   if (params.name == "pyramidkv") return PyramidKv(params, sequence, layer, kv_head).Run();
   return H2o(params, sequence, layer, kv_head).Run();
 }

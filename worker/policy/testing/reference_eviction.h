@@ -7,7 +7,7 @@
 
 namespace skv::policy {
 
-// What `streaming`, `snapkv`, `pyramidkv` or `h2o` attends for one layer and KV head.
+// What `streaming`, `snapkv`, `pyramidkv`, `chunk` or `h2o` attends for one layer and KV head.
 HeadSelections ReferenceEviction(const PolicyParams& params, const TestSequence& sequence,
                                  int layer, int kv_head);
 
