@@ -28,7 +28,8 @@ TEST(LogitComparisonTest, MeasuresFollowTheirDefinitions) {
     other_sum += std::exp(double{kOther[i]});
   }
   for (size_t i = 0; i < kFull.size(); ++i) {
-    const double p = std::exp(double{kFull[i]}) / full_sum, q = std::exp(double{kOther[i]}) / other_sum;
+    const double p = std::exp(double{kFull[i]}) / full_sum,
+                 q = std::exp(double{kOther[i]}) / other_sum;
     divergence += p * std::log(p / q);
   }
   LogitComparison comparison;

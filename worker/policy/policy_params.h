@@ -36,7 +36,7 @@ bool HasSemanticFactor(std::string_view name);
 absl::Status Validate(const PolicyParams& params);
 
 // Names everything that a selection depends on beside the text: "sentencekv/budget=1024/factor=0/
-// r1". Results that are compared must have equal ones.
+// r2". Results that are compared must have equal ones.
 std::string Fingerprint(const PolicyParams& params);
 
 }  // namespace skv::policy

@@ -6,7 +6,7 @@
 
 namespace skv::policy {
 
-RunningQuery::RunningQuery(int width) : sum_(width, 0.0f) {}
+RunningQuery::RunningQuery(int width) : sum_(width, 0.0f), newest_(width, 0.0f) {}
 
 void RunningQuery::Add(int sentence_begin, const float* query) {
   if (sentence_begin != sentence_begin_ && count_ > 0) {
@@ -18,7 +18,13 @@ void RunningQuery::Add(int sentence_begin, const float* query) {
   }
   sentence_begin_ = sentence_begin;
   for (size_t i = 0; i < sum_.size(); ++i) sum_[i] += query[i];
+  std::copy_n(query, newest_.size(), newest_.begin());
   ++count_;
+}
+
+void RunningQuery::Get(float* query) const {
+  Mean(query);
+  for (size_t i = 0; i < newest_.size(); ++i) query[i] = (query[i] + newest_[i]) * 0.5f;
 }
 
 void RunningQuery::Mean(float* mean) const {

@@ -1,8 +1,9 @@
 #pragma once
-// What the sentence being written asks for: the mean of its rotated queries so far, for one KV
-// head's group. SentenceKV (arXiv 2504.00970) attends everything at a boundary, where that mean
-// has little to go by; here the first tokens of a sentence carry the previous one's mean on, which
-// stands for the tokens that a mean of kMinTokens still lacks.
+// What the sentence being written asks for, for one KV head's group: half the mean of its rotated
+// queries so far, half the newest of them. SentenceKV (arXiv 2504.00970) takes the mean alone, and
+// attends everything at a boundary, where that mean has little to go by; here the first tokens of a
+// sentence carry the previous one's mean on, which stands for the tokens that a mean of kMinTokens
+// still lacks.
 
 #include <vector>
 
@@ -19,12 +20,15 @@ class RunningQuery {
   // than before is a boundary. A position counts to the sentence that the tokens up to it tell.
   void Add(int sentence_begin, const float* query);
 
-  // mean [width] after at least one Add.
-  void Mean(float* mean) const;
+  // query [width] after at least one Add.
+  void Get(float* query) const;
 
  private:
+  void Mean(float* mean) const;
+
   std::vector<float> sum_;
   std::vector<float> previous_;  // the mean at the boundary; empty before the first
+  std::vector<float> newest_;
   int count_ = 0;
   int sentence_begin_ = -1;
 };

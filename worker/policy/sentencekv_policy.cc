@@ -239,14 +239,14 @@ class SentenceKvPolicy : public KvPolicy {
 
   // MakeQueryForm of the running query of each head, scaled as attention scales queries.
   std::vector<float> QueryForms(const RunningQuery& running) const {
-    std::vector<float> mean(query_width());
-    running.Mean(mean.data());
+    std::vector<float> query(query_width());
+    running.Get(query.data());
     const float scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim));
-    for (float& x : mean) x *= scale;
+    for (float& x : query) x *= scale;
     const int width = DigestWidth(digest_, shape_.head_dim);
     std::vector<float> forms(int64_t{shape_.group_size} * width);
     for (int h = 0; h < shape_.group_size; ++h) {
-      MakeQueryForm(digest_, mean.data() + int64_t{h} * shape_.head_dim, shape_.head_dim,
+      MakeQueryForm(digest_, query.data() + int64_t{h} * shape_.head_dim, shape_.head_dim,
                     forms.data() + int64_t{h} * width);
     }
     return forms;

@@ -93,6 +93,7 @@ std::vector<float> ReferenceSentenceKv::RunningQuery(int position) const {
     mean = next;
     first = last + 1;
   }
+  for (int i = 0; i < width; ++i) mean[i] = (mean[i] + Query(position)[i]) * 0.5f;
   return mean;
 }
 
