@@ -29,6 +29,7 @@ struct Group {
   std::vector<TokenId> prompt;
   std::vector<int> sentence_ends;
   policy::PolicyParams policy;
+  int explain_top = 0;
   int64_t prompt_kv_tokens = 0;
   std::vector<Sample> samples;
   int max_tokens = 0;

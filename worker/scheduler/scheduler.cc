@@ -131,6 +131,7 @@ absl::Status Scheduler::State::Add(Request request) {
   group->prompt = std::move(request.prompt_ids);
   group->sentence_ends = std::move(request.sentence_ends);
   group->policy = std::move(request.policy);
+  group->explain_top = request.explain_top;
   group->prompt_kv_tokens = prompt_kv_tokens;
   group->max_tokens = request.max_tokens;
   group->priority = request.priority;
@@ -243,7 +244,8 @@ void Scheduler::State::StartRunning(Group* group, StepPlan* plan) {
                             .num_prompt_tokens = group->num_prompt_tokens(),
                             .max_tokens_total = group->num_prompt_tokens() + group->max_tokens,
                             .sentence_ends = group->sentence_ends,
-                            .policy = group->policy});
+                            .policy = group->policy,
+                            .explain_top = group->explain_top});
 }
 
 void Scheduler::State::StopRunning(Group* group) {

@@ -18,7 +18,7 @@
 namespace skv::scheduler {
 namespace {
 
-constexpr std::string_view kMagic = "SKP2";
+constexpr std::string_view kMagic = "SKP3";
 constexpr uint64_t kMaxInt = std::numeric_limits<int>::max();
 
 void PutVarint(uint64_t value, std::string* out) {
@@ -60,7 +60,7 @@ class Reader {
   }
 
   absl::Status ReadMagic() {
-    if (bytes_.substr(0, kMagic.size()) != kMagic) return Error("magic SKP2 missing");
+    if (bytes_.substr(0, kMagic.size()) != kMagic) return Error("magic SKP3 missing");
     offset_ = kMagic.size();
     return absl::OkStatus();
   }
@@ -160,7 +160,8 @@ absl::Status ReadAdmission(Reader* in, Admission* admission) {
                                   &admission->max_tokens_total));
   SKV_RETURN_IF_ERROR(
       ReadSentenceEnds(in, admission->num_prompt_tokens, &admission->sentence_ends));
-  return ReadPolicy(in, &admission->policy);
+  SKV_RETURN_IF_ERROR(ReadPolicy(in, &admission->policy));
+  return in->ReadInt(0, kMaxInt, "explain_top", &admission->explain_top);
 }
 
 absl::Status ReadFork(Reader* in, Fork* fork) {
@@ -204,6 +205,7 @@ std::string Encode(const StepPlan& plan) {
     PutInt(admission.max_tokens_total, &out);
     PutSentenceEnds(admission.sentence_ends, &out);
     PutPolicy(admission.policy, &out);
+    PutInt(admission.explain_top, &out);
   }
   PutVarint(plan.forked.size(), &out);
   for (const Fork& fork : plan.forked) {
@@ -235,7 +237,7 @@ absl::StatusOr<StepPlan> Decode(std::string_view bytes) {
   SKV_RETURN_IF_ERROR(in.ReadBool("shutdown", &plan.shutdown));
   SKV_RETURN_IF_ERROR(in.ReadList(1, "length of released", &plan.released,
                                   [&](SequenceId* id) { return in.ReadId("released id", id); }));
-  SKV_RETURN_IF_ERROR(in.ReadList(14, "length of admitted", &plan.admitted,
+  SKV_RETURN_IF_ERROR(in.ReadList(15, "length of admitted", &plan.admitted,
                                   [&](Admission* entry) { return ReadAdmission(&in, entry); }));
   SKV_RETURN_IF_ERROR(in.ReadList(4, "length of forked", &plan.forked,
                                   [&](Fork* entry) { return ReadFork(&in, entry); }));

@@ -25,6 +25,8 @@ struct Admission {
   int max_tokens_total = 0;        // prompt and generated: the sequence never holds more
   std::vector<int> sentence_ends;  // of the prompt: ascending, from 1 to num_prompt_tokens
   policy::PolicyParams policy;     // valid
+  // Prompt sentences to name for each generated sentence; 0: what is read is not watched.
+  int explain_top = 0;
   bool operator==(const Admission&) const = default;
 };
 
