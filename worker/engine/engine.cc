@@ -126,6 +126,7 @@ void Engine::Open(RequestId id, std::unique_ptr<OpenRequest> open) {
                                               .sentence_ends = std::move(open->sentence_ends),
                                               .resume_ids = request.resume_ids,
                                               .policy = request.policy,
+                                              .explain_top = request.explain_top,
                                               .max_tokens = request.max_tokens,
                                               .priority = request.priority,
                                               .deadline = request.deadline});
@@ -222,7 +223,11 @@ void Engine::PublishToken(SequenceId id, const SampledToken& token, int position
   ++totals_.num_generated_tokens;
   const bool stop = IsStop(sample.open->request.params, token.token);
   const RequestId request = sample.request;
-  TokenEvent event{.sample_idx = sample.sample_idx, .position = position, .token = token};
+  TokenEvent event{.sample_idx = sample.sample_idx,
+                   .position = position,
+                   .token = token,
+                   .timings = {},
+                   .explanations = TakeExplanations(id, &sample)};
   if (sample.num_generated == 1) event.timings = MeasureTimings(sample);
   const bool wanted = sample.open->sink->OnToken(event);
   const bool ended = scheduler_.OnToken(id, token.token, stop);
@@ -244,11 +249,33 @@ void Engine::FinishSample(SequenceId id, FinishReason reason, const absl::Status
                     .num_generated_tokens = sample.num_generated,
                     .timings = MeasureTimings(sample),
                     .kv_use = executor_->kv_use(id),
-                    .policy_fingerprint = policy::Fingerprint(open->request.policy)};
+                    .policy_fingerprint = policy::Fingerprint(open->request.policy),
+                    .explanation = LastExplanation(id, reason)};
   const RequestId request = sample.request;
   open->sink->OnFinish(event);
   samples_.erase(it);
   if (--open->num_live == 0) requests_.erase(request);
+}
+
+std::vector<Explanation> Engine::TakeExplanations(SequenceId id, Sample* sample) {
+  ReadLog* const log = executor_->read_log(id);
+  if (log == nullptr) return {};
+  std::vector<Explanation> ended = log->TakeEnded();
+  std::erase_if(ended, [&](const Explanation& explanation) {
+    return explanation.begin < sample->explained_until;
+  });
+  if (!ended.empty()) sample->explained_until = ended.back().end;
+  return ended;
+}
+
+std::optional<Explanation> Engine::LastExplanation(SequenceId id, FinishReason reason) const {
+  const ReadLog* const log = executor_->read_log(id);
+  if (log == nullptr || (reason != FinishReason::kStop && reason != FinishReason::kLength)) {
+    return std::nullopt;
+  }
+  const Sample& sample = samples_.at(id);
+  return log->Unfinished(static_cast<int>(sample.open->request.resume_ids.size()) +
+                         sample.num_generated);
 }
 
 Timings Engine::MeasureTimings(const Sample& sample) {

@@ -103,6 +103,10 @@ class Engine {
   void StartSampling(const OpenRequest& open);
   void SampleAndPublish(const scheduler::PlannedStep& step, const std::vector<float>& logits);
   void PublishToken(SequenceId id, const SampledToken& token, int position, int64_t num_ended);
+  // Of the sentences that have ended, those that were not published yet: after an eviction they end
+  // again.
+  std::vector<Explanation> TakeExplanations(SequenceId id, Sample* sample);
+  std::optional<Explanation> LastExplanation(SequenceId id, FinishReason reason) const;
   static Timings MeasureTimings(const Sample& sample);
   void FinishSample(SequenceId id, FinishReason reason, const absl::Status& status);
   void FinishAll(FinishReason reason, const absl::Status& status);

@@ -41,6 +41,10 @@ absl::Status Engine::Validate(const GenerationRequest& request) const {
                      request.max_tokens, ", expected at least 1 and together at most ",
                      options_.max_model_len, " (--max-model-len)"));
   }
+  if (request.explain_top < 0 || request.explain_top > kMaxExplainTop) {
+    return absl::InvalidArgumentError(absl::StrCat("explain_top: ", request.explain_top,
+                                                   ", expected 0 (off) to ", kMaxExplainTop));
+  }
   SKV_RETURN_IF_ERROR(policy::Validate(request.policy));
   return request.params.Validate(options_.vocab_size);
 }

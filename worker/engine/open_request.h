@@ -25,6 +25,7 @@ struct Engine::Sample {
   int sample_idx;
   std::optional<SamplingState> sampling;  // from when its request is first scheduled
   int num_generated = 0;
+  int explained_until = 0;  // generated token before which all sentences were published
   std::optional<TimePoint> first_token, last_token;
 };
 

@@ -98,7 +98,7 @@ absl::StatusOr<std::unique_ptr<Rank>> Rank::Open(const RankOptions& options,
                                      rank->backend_->kv_element_bytes(), rank->max_model_len_);
   SKV_ASSIGN_OR_RETURN(rank->pool_, kv::KvPool::Create(rank->model_->kv_layout(), kv_tokens));
   rank->executor_ = std::make_unique<RankExecutor>(rank->model_.get(), rank->pool_.get(),
-                                                   description.segmenter, clock);
+                                                   communicator, description.segmenter, clock);
   return rank;
 }
 

@@ -1,5 +1,6 @@
 #include "worker/engine/rank_executor.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,10 +13,12 @@ using scheduler::PositionClass;
 using scheduler::StepPlan;
 
 RankExecutor::RankExecutor(model::LlamaModel* model, kv::KvPool* pool,
+                           comm::Communicator* communicator,
                            std::shared_ptr<const text::SentenceSegmenter> segmenter,
                            const Clock& clock)
     : model_(model),
       pool_(pool),
+      communicator_(communicator),
       segmenter_(std::move(segmenter)),
       clock_(clock),
       last_beat_(clock.Now().time_since_epoch().count()) {
@@ -28,6 +31,7 @@ absl::Status RankExecutor::Execute(const StepPlan& plan, std::vector<float>* log
     SKV_RETURN_IF_ERROR(ReserveChunks(plan));
     SKV_RETURN_IF_ERROR(model_->Forward(
         {.tokens = plan.tokens, .sequences = rows_, .logit_rows = logit_rows_}, logits));
+    SKV_RETURN_IF_ERROR(GatherReads(plan));
     Commit(plan);
   }
   Beat();
@@ -57,10 +61,19 @@ absl::Status RankExecutor::Admit(const scheduler::Admission& admission) {
                     .tracker = SentenceTracker(segmenter_)});
   state->cache = std::make_unique<kv::SequenceCache>(pool_, admission.num_prompt_tokens,
                                                      admission.sentence_ends);
-  SKV_ASSIGN_OR_RETURN(
-      state->policy,
-      policy::CreatePolicy(admission.policy, model_->sequence_shape(admission.num_prompt_tokens),
-                           &state->tracker.sentences()));
+  const policy::SequenceShape shape = model_->sequence_shape(admission.num_prompt_tokens);
+  SKV_ASSIGN_OR_RETURN(state->policy,
+                       policy::CreatePolicy(admission.policy, shape, &state->tracker.sentences()));
+  if (admission.explain_top > 0) {
+    std::vector<int> ends = admission.sentence_ends;
+    if (ends.empty() || ends.back() < shape.num_prompt_tokens) {
+      ends.push_back(shape.num_prompt_tokens);
+    }
+    state->explain_top = admission.explain_top;
+    state->policy =
+        std::make_unique<policy::ReadWatch>(std::move(state->policy), shape, std::move(ends));
+    StartReadLog(state.get());
+  }
   sequences_[admission.id] = std::move(state);
   return absl::OkStatus();
 }
@@ -79,6 +92,8 @@ absl::Status RankExecutor::Fork(const scheduler::Fork& fork, int64_t step_idx) {
                                                     .prompt_tracker = parent.prompt_tracker,
                                                     .cache = parent.cache->ForkPrompt()});
   child->policy = parent.policy->ForkPrompt(&child->tracker.sentences());
+  child->explain_top = parent.explain_top;
+  if (child->explain_top > 0) StartReadLog(child.get());
   sequences_[fork.child] = std::move(child);
   return absl::OkStatus();
 }
@@ -99,12 +114,16 @@ absl::Status RankExecutor::ReserveChunks(const StepPlan& plan) {
     SKV_RETURN_IF_ERROR(state.cache->Reserve(chunk.num_tokens));
     state.tracker.Feed(absl::MakeSpan(plan.tokens).subspan(row, chunk.num_tokens));
     if (state.tracker.num_tokens() == state.num_prompt_tokens) state.prompt_tracker = state.tracker;
+    const bool generated = chunk.position_class == PositionClass::kGenerated;
+    if (generated && state.watch != nullptr) {
+      state.watch->BeginStep(chunk.first_position, chunk.num_tokens);
+    }
     rows_.push_back({.cache = state.cache.get(),
                      .policy = state.policy.get(),
                      .use = &state.step_use,
                      .first_position = chunk.first_position,
                      .num_rows = chunk.num_tokens,
-                     .generated = chunk.position_class == PositionClass::kGenerated});
+                     .generated = generated});
     row += chunk.num_tokens;
     if (chunk.sample) logit_rows_.push_back(row - 1);
   }
@@ -120,6 +139,52 @@ void RankExecutor::Commit(const StepPlan& plan) {
   }
   num_tokens_.fetch_add(plan.tokens.size(), std::memory_order_relaxed);
   num_steps_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void RankExecutor::StartReadLog(SequenceState* state) const {
+  state->watch = static_cast<policy::ReadWatch*>(state->policy.get());
+  state->reads.emplace(state->watch->sentence_ends(), model_->num_heads_of_group(),
+                       state->explain_top);
+}
+
+absl::Status RankExecutor::GatherReads(const StepPlan& plan) {
+  std::vector<float> own;
+  for (const Chunk& chunk : plan.chunks) {
+    const SequenceState& state = *sequences_.at(chunk.id);
+    if (state.watch == nullptr || chunk.position_class != PositionClass::kGenerated) continue;
+    const std::span<const float> reads = state.watch->step_reads();
+    own.insert(own.end(), reads.begin(), reads.end());
+  }
+  if (own.empty()) return absl::OkStatus();
+  const bool leader = communicator_->rank() == 0;
+  const std::vector<size_t> counts(communicator_->world_size(), own.size());
+  std::vector<float> all(leader ? counts.size() * own.size() : 0);
+  SKV_RETURN_IF_ERROR(
+      communicator_->Gather(own.data(), counts.data(), leader ? all.data() : nullptr));
+  if (leader) LogReads(plan, all);
+  return absl::OkStatus();
+}
+
+void RankExecutor::LogReads(const StepPlan& plan, const std::vector<float>& all) {
+  std::vector<const float*> rank_reads(communicator_->world_size());
+  const size_t stride = all.size() / rank_reads.size();
+  for (size_t rank = 0; rank < rank_reads.size(); ++rank) {
+    rank_reads[rank] = all.data() + rank * stride;
+  }
+  for (const Chunk& chunk : plan.chunks) {
+    SequenceState& state = *sequences_.at(chunk.id);
+    if (state.watch == nullptr || chunk.position_class != PositionClass::kGenerated) continue;
+    for (int i = 0; i < chunk.num_tokens; ++i) {
+      const int begin = state.tracker.SentenceBegin(chunk.first_position + i);
+      state.reads->Add(std::max(begin - state.num_prompt_tokens, 0), rank_reads);
+      for (const float*& reads : rank_reads) reads += 2 * state.watch->sentence_ends().size();
+    }
+  }
+}
+
+ReadLog* RankExecutor::read_log(SequenceId id) {
+  const auto it = sequences_.find(id);
+  return it == sequences_.end() || !it->second->reads ? nullptr : &*it->second->reads;
 }
 
 policy::KvUse RankExecutor::kv_use(SequenceId id) const {

@@ -14,20 +14,23 @@
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "text/sentence_segmenter.h"
+#include "worker/comm/communicator.h"
+#include "worker/engine/read_log.h"
 #include "worker/engine/sentence_tracker.h"
 #include "worker/kv/kv_pool.h"
 #include "worker/kv/sequence_cache.h"
 #include "worker/model/llama_model.h"
 #include "worker/policy/kv_policy.h"
 #include "worker/policy/kv_use.h"
+#include "worker/policy/read_watch.h"
 #include "worker/scheduler/step_plan.h"
 
 namespace skv::engine {
 
 class RankExecutor {
  public:
-  // Model and pool outlive the executor.
-  RankExecutor(model::LlamaModel* model, kv::KvPool* pool,
+  // Model, pool and communicator, which is also the model's, outlive the executor.
+  RankExecutor(model::LlamaModel* model, kv::KvPool* pool, comm::Communicator* communicator,
                std::shared_ptr<const text::SentenceSegmenter> segmenter, const Clock& clock);
 
   // Releases, admits, forks and runs the chunks of `plan`. On rank 0 `logits` then holds one row of
@@ -45,6 +48,9 @@ class RankExecutor {
   // What the attention of one sequence's generated positions read on this rank; zeros for a
   // sequence that this rank does not hold.
   policy::KvUse kv_use(SequenceId id) const;
+  // What the sentences that a sequence generates read; it is rank 0's that counts. Null for a
+  // sequence that is not explained or not held.
+  ReadLog* read_log(SequenceId id);
   // The same over all sequences since the start, by policy name.
   const std::map<std::string, policy::KvUse>& total_kv_use() const { return total_kv_use_; }
   // Memory of the policies' indices of all sequences.
@@ -61,6 +67,10 @@ class RankExecutor {
     std::unique_ptr<policy::KvPolicy> policy;
     policy::KvUse use;
     policy::KvUse step_use;  // of the running step
+    // Where the sequence is explained; `watch` is its policy.
+    int explain_top = 0;
+    policy::ReadWatch* watch = nullptr;
+    std::optional<ReadLog> reads;
   };
   void Beat();
   absl::Status ApplyMembership(const scheduler::StepPlan& plan);
@@ -68,9 +78,15 @@ class RankExecutor {
   absl::Status Fork(const scheduler::Fork& fork, int64_t step_idx);
   absl::Status ReserveChunks(const scheduler::StepPlan& plan);
   void Commit(const scheduler::StepPlan& plan);
+  void StartReadLog(SequenceState* state) const;
+  // Brings what this step's explained rows read from all ranks to the logs of rank 0.
+  absl::Status GatherReads(const scheduler::StepPlan& plan);
+  // `all`: what each rank gathered, one after another.
+  void LogReads(const scheduler::StepPlan& plan, const std::vector<float>& all);
 
   model::LlamaModel* const model_;
   kv::KvPool* const pool_;
+  comm::Communicator* const communicator_;
   const std::shared_ptr<const text::SentenceSegmenter> segmenter_;
   const Clock& clock_;
   absl::flat_hash_map<SequenceId, std::unique_ptr<SequenceState>> sequences_;

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "common/clock.h"
 #include "common/types.h"
+#include "worker/engine/read_log.h"
 #include "worker/engine/sampler.h"
 #include "worker/engine/sampling_params.h"
 #include "worker/policy/kv_use.h"
@@ -17,6 +18,8 @@
 namespace skv::engine {
 
 using RequestId = uint64_t;
+
+inline constexpr int kMaxExplainTop = 32;
 
 struct GenerationRequest {
   std::vector<TokenId> prompt_ids;
@@ -27,6 +30,7 @@ struct GenerationRequest {
   int priority = 0;                 // larger first
   std::optional<TimePoint> deadline;
   policy::PolicyParams policy;
+  int explain_top = 0;  // prompt sentences to name for each generated one; 0: explains nothing
 };
 
 enum class FinishReason { kStop, kLength, kCancelled, kDeadline, kError };
@@ -44,6 +48,8 @@ struct TokenEvent {
   int position;  // of the token in the sequence
   SampledToken token;
   std::optional<Timings> timings;  // up to here; with the sample's first token only
+  // Sentences that ended before this token, each once; only of an explained request.
+  std::vector<Explanation> explanations;
 };
 
 struct FinishEvent {
@@ -56,6 +62,8 @@ struct FinishEvent {
   Timings timings;
   policy::KvUse kv_use;  // of the leader's rank; since the last eviction, replay included
   std::string policy_fingerprint;
+  std::optional<Explanation>
+      explanation;  // of the last sentence, where the sample has ended itself
 };
 
 // Receives a request's events on the engine's thread, in order; never blocks. Each sample gets

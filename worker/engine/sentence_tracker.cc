@@ -1,5 +1,7 @@
 #include "worker/engine/sentence_tracker.h"
 
+#include <algorithm>
+
 namespace skv::engine {
 
 void SentenceTracker::Feed(absl::Span<const TokenId> tokens) {
@@ -10,6 +12,11 @@ void SentenceTracker::Feed(absl::Span<const TokenId> tokens) {
     const int begin = sentences_.empty() ? 0 : sentences_.back().end;
     sentences_.push_back({begin, *end, /*known_at=*/position});
   }
+}
+
+int SentenceTracker::SentenceBegin(int position) const {
+  const auto next = std::ranges::upper_bound(sentences_, position, {}, &policy::Sentence::known_at);
+  return next == sentences_.begin() ? 0 : std::prev(next)->end;
 }
 
 }  // namespace skv::engine

@@ -24,6 +24,9 @@ class SentenceTracker {
   int num_tokens() const { return stream_.num_fed(); }
   // In order, each beginning where the one before it ends; the unfinished one is not among them.
   const std::vector<policy::Sentence>& sentences() const { return sentences_; }
+  // First position of the sentence that the token at `position` belongs to, as far as the tokens up
+  // to it tell. REQUIRES: position < num_tokens()
+  int SentenceBegin(int position) const;
 
  private:
   text::SentenceStream stream_;

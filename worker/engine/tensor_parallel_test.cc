@@ -32,9 +32,16 @@ class RankGroup {
   }
   ~RankGroup() { std::filesystem::remove_all(folder_); }
 
+  // Of the requests that follow.
+  void Explain(const policy::PolicyParams& policy, int top) {
+    policy_ = policy;
+    explain_top_ = top;
+  }
+
   struct Result {
     std::vector<TokenId> tokens;
     std::map<int, uint64_t> logit_hashes;  // by position
+    std::vector<Explanation> explanations;
   };
   Result Generate() {
     const auto description = DescribeModel(options_.model_path);
@@ -83,16 +90,20 @@ class RankGroup {
     request.params.ignore_eos = true;
     request.seeds = {1};
     request.max_tokens = kNewTokens;
+    request.policy = policy_;
+    request.explain_top = explain_top_;
     auto sink = std::make_shared<CollectingSink>();
     EXPECT_OK(engine.Submit(std::move(request), sink));
     EXPECT_TRUE(sink->WaitForFinish());
     engine.Shutdown();
     thread.join();
-    *result = {sink->tokens(), recorder.logit_hashes(1)};
+    *result = {sink->tokens(), recorder.logit_hashes(1), sink->explanations()};
   }
 
   const int world_size_;
   const RankOptions options_;
+  policy::PolicyParams policy_;
+  int explain_top_ = 0;
   std::string folder_;
 };
 
@@ -121,6 +132,24 @@ TEST(TensorParallelTest, EveryNumberOfRanksGivesTheLogitBitsOfOneWithBlocksOf256
                                .ffn = 768,
                                .weight_type = QuantType::kQ4_K,
                                .value_type = QuantType::kQ6_K});
+}
+
+TEST(TensorParallelTest, EveryNumberOfRanksGivesTheExplanationsOfOne) {
+  const loader::TinyLlamaFile model(
+      {.num_heads = 6, .num_kv_heads = 3, .head_dim = 32, .ffn = 448});
+  for (const std::string_view policy : policy::PolicyNames()) {
+    SCOPED_TRACE(policy);
+    std::vector<std::vector<Explanation>> explanations;
+    for (const int world_size : {1, 2, 3}) {
+      RankGroup group(model.path(), world_size);
+      group.Explain({.name = std::string(policy), .budget_tokens = 64}, /*top=*/8);
+      explanations.push_back(group.Generate().explanations);
+    }
+    ASSERT_FALSE(explanations[0].empty());
+    EXPECT_FALSE(explanations[0][0].reads.empty());
+    EXPECT_EQ(explanations[1], explanations[0]);
+    EXPECT_EQ(explanations[2], explanations[0]);
+  }
 }
 
 }  // namespace

@@ -68,6 +68,8 @@ class LlamaModel {
   kv::KvLayout kv_layout() const;
   policy::SequenceShape sequence_shape(int num_prompt_tokens) const;
   size_t weight_bytes() const { return weight_bytes_; }
+  // Layers times KV heads of all ranks.
+  int num_heads_of_group() const { return config_.num_layers * config_.num_kv_heads; }
 
  private:
   struct Layer;

@@ -27,12 +27,15 @@ uint64_t HashRow(const float* row, int width) {
 bool CollectingSink::OnToken(const TokenEvent& event) {
   MutexLock lock(&mutex_);
   tokens_[event.sample_idx].push_back(event.token.token);
+  auto& explanations = explanations_[event.sample_idx];
+  explanations.insert(explanations.end(), event.explanations.begin(), event.explanations.end());
   changed_.NotifyAll();
   return true;
 }
 
 void CollectingSink::OnFinish(const FinishEvent& event) {
   MutexLock lock(&mutex_);
+  if (event.explanation) explanations_[event.sample_idx].push_back(*event.explanation);
   finishes_[event.sample_idx] = event;
   changed_.NotifyAll();
 }
@@ -56,6 +59,11 @@ bool CollectingSink::WaitForTokens(size_t count) {
 std::vector<TokenId> CollectingSink::tokens(int sample_idx) const {
   MutexLock lock(&mutex_);
   return tokens_[sample_idx];
+}
+
+std::vector<Explanation> CollectingSink::explanations(int sample_idx) const {
+  MutexLock lock(&mutex_);
+  return explanations_[sample_idx];
 }
 
 FinishEvent CollectingSink::finish(int sample_idx) const {

@@ -16,7 +16,8 @@ namespace skv::engine {
 // Collects one request's events. Thread-safe.
 class CollectingSink : public TokenSink {
  public:
-  explicit CollectingSink(int num_samples = 1) : tokens_(num_samples), finishes_(num_samples) {}
+  explicit CollectingSink(int num_samples = 1)
+      : tokens_(num_samples), explanations_(num_samples), finishes_(num_samples) {}
 
   bool OnToken(const TokenEvent& event) override;
   void OnFinish(const FinishEvent& event) override;
@@ -26,6 +27,8 @@ class CollectingSink : public TokenSink {
   // Waits until sample 0 has `count` tokens or has finished; false on time-out.
   bool WaitForTokens(size_t count);
   std::vector<TokenId> tokens(int sample_idx = 0) const;
+  // That of the finish included.
+  std::vector<Explanation> explanations(int sample_idx = 0) const;
   FinishEvent finish(int sample_idx = 0) const;
 
  private:
@@ -34,6 +37,7 @@ class CollectingSink : public TokenSink {
   mutable Mutex mutex_;
   CondVar changed_;
   std::vector<std::vector<TokenId>> tokens_ SKV_GUARDED_BY(mutex_);
+  std::vector<std::vector<Explanation>> explanations_ SKV_GUARDED_BY(mutex_);
   std::vector<std::optional<FinishEvent>> finishes_ SKV_GUARDED_BY(mutex_);
 };
 
