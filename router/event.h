@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "common/types.h"
 #include "router/membership/group_client.h"
+#include "text/token_text.h"
 
 namespace skv::router {
 
@@ -47,6 +48,18 @@ struct Timings {
   int32_t num_retries = 0;
 };
 
+struct EventSentenceRead {
+  SentenceRead read;
+  text::ByteRange bytes{0, 0};  // of the prompt's text
+  std::string text;
+};
+
+struct EventExplanation {
+  int32_t token_begin = 0;
+  int32_t token_end = 0;
+  std::vector<EventSentenceRead> reads;
+};
+
 struct Event {
   std::string request_id;
   int32_t sample_idx = 0;
@@ -57,6 +70,7 @@ struct Event {
   std::optional<Timings> timings;
   std::string numerics_id;
   std::optional<KvReport> kv_report;
+  std::vector<EventExplanation> explanations;
 };
 
 // The client's end of a stream. Thread-safe. Calls never block and never call back into the caller.

@@ -35,7 +35,8 @@ Relay::Relay(RelayJob job, Membership* membership, const Clock* clock,
       clock_(clock),
       client_(std::move(client)),
       on_end_(std::move(on_end)),
-      samples_(job_.request.seeds.size(), SampleStream(job_.model.get(), job_.stops)) {
+      samples_(job_.request.seeds.size(),
+               SampleStream(job_.model.get(), job_.stops, job_.prompt_text)) {
   stats_.usage.prompt_tokens = static_cast<int64_t>(job_.request.prompt_ids.size());
 }
 

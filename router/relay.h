@@ -36,6 +36,7 @@ struct RelayJob {
   std::string client_request_id;  // of the events
   std::shared_ptr<const text::StopSet> stops;
   std::shared_ptr<const ServedModel> model;
+  std::shared_ptr<const text::TokenText> prompt_text;  // only where the request is to be explained
   Deadline deadline = Deadline::max();
   TimePoint arrival;
   uint64_t sequence = 0;  // for the picker

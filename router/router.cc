@@ -63,10 +63,13 @@ absl::StatusOr<std::shared_ptr<Relay>> Router::CreateRelay(Request request, Dead
   admitted.request_id = absl::StrCat("skv-", absl::Hex(draw_(), absl::kZeroPad16));
   if (request.request_id.empty()) request.request_id = admitted.request_id;
   SKV_ASSIGN_OR_RETURN(auto stops, text::StopSet::Create(std::move(request.stop)));
+  std::shared_ptr<const text::TokenText> prompt_text;
+  if (request.explain) prompt_text = served.TextOf(request.prompt, admitted.prompt_ids);
   RelayJob job{.request = std::move(admitted),
                .client_request_id = std::move(request.request_id),
                .stops = std::move(stops),
                .model = model.served,
+               .prompt_text = std::move(prompt_text),
                .deadline = deadline,
                .arrival = arrival,
                .sequence = next_sequence_.fetch_add(1),

@@ -7,9 +7,11 @@
 
 namespace skv::router {
 
-SampleStream::SampleStream(const ServedModel* model, std::shared_ptr<const text::StopSet> stops)
+SampleStream::SampleStream(const ServedModel* model, std::shared_ptr<const text::StopSet> stops,
+                           std::shared_ptr<const text::TokenText> prompt)
     : model_(model),
       stops_(std::move(stops)),
+      prompt_(std::move(prompt)),
       detokenizer_(&model->tokenizer(), {}),
       matcher_(stops_) {}
 
@@ -25,7 +27,11 @@ absl::Status SampleStream::Apply(const GroupEvent& event, Event* out) {
     out->tokens.push_back(ToEventToken(token));
     stopped_here_ = Show(detokenizer_.Push(token.id), out);
   }
-  if (event.finish.has_value() && !finished_) End(event, out);
+  if (finished_) return absl::OkStatus();
+  if (event.finish.has_value()) End(event, out);
+  for (const Explanation& explanation : event.explanations) {
+    SKV_RETURN_IF_ERROR(Explain(explanation, out));
+  }
   return absl::OkStatus();
 }
 
@@ -49,6 +55,32 @@ void SampleStream::End(const GroupEvent& event, Event* out) {
   // By the worker's contract the last token is the one that stopped it; the finish may come in an
   // event of its own.
   if (event.finish->reason == FinishReason::kStop) out->finish->stop_token_id = last_token_;
+}
+
+absl::Status SampleStream::Explain(const Explanation& explanation, Event* out) const {
+  const auto is_range = [](int32_t begin, int32_t end, int64_t size) {
+    return begin >= 0 && begin < end && end <= size;
+  };
+  const int64_t num_prompt_tokens = prompt_ == nullptr ? 0 : prompt_->num_tokens();
+  bool fits = is_range(explanation.token_begin, explanation.token_end, num_tokens_);
+  for (const SentenceRead& read : explanation.reads) {
+    fits = fits && is_range(read.token_begin, read.token_end, num_prompt_tokens);
+  }
+  if (!fits) {
+    return absl::InternalError(
+        absl::StrCat("worker explained tokens ", explanation.token_begin, " to ",
+                     explanation.token_end, " of a sample, expected some of its ", num_tokens_,
+                     " tokens with reads of the prompt's ", num_prompt_tokens));
+  }
+  EventExplanation& result = out->explanations.emplace_back();
+  result.token_begin = explanation.token_begin;
+  result.token_end = explanation.token_end;
+  for (const SentenceRead& read : explanation.reads) {
+    result.reads.push_back({.read = read,
+                            .bytes = prompt_->BytesOf(read.token_begin, read.token_end),
+                            .text = prompt_->TextOf(read.token_begin, read.token_end)});
+  }
+  return absl::OkStatus();
 }
 
 EventToken SampleStream::ToEventToken(const GeneratedToken& token) const {

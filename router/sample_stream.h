@@ -12,17 +12,19 @@
 #include "router/membership/group_client.h"
 #include "text/detokenizer.h"
 #include "text/stop_matcher.h"
+#include "text/token_text.h"
 
 namespace skv::router {
 
 // Not thread-safe.
 class SampleStream {
  public:
-  // `model` outlives this object.
-  SampleStream(const ServedModel* model, std::shared_ptr<const text::StopSet> stops);
+  // `model` outlives this object. `prompt` may be null where nothing is to be explained.
+  SampleStream(const ServedModel* model, std::shared_ptr<const text::StopSet> stops,
+               std::shared_ptr<const text::TokenText> prompt = nullptr);
 
-  // Fills text, tokens, finish and kv_report of `out`. Tokens that come after the end are dropped.
-  // Internal: a token outside the vocabulary.
+  // Fills text, tokens, finish, kv_report and explanations of `out`. What comes after the end is
+  // dropped. Internal: a token outside the vocabulary, an explanation of what is not there.
   absl::Status Apply(const GroupEvent& event, Event* out);
 
   bool finished() const { return finished_; }
@@ -36,9 +38,11 @@ class SampleStream {
   // Shows `text`, up to a stop string; true when there was one.
   bool Show(const std::string& text, Event* out);
   void End(const GroupEvent& event, Event* out);
+  absl::Status Explain(const Explanation& explanation, Event* out) const;
 
   const ServedModel* model_;
   std::shared_ptr<const text::StopSet> stops_;
+  std::shared_ptr<const text::TokenText> prompt_;
   text::IncrementalDetokenizer detokenizer_;
   text::StopMatcher matcher_;
   int64_t num_tokens_ = 0;

@@ -56,6 +56,57 @@ TEST_F(SampleStreamTest, TheReportOfTheKvPolicyComesWithTheGroupsFinish) {
   EXPECT_FALSE(stopped_out.kv_report.has_value());
 }
 
+TEST_F(SampleStreamTest, ExplanationsGetTheTextOfThePrompt) {
+  const auto prompt = std::make_shared<text::TokenText>(
+      model_->tokenizer(), std::vector<TokenId>{text::kTinyImStart, 'H', 'i', '.', 0xc3});
+  SampleStream sample(model_.get(), text::StopSet::Create({"!"}).value(), prompt);
+  GroupEvent event = Bytes("ab");
+  event.explanations = {{0, 2, {{1, 4, 0.5, 0.25}, {4, 5, 0.125, 0}}}};
+  Event out;
+  ASSERT_OK(sample.Apply(event, &out));
+  ASSERT_EQ(out.explanations.size(), 1u);
+  EXPECT_EQ(out.explanations[0].token_end, 2);
+  ASSERT_EQ(out.explanations[0].reads.size(), 2u);
+  const EventSentenceRead& first = out.explanations[0].reads[0];
+  EXPECT_EQ(first.read.token_begin, 1);
+  EXPECT_EQ(first.read.score, 0.5);
+  EXPECT_EQ(first.read.heads_share, 0.25);
+  EXPECT_EQ(first.bytes, (text::ByteRange{12, 15}));
+  EXPECT_EQ(first.text, "Hi.");
+  EXPECT_EQ(out.explanations[0].reads[1].text, "\xef\xbf\xbd");
+
+  Event stopped;
+  event = Bytes("!");
+  event.explanations = {{2, 3, {}}};
+  ASSERT_OK(sample.Apply(event, &stopped));
+  EXPECT_TRUE(stopped.explanations.empty());
+}
+
+TEST_F(SampleStreamTest, AnExplanationOfWhatIsNotThereIsTheWorkersFault) {
+  const auto prompt =
+      std::make_shared<text::TokenText>(model_->tokenizer(), std::vector<TokenId>{'a', 'b', 'c'});
+  const Explanation kBad[] = {{0, 3, {}},
+                              {1, 1, {}},
+                              {-1, 1, {}},
+                              {0, 1, {{0, 4, 1, 1}}},
+                              {0, 1, {{2, 2, 1, 1}}},
+                              {0, 1, {{-1, 2, 1, 1}}}};
+  for (const Explanation& bad : kBad) {
+    SampleStream sample(model_.get(), text::StopSet::Create({}).value(), prompt);
+    GroupEvent event = Bytes("ab");
+    event.explanations = {bad};
+    Event out;
+    EXPECT_THAT(sample.Apply(event, &out),
+                StatusIs(absl::StatusCode::kInternal, testing::HasSubstr("worker explained")));
+  }
+  SampleStream unasked = Create({});
+  GroupEvent event = Bytes("ab");
+  event.explanations = {{0, 1, {{0, 1, 1, 1}}}};
+  Event out;
+  EXPECT_THAT(unasked.Apply(event, &out),
+              StatusIs(absl::StatusCode::kInternal, testing::HasSubstr("explained")));
+}
+
 TEST_F(SampleStreamTest, AStopStringEndsTheSampleAcrossEventsAndIsNotShown) {
   SampleStream sample = Create({"xyz", "END"});
   Event first, second, third;

@@ -32,6 +32,9 @@ void StreamCall::Read() {
   while (reader->Read(&event)) {
     MutexLock lock(&mutex_);
     for (const v1::Token& token : event.tokens()) result_.tokens.push_back(token.id());
+    for (const v1::Explanation& explanation : event.explanations()) {
+      result_.explanations.push_back(explanation);
+    }
     if (event.has_finish()) result_.finish_reason = event.finish().reason();
     if (event.has_kv_report()) result_.kv_report = event.kv_report();
     if (event.has_timings()) result_.num_retries = event.timings().num_retries();

@@ -20,7 +20,8 @@ struct StreamResult {
   std::vector<TokenId> tokens;  // of all samples, as they came
   v1::FinishReason finish_reason = v1::FINISH_REASON_UNSPECIFIED;
   int num_retries = 0;
-  v1::KvReport kv_report;  // of the sample that ended last
+  v1::KvReport kv_report;                     // of the sample that ended last
+  std::vector<v1::Explanation> explanations;  // of all samples, as they came
 };
 
 // A channel to a router; it may be shared by any number of calls.

@@ -35,6 +35,7 @@ struct GroupRequest {
   bool ignore_eos = false;
   int32_t priority = 0;
   KvPolicy kv_policy;
+  int32_t explain_top = 0;  // 0: nothing is explained
   std::string traceparent;
 
   // Tokens that a group has to process for this request, at most.

@@ -56,6 +56,8 @@ struct Request {
   bool ignore_eos = false;
   std::optional<int64_t> priority;
   KvPolicyRequest kv_policy;
+  bool explain = false;
+  std::optional<int64_t> explain_top;
   // The first field that is set but not served yet, by its name on the wire; empty when none is.
   std::string unserved_field;
   std::string traceparent;

@@ -74,4 +74,12 @@ absl::StatusOr<std::vector<TokenId>> ServedModel::Encode(const Prompt& prompt,
   return tokenizer_->Encode(text.text, {.parse_special = parse_special, .add_bos = true});
 }
 
+std::shared_ptr<const text::TokenText> ServedModel::TextOf(const Prompt& prompt,
+                                                           const std::vector<TokenId>& ids) const {
+  if (!std::holds_alternative<TextPrompt>(prompt)) {
+    return std::make_shared<text::TokenText>(*tokenizer_, ids);
+  }
+  return std::make_shared<text::TokenText>(text::TokenText::OfEncoded(*tokenizer_, ids));
+}
+
 }  // namespace skv::router

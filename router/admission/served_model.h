@@ -10,6 +10,7 @@
 #include "router/admission/request.h"
 #include "router/admission/validate.h"
 #include "text/chat_template.h"
+#include "text/token_text.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_spec.h"
 
@@ -46,6 +47,10 @@ class ServedModel {
   // first, or a text longer than any tokenizer takes.
   absl::StatusOr<std::vector<TokenId>> Encode(const Prompt& prompt,
                                               bool parse_special = false) const;
+
+  // The text of a prompt whose ids Encode gave; skv.v1.SentenceRead says which text that is.
+  std::shared_ptr<const text::TokenText> TextOf(const Prompt& prompt,
+                                                const std::vector<TokenId>& ids) const;
 
  private:
   ServedModel(ModelInfo info, std::unique_ptr<text::Tokenizer> tokenizer);

@@ -149,6 +149,12 @@ absl::Status CheckSampling(const Request& request, const ModelLimits& limits) {
   return absl::OkStatus();
 }
 
+absl::Status CheckExplain(const Request& request) {
+  SKV_RETURN_IF_ERROR(CheckInt("explain_top", request.explain_top, 1, kMaxExplainTop));
+  if (!request.explain_top.has_value() || request.explain) return absl::OkStatus();
+  return OutOfRange("explain_top", *request.explain_top, "none while explain is false");
+}
+
 absl::Status CheckStops(const Request& request, const ModelLimits& limits) {
   if (request.stop.size() > kMaxStopStrings) {
     return OutOfRange("stop", request.stop.size(),
@@ -209,6 +215,7 @@ absl::Status ValidateRequest(const Request& request, const ModelLimits& limits) 
   SKV_RETURN_IF_ERROR(CheckInt("max_tokens", request.max_tokens, 1, limits.context_length));
   SKV_RETURN_IF_ERROR(CheckInt("n", request.n, 1, kMaxSamples));
   SKV_RETURN_IF_ERROR(CheckInt("priority", request.priority, -kMaxPriority, kMaxPriority));
+  SKV_RETURN_IF_ERROR(CheckExplain(request));
   SKV_RETURN_IF_ERROR(CheckSampling(request, limits));
   SKV_RETURN_IF_ERROR(CheckStops(request, limits));
   SKV_RETURN_IF_ERROR(ResolveKvPolicy(request.kv_policy, limits.kv_policies).status());
@@ -238,6 +245,9 @@ absl::StatusOr<GroupRequest> BuildGroupRequest(const Request& request, const Mod
   result.ignore_eos = request.ignore_eos;
   result.priority = static_cast<int32_t>(request.priority.value_or(0));
   SKV_ASSIGN_OR_RETURN(result.kv_policy, ResolveKvPolicy(request.kv_policy, limits.kv_policies));
+  if (request.explain) {
+    result.explain_top = static_cast<int32_t>(request.explain_top.value_or(kDefaultExplainTop));
+  }
   if (request.traceparent.size() <= kMaxTraceparentBytes) result.traceparent = request.traceparent;
   return result;
 }

@@ -17,6 +17,8 @@ namespace skv::router {
 inline constexpr int64_t kMaxSamples = 128;
 inline constexpr int64_t kMaxTopLogprobs = 20;
 inline constexpr int64_t kMaxPriority = 100;
+inline constexpr int64_t kMaxExplainTop = 32;
+inline constexpr int64_t kDefaultExplainTop = 5;
 inline constexpr size_t kMaxStopStrings = 64;
 inline constexpr size_t kMaxStopStringBytes = 256;
 inline constexpr size_t kMaxStopTokens = 256;

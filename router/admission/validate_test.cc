@@ -43,6 +43,8 @@ TEST(ValidateRequestTest, TheEndsOfEveryRangePass) {
   request.priority = -100;
   request.logprobs = true;
   request.top_logprobs = 20;
+  request.explain = true;
+  request.explain_top = 32;
   request.stop.assign(64, std::string(256, 'x'));
   request.stop_token_ids.assign(256, 499);
   request.logit_bias = {{0, -100.0}, {499, 100.0}};
@@ -166,6 +168,13 @@ TEST(ValidateRequestTest, EveryOtherBadInputIsRefusedByName) {
       {"top_p that is 0 for a worker", [](Request* r) { r->top_p = 1e-50; }, "top_p: got 1e-50"},
       {"repetition_penalty that is 0 for a worker",
        [](Request* r) { r->repetition_penalty = 1e-50; }, "repetition_penalty: got 1e-50"},
+      {"explain_top alone", [](Request* r) { r->explain_top = 5; }, "explain_top: got 5"},
+      {"zero explain_top",
+       [](Request* r) {
+         r->explain = true;
+         r->explain_top = 0;
+       },
+       "explain_top: got 0, expected 1 to 32"},
       {"top_logprobs alone", [](Request* r) { r->top_logprobs = 5; }, "top_logprobs: got 5"},
       {"1,000 stop strings", [](Request* r) { r->stop.assign(1000, "x"); }, "stop: got 1000"},
       {"empty stop string",
@@ -243,6 +252,7 @@ TEST(BuildGroupRequestTest, CarriesEveryField) {
   request.ignore_eos = true;
   request.priority = 5;
   request.kv_policy = {"sentencekv", 64, 3};
+  request.explain = true;
   request.traceparent = "00-ab";
   ModelLimits limits = kLimits;
   limits.kv_policies.policies.push_back({"sentencekv", 1024, 0});
@@ -258,6 +268,10 @@ TEST(BuildGroupRequestTest, CarriesEveryField) {
   EXPECT_EQ(built.kv_policy, (KvPolicy{"sentencekv", 64, 3}));
   EXPECT_EQ(built.traceparent, "00-ab");
   EXPECT_EQ(built.NumTokens(), 1 + 999);
+  EXPECT_EQ(built.explain_top, 5);
+  request.explain_top = 7;
+  EXPECT_EQ(BuildGroupRequest(request, limits, {1}, 0)->explain_top, 7);
+  EXPECT_EQ(BuildGroupRequest(ValidRequest(), limits, {1}, 0)->explain_top, 0);
 }
 
 }  // namespace

@@ -70,7 +70,6 @@ std::string FindUnservedField(const pb::GenerateRequest& request) {
   if (!request.cache_salt().empty()) return "cache_salt";
   if (request.has_min_recall()) return "min_recall";
   if (request.allow_degraded()) return "allow_degraded";
-  if (request.explain()) return "explain";
   if (!request.adapter().empty()) return "adapter";
   return "";
 }
@@ -140,6 +139,21 @@ void SetKvReport(KvReport&& report, pb::KvReport* out) {
   out->set_read_share(report.read_share);
 }
 
+void SetExplanation(EventExplanation&& explanation, pb::Explanation* out) {
+  out->set_token_begin(explanation.token_begin);
+  out->set_token_end(explanation.token_end);
+  for (EventSentenceRead& sentence : explanation.reads) {
+    pb::SentenceRead* const read = out->add_reads();
+    read->set_token_begin(sentence.read.token_begin);
+    read->set_token_end(sentence.read.token_end);
+    read->set_text_begin(sentence.bytes.begin);
+    read->set_text_end(sentence.bytes.end);
+    read->set_text(std::move(sentence.text));
+    read->set_score(sentence.read.score);
+    read->set_heads_share(sentence.read.heads_share);
+  }
+}
+
 void SetTimings(const Timings& timings, pb::Timings* out) {
   out->set_queue_ms(timings.worker.queue_ms);
   out->set_prefill_ms(timings.worker.prefill_ms);
@@ -188,6 +202,8 @@ Request FromProto(pb::GenerateRequest&& request) {
   result.ignore_eos = request.ignore_eos();
   result.priority = Optional<int64_t>(request.has_priority(), request.priority());
   result.kv_policy = FromProto(request.kv_policy());
+  result.explain = request.explain();
+  result.explain_top = Optional<int64_t>(request.has_explain_top(), request.explain_top());
   return result;
 }
 
@@ -214,6 +230,9 @@ pb::GenerateEvent ToProto(Event&& event) {
   result.set_numerics_id(std::move(event.numerics_id));
   if (event.kv_report.has_value()) {
     SetKvReport(*std::move(event.kv_report), result.mutable_kv_report());
+  }
+  for (EventExplanation& explanation : event.explanations) {
+    SetExplanation(std::move(explanation), result.add_explanations());
   }
   return result;
 }

@@ -86,6 +86,15 @@ KvReport FromProto(const worker_pb::KvReport& report) {
           .read_share = report.read_share()};
 }
 
+Explanation FromProto(const worker_pb::Explanation& explanation) {
+  Explanation result{explanation.token_begin(), explanation.token_end(), {}};
+  for (const worker_pb::SentenceRead& read : explanation.reads()) {
+    result.reads.push_back(
+        {read.token_begin(), read.token_end(), read.score(), read.heads_share()});
+  }
+  return result;
+}
+
 }  // namespace
 
 absl::Status ToAbslStatus(const grpc::Status& status) {
@@ -108,6 +117,7 @@ worker_pb::GenerateRequest ToProto(const GroupRequest& request) {
   result.set_ignore_eos(request.ignore_eos);
   result.set_priority(request.priority);
   *result.mutable_kv_policy() = ToProto(request.kv_policy);
+  result.set_explain_top(request.explain_top);
   result.set_traceparent(request.traceparent);
   return result;
 }
@@ -125,6 +135,9 @@ GroupEvent FromProto(worker_pb::GenerateEvent&& event) {
     result.timings = WorkerTimings{timings.queue_ms(), timings.prefill_ms()};
   }
   if (event.has_kv_report()) result.kv_report = FromProto(event.kv_report());
+  for (const worker_pb::Explanation& explanation : event.explanations()) {
+    result.explanations.push_back(FromProto(explanation));
+  }
   return result;
 }
 

@@ -355,7 +355,6 @@ TEST_F(ServerTest, FieldsThatAreNotServedAreUnimplementedByName) {
       {"cache_salt", [](auto* r) { r->set_cache_salt("s"); }},
       {"min_recall", [](auto* r) { r->set_min_recall(0); }},
       {"allow_degraded", [](auto* r) { r->set_allow_degraded(true); }},
-      {"explain", [](auto* r) { r->set_explain(true); }},
       {"adapter", [](auto* r) { r->set_adapter("a"); }}};
   for (const auto& [name, set] : kCases) {
     SCOPED_TRACE(name);
@@ -399,6 +398,53 @@ TEST_F(ServerTest, KvPoliciesAreCheckedByNameAndMissingParametersAreTheWorkersDe
     set(bad.mutable_kv_policy());
     EXPECT_THAT(Generate(bad), StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(message)));
   }
+}
+
+TEST_F(ServerTest, TheWorkersExplanationsReachTheClientWithTheTextOfThePrompt) {
+  int got_top = 0;
+  StartCluster({[&got_top](grpc::ServerContext*, const worker_pb::GenerateRequest& request,
+                           FakeWorker::Writer* writer) {
+    got_top = request.explain_top();
+    worker_pb::GenerateEvent event;
+    event.add_tokens()->set_id('a');
+    event.mutable_finish()->set_reason(worker_pb::LENGTH);
+    if (request.explain_top() > 0) {
+      worker_pb::Explanation* const explanation = event.add_explanations();
+      explanation->set_token_end(1);
+      worker_pb::SentenceRead* const read = explanation->add_reads();
+      read->set_token_begin(1);
+      read->set_token_end(4);
+      read->set_score(0.5);
+      read->set_heads_share(0.25);
+    }
+    writer->Write(event);
+    return grpc::Status::OK;
+  }});
+  pb::GenerateEvent last;
+  std::string text;
+  pb::GenerateRequest request = MakeRequest();
+  EXPECT_OK(Generate(request, &text, &last));
+  EXPECT_EQ(got_top, 0);
+  EXPECT_EQ(last.explanations_size(), 0);
+  request.set_explain(true);
+  EXPECT_OK(Generate(request, &text, &last));
+  EXPECT_EQ(got_top, 5);
+  pb::Explanation expected;
+  expected.set_token_end(1);
+  pb::SentenceRead* const read = expected.add_reads();
+  read->set_token_begin(1);
+  read->set_token_end(4);
+  read->set_text_begin(1);
+  read->set_text_end(4);
+  read->set_text("ell");
+  read->set_score(0.5);
+  read->set_heads_share(0.25);
+  ASSERT_EQ(last.explanations_size(), 1);
+  EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(last.explanations(0), expected))
+      << last.explanations(0).DebugString();
+  request.set_explain_top(33);
+  EXPECT_THAT(Generate(request), StatusIs(absl::StatusCode::kInvalidArgument,
+                                          HasSubstr("explain_top: got 33, expected 1 to 32")));
 }
 
 TEST_F(ServerTest, TheWorkersKvReportReachesTheClientWithTheFinish) {

@@ -73,6 +73,20 @@ struct KvReport {
   double read_share = 1;
 };
 
+// One sentence of the prompt, as a generated one read it; skv.v1.SentenceRead documents the fields.
+struct SentenceRead {
+  int32_t token_begin = 0;
+  int32_t token_end = 0;
+  double score = 0;
+  double heads_share = 0;
+};
+
+struct Explanation {
+  int32_t token_begin = 0;  // of the sample's tokens
+  int32_t token_end = 0;
+  std::vector<SentenceRead> reads;
+};
+
 struct GroupEvent {
   int32_t sample_idx = 0;
   std::vector<GeneratedToken> tokens;
@@ -80,6 +94,7 @@ struct GroupEvent {
   std::optional<int64_t> cached_tokens;
   std::optional<WorkerTimings> timings;  // with the sample's first token
   std::optional<KvReport> kv_report;     // with `finish`
+  std::vector<Explanation> explanations;
 };
 
 // Calls come one at a time, on any thread; OnDone is the last.

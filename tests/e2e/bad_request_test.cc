@@ -132,6 +132,17 @@ TEST_F(BadRequestTest, WholeNumbersOutOfRange) {
   }
 }
 
+TEST_F(BadRequestTest, MoreOrFewerExplanationsThanAreServedAndWithoutExplain) {
+  v1::GenerateRequest request = Good();
+  request.set_explain_top(5);
+  ExpectInvalid(request, HasSubstr("explain_top: got 5, expected none while explain is false"));
+  request.set_explain(true);
+  for (const int64_t top : {k2To63, int64_t{-1}, int64_t{0}, int64_t{33}, k2To31}) {
+    request.set_explain_top(top);
+    ExpectInvalid(request, HasSubstr(absl::StrCat("explain_top: got ", top, ", expected 1 to 32")));
+  }
+}
+
 TEST_F(BadRequestTest, RealNumbersOutOfRange) {
   const google::protobuf::Reflection& reflection = *v1::GenerateRequest::GetReflection();
   constexpr double kInfinity = std::numeric_limits<double>::infinity();  // what 1e400 is read as

@@ -64,6 +64,20 @@ absl::StatusOr<policy::PolicyParams> ToParams(const pb::KvPolicy& proto) {
   return params;
 }
 
+pb::Explanation ToProto(const engine::Explanation& explanation) {
+  pb::Explanation proto;
+  proto.set_token_begin(explanation.begin);
+  proto.set_token_end(explanation.end);
+  for (const engine::SentenceRead& read : explanation.reads) {
+    pb::SentenceRead* const out = proto.add_reads();
+    out->set_token_begin(read.begin);
+    out->set_token_end(read.end);
+    out->set_score(read.score);
+    out->set_heads_share(read.heads_share);
+  }
+  return proto;
+}
+
 }  // namespace
 
 absl::StatusOr<engine::GenerationRequest> ToRequest(const pb::GenerateRequest& proto) {
@@ -78,6 +92,7 @@ absl::StatusOr<engine::GenerationRequest> ToRequest(const pb::GenerateRequest& p
   request.seeds.assign(proto.seeds().begin(), proto.seeds().end());
   request.max_tokens = proto.max_tokens();
   request.priority = proto.priority();
+  request.explain_top = proto.explain_top();
   SKV_ASSIGN_OR_RETURN(request.policy, ToParams(proto.kv_policy()));
   return request;
 }
@@ -96,6 +111,9 @@ pb::GenerateEvent ToProto(const engine::TokenEvent& event) {
   if (event.timings) {
     proto.mutable_timings()->set_queue_ms(event.timings->queue_seconds * 1e3);
     proto.mutable_timings()->set_prefill_ms(event.timings->prefill_seconds * 1e3);
+  }
+  for (const engine::Explanation& explanation : event.explanations) {
+    *proto.add_explanations() = ToProto(explanation);
   }
   return proto;
 }
@@ -122,6 +140,7 @@ pb::GenerateEvent ToProto(const engine::FinishEvent& event, const policy::Policy
   report->set_attended_tokens(means.attended_tokens);
   report->set_visible_tokens(means.visible_tokens);
   report->set_read_share(means.read_share);
+  if (event.explanation) *proto.add_explanations() = ToProto(*event.explanation);
   return proto;
 }
 

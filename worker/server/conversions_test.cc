@@ -56,6 +56,26 @@ TEST(ConversionsTest, AFinishReportsMeansOverPositionsAndHeads) {
   EXPECT_EQ(report.read_share(), 0.25);
 }
 
+TEST(ConversionsTest, ExplanationsGoWithTheTokenThatEndedTheirSentenceOrTheFinish) {
+  const engine::Explanation explanation = {
+      .begin = 3, .end = 9, .reads = {{.begin = 5, .end = 8, .score = 0.5, .heads_share = 0.25}}};
+  engine::TokenEvent token{};
+  token.explanations = {explanation, explanation};
+  EXPECT_EQ(ToProto(token).explanations_size(), 2);
+  engine::FinishEvent finish{.sample_idx = 0, .reason = engine::FinishReason::kLength};
+  EXPECT_EQ(ToProto(finish, {}, /*num_heads=*/6).explanations_size(), 0);
+  finish.explanation = explanation;
+  const worker::v1::GenerateEvent event = ToProto(finish, {}, /*num_heads=*/6);
+  ASSERT_EQ(event.explanations_size(), 1);
+  EXPECT_EQ(event.explanations(0).token_begin(), 3);
+  EXPECT_EQ(event.explanations(0).token_end(), 9);
+  ASSERT_EQ(event.explanations(0).reads_size(), 1);
+  EXPECT_EQ(event.explanations(0).reads(0).token_begin(), 5);
+  EXPECT_EQ(event.explanations(0).reads(0).token_end(), 8);
+  EXPECT_EQ(event.explanations(0).reads(0).score(), 0.5);
+  EXPECT_EQ(event.explanations(0).reads(0).heads_share(), 0.25);
+}
+
 TEST(ConversionsTest, ASampleThatComputedNoPositionReadEverythingOfNothing) {
   const engine::FinishEvent event{.sample_idx = 0, .reason = engine::FinishReason::kLength};
   const worker::v1::KvReport report = ToProto(event, {}, /*num_heads=*/6).kv_report();
