@@ -220,6 +220,7 @@ TEST_F(ExamplesTest, EveryExampleOfEveryHelpRuns) {
   std::set<std::string> examples;
   for (const std::vector<std::string>& command : {std::vector<std::string>{},
                                                   {"generate"},
+                                                  {"explain"},
                                                   {"tokenize"},
                                                   {"model", "fetch"},
                                                   {"bench"},

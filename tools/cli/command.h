@@ -15,6 +15,7 @@ struct Command {
 };
 
 Command AddGenerateCommand(Flags* program);
+Command AddExplainCommand(Flags* program);
 Command AddTokenizeCommand(Flags* program);
 Command AddModelCommand(Flags* program);
 Command AddBenchCommand(Flags* program);

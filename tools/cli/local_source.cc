@@ -6,6 +6,7 @@
 #include "common/status.h"
 #include "text/chat_template.h"
 #include "text/detokenizer.h"
+#include "text/token_text.h"
 #include "text/tokenizer.h"
 #include "tools/cli/text_source.h"
 #include "worker/comm/self_communicator.h"
@@ -22,12 +23,14 @@ class EventQueue : public engine::TokenSink {
   bool OnToken(const engine::TokenEvent& event) override {
     MutexLock lock(&mutex_);
     tokens_.push_back(event.token.token);
+    explanations_.insert(explanations_.end(), event.explanations.begin(), event.explanations.end());
     changed_.NotifyOne();
     return true;
   }
   void OnFinish(const engine::FinishEvent& event) override {
     MutexLock lock(&mutex_);
     finish_ = event;
+    if (event.explanation) explanations_.push_back(*event.explanation);
     changed_.NotifyOne();
   }
   // The next token; nullopt after the last. DeadlineExceeded when none comes.
@@ -42,6 +45,11 @@ class EventQueue : public engine::TokenSink {
     tokens_.pop_front();
     return token;
   }
+  // Once finished.
+  std::vector<engine::Explanation> explanations() {
+    MutexLock lock(&mutex_);
+    return explanations_;
+  }
   engine::FinishEvent finish() {
     MutexLock lock(&mutex_);
     return *finish_;
@@ -51,6 +59,7 @@ class EventQueue : public engine::TokenSink {
   Mutex mutex_;
   CondVar changed_;
   std::deque<TokenId> tokens_ SKV_GUARDED_BY(mutex_);
+  std::vector<engine::Explanation> explanations_ SKV_GUARDED_BY(mutex_);
   std::optional<engine::FinishEvent> finish_ SKV_GUARDED_BY(mutex_);
 };
 
@@ -120,11 +129,19 @@ class LocalSource : public TextSource {
     request.seeds = {options.seed.value_or(std::random_device{}())};
     request.max_tokens = options.max_tokens;
     SKV_ASSIGN_OR_RETURN(request.policy, ToPolicy(options.kv_policy));
+    request.explain_top = options.explain_top;
+    const text::TokenText prompt =
+        options.chat ? text::TokenText(*tokenizer_, request.prompt_ids)
+                     : text::TokenText::OfEncoded(*tokenizer_, request.prompt_ids);
     const policy::PolicyParams policy = request.policy;
     const auto events = std::make_shared<EventQueue>();
     SKV_RETURN_IF_ERROR(engine_->engine().Submit(std::move(request), events).status());
-    SKV_ASSIGN_OR_RETURN(GenerateSummary summary, Print(events.get(), on_text));
+    std::vector<TokenId> tokens;
+    SKV_ASSIGN_OR_RETURN(GenerateSummary summary, Print(events.get(), on_text, &tokens));
     summary.kv->policy = policy;
+    for (const engine::Explanation& explanation : events->explanations()) {
+      summary.explanations.push_back(Explain(explanation, prompt, tokens));
+    }
     return summary;
   }
 
@@ -141,12 +158,36 @@ class LocalSource : public TextSource {
     return chat.RenderToTokens(*tokenizer_, messages, /*add_generation_prompt=*/true);
   }
 
+  ExplainedSentence Explain(const engine::Explanation& explanation, const text::TokenText& prompt,
+                            const std::vector<TokenId>& tokens) const {
+    ExplainedSentence result{
+        .token_begin = explanation.begin, .token_end = explanation.end, .text = {}, .reads = {}};
+    text::IncrementalDetokenizer detokenizer(tokenizer_.get(), {});
+    for (int i = explanation.begin; i < explanation.end; ++i) {
+      result.text += detokenizer.Push(tokens[i]);
+    }
+    result.text += detokenizer.Flush();
+    for (const engine::SentenceRead& read : explanation.reads) {
+      const text::ByteRange bytes = prompt.BytesOf(read.begin, read.end);
+      result.reads.push_back({.token_begin = read.begin,
+                              .token_end = read.end,
+                              .text_begin = bytes.begin,
+                              .text_end = bytes.end,
+                              .text = prompt.TextOf(read.begin, read.end),
+                              .score = read.score,
+                              .heads_share = read.heads_share});
+    }
+    return result;
+  }
+
   absl::StatusOr<GenerateSummary> Print(EventQueue* events,
-                                        const std::function<void(std::string_view)>& on_text) {
+                                        const std::function<void(std::string_view)>& on_text,
+                                        std::vector<TokenId>* tokens) {
     text::IncrementalDetokenizer detokenizer(tokenizer_.get(), {});
     while (true) {
       SKV_ASSIGN_OR_RETURN(const std::optional<TokenId> token, events->Next());
       if (!token) break;
+      tokens->push_back(*token);
       on_text(detokenizer.Push(*token));
     }
     on_text(detokenizer.Flush());

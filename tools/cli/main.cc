@@ -24,9 +24,9 @@ int ExitCode(const absl::Status& status) {
 
 int Main(int argc, char** argv) {
   Flags flags("skv", "Serving cluster for Llama-family models");
-  const Command commands[] = {AddGenerateCommand(&flags), AddTokenizeCommand(&flags),
-                              AddModelCommand(&flags), AddBenchCommand(&flags),
-                              AddClusterCommand(&flags)};
+  const Command commands[] = {AddGenerateCommand(&flags), AddExplainCommand(&flags),
+                              AddTokenizeCommand(&flags), AddModelCommand(&flags),
+                              AddBenchCommand(&flags),    AddClusterCommand(&flags)};
   flags.SetExamples(
       "  skv cluster up --tp 2                serve it: a router over two tensor-parallel ranks\n"
       "  skv model fetch                      get the default model into models/\n"

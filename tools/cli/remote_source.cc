@@ -1,7 +1,10 @@
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
+
 #include "common/status.h"
 #include "skv/v1/generation.grpc.pb.h"
+#include "text/utf8.h"
 #include "tools/cli/router_channel.h"
 #include "tools/cli/text_source.h"
 
@@ -23,6 +26,34 @@ KvSummary FromProto(const v1::KvReport& report) {
           .means = {report.attended_tokens(), report.visible_tokens(), report.read_share()}};
 }
 
+ExplainedSentence FromProto(const v1::Explanation& explanation) {
+  ExplainedSentence result{.token_begin = static_cast<int>(explanation.token_begin()),
+                           .token_end = static_cast<int>(explanation.token_end()),
+                           .text = {},
+                           .reads = {}};
+  for (const v1::SentenceRead& read : explanation.reads()) {
+    result.reads.push_back({.token_begin = static_cast<int>(read.token_begin()),
+                            .token_end = static_cast<int>(read.token_end()),
+                            .text_begin = read.text_begin(),
+                            .text_end = read.text_end(),
+                            .text = read.text(),
+                            .score = read.score(),
+                            .heads_share = read.heads_share()});
+  }
+  return result;
+}
+
+// The text of pieces [begin, end), as far as there are some.
+std::string JoinPieces(const std::vector<std::string>& pieces, int begin, int end) {
+  std::string text;
+  text::LossyUtf8Decoder decoder;
+  for (int i = std::max(begin, 0); i < end && i < static_cast<int>(pieces.size()); ++i) {
+    decoder.Push(pieces[i], &text);
+  }
+  decoder.Flush(&text);
+  return text;
+}
+
 class RemoteSource : public TextSource {
  public:
   RemoteSource(std::shared_ptr<grpc::Channel> channel, std::chrono::seconds timeout)
@@ -38,8 +69,13 @@ class RemoteSource : public TextSource {
     GenerateSummary summary;
     v1::Finish finish;
     v1::GenerateEvent event;
+    std::vector<std::string> pieces;
     while (reader->Read(&event)) {
       on_text(event.text());
+      for (const v1::Token& token : event.tokens()) pieces.push_back(token.piece());
+      for (const v1::Explanation& explanation : event.explanations()) {
+        summary.explanations.push_back(FromProto(explanation));
+      }
       if (event.has_finish()) finish = event.finish();
       if (event.has_usage()) {
         summary.prompt_tokens = static_cast<int>(event.usage().prompt_tokens());
@@ -55,6 +91,9 @@ class RemoteSource : public TextSource {
     SKV_RETURN_IF_ERROR(ToAbslStatus(reader->Finish()));
     if (finish.reason() == v1::ERROR) return absl::InternalError(finish.message());
     summary.finish_reason = ReasonName(finish.reason());
+    for (ExplainedSentence& sentence : summary.explanations) {
+      sentence.text = JoinPieces(pieces, sentence.token_begin, sentence.token_end);
+    }
     return summary;
   }
 
@@ -76,6 +115,10 @@ class RemoteSource : public TextSource {
     request.set_temperature(options.temperature);
     request.set_top_p(options.top_p);
     if (options.seed) request.set_seed(*options.seed);
+    if (options.explain_top > 0) {
+      request.set_explain(true);
+      request.set_explain_top(options.explain_top);
+    }
     v1::KvPolicy* const policy = request.mutable_kv_policy();
     policy->set_name(options.kv_policy.name);
     if (options.kv_policy.max_capacity_prompts) {

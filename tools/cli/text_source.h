@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "worker/policy/kv_means.h"
@@ -30,7 +31,10 @@ struct GenerateOptions {
   double top_p = 1.0;
   std::optional<uint64_t> seed;
   KvPolicyOptions kv_policy;
+  int explain_top = 0;  // prompt sentences to name for each generated one; 0: explain nothing
 };
+
+inline constexpr int kDefaultExplainTop = 5;
 
 // What attention read of the KV cache; skv.v1.KvReport documents the fields.
 struct KvSummary {
@@ -38,6 +42,24 @@ struct KvSummary {
   std::string fingerprint;
   int64_t generated_positions = 0;
   policy::KvMeans means;
+};
+
+// One sentence of the prompt, as a generated one read it; skv.v1.SentenceRead documents the fields.
+struct PromptSentence {
+  int token_begin = 0;
+  int token_end = 0;
+  int64_t text_begin = 0;
+  int64_t text_end = 0;
+  std::string text;
+  double score = 0;
+  double heads_share = 0;
+};
+
+struct ExplainedSentence {
+  int token_begin = 0;  // of the generated tokens
+  int token_end = 0;
+  std::string text;
+  std::vector<PromptSentence> reads;  // largest score first
 };
 
 struct GenerateSummary {
@@ -48,6 +70,7 @@ struct GenerateSummary {
   double ttft_ms = 0;
   double decode_ms = 0;         // first to last token
   std::optional<KvSummary> kv;  // null when the source does not tell
+  std::vector<ExplainedSentence> explanations;
 };
 
 class TextSource {
