@@ -16,7 +16,7 @@ BATCH = 20  # cases a run of the program
 
 @dataclasses.dataclass
 class Case:
-    """keys [layers, kv_heads, tokens, head_dim], queries [layers, kv_heads, tokens, group, head_dim]."""
+    """keys [layers, kv_heads, tokens, head_dim]; queries, a group of them before head_dim."""
     policy: str
     kind: str
     budget: int
@@ -113,13 +113,13 @@ def positions(ranges):
 
 
 def attended(program, cases):
-    """Per case, per layer and KV head, per generated position: what the program's policy attends."""
+    """Per case, per layer and KV head, per generated position: what its policy attends."""
     for first in range(0, len(cases), BATCH):
         with tempfile.NamedTemporaryFile(suffix=".cases") as file:
             for case in cases[first:first + BATCH]:
                 file.write(case.encoded())
             file.flush()
-            done = subprocess.run([program, "--cases", file.name], stdout=subprocess.PIPE, text=True,
-                                  check=True)
+            done = subprocess.run([program, "--cases", file.name], stdout=subprocess.PIPE,
+                                  text=True, check=True)
         for line in done.stdout.splitlines():
             yield [[positions(row) for row in head] for head in json.loads(line)["attended"]]

@@ -41,7 +41,11 @@ class Judge:
 
     def __call__(self, candidates, scores, count):
         ours = transcription.best(candidates, scores, count)
-        theirs = candidates[np.isin(candidates * self._width, self.observed)]
+        seen = np.isin(candidates * self._width, self.observed)
+        # What was chosen and evicted before the step is not seen: it must have been the best left.
+        missing = max(0, count - np.count_nonzero(seen))
+        left = transcription.best(candidates[~seen], scores[~seen], missing)
+        theirs = np.sort(np.concatenate([candidates[seen], left]))
         if np.array_equal(ours, theirs) or len(theirs) != count:
             return ours
         if not within_tolerance(ours, theirs, candidates, scores):
@@ -62,9 +66,9 @@ def judge(case, answer):
     policy = transcription.POLICIES[case.policy]
     for (layer, head), observed in zip(case.heads(), answer, strict=True):
         choose = Judge(transcription.PAGE if case.policy == "quest" else 1)
-        steps = policy(case.queries[layer, head].astype(float), case.keys[layer, head].astype(float),
-                       prompt=case.prompt, budget=case.budget, layer=layer, layers=case.layers,
-                       choose=choose)
+        steps = policy(case.queries[layer, head].astype(float),
+                       case.keys[layer, head].astype(float), prompt=case.prompt,
+                       budget=case.budget, layer=layer, layers=case.layers, choose=choose)
         for step, theirs in enumerate(observed):
             choose.observed = theirs
             ours = next(steps)
@@ -92,4 +96,4 @@ def float32_error(case):
     if case.policy == "streaming" or case.prompt <= case.budget:
         return 0
     exact = prompt_scores(case, 0, 0, np.float64)
-    return np.max(np.abs(prompt_scores(case, 0, 0, np.float32) - exact) / exact)
+    return float(np.max(np.abs(prompt_scores(case, 0, 0, np.float32) - exact) / exact))

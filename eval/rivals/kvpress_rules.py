@@ -1,8 +1,8 @@
 """What kvpress keeps of a case's prompt, for the presses whose rule is that of a policy.
 
-A press sees the very keys and queries of a case: a stand-in for its attention module projects hidden
-states, which are the rotated queries, onto themselves, and rotary embeddings do nothing. Values are
-positions, so that what a press returns says what it kept.
+A press sees the very keys and queries of a case: a stand-in for its attention module projects
+hidden states, which are the rotated queries, onto themselves, and rotary embeddings do nothing.
+Values are positions, so that what a press returns says what it kept.
 """
 import importlib.metadata
 import types
@@ -80,7 +80,7 @@ def streaming(case, layer, length):
 
 
 def snapkv(case, layer):
-    """Of the prompt: SnapKVPress with our window, kernel and maximum. Nothing where all are kept."""
+    """Of the prompt: SnapKVPress with our window, kernel and maximum. Nothing where all stay."""
     if case.prompt <= case.budget:
         return []
     press = kvpress.SnapKVPress(compression_ratio=ratio(case.prompt, case.budget),
@@ -93,8 +93,8 @@ def snapkv(case, layer):
 def pyramidkv(case, layer):
     """Of the prompt: PyramidKVPress likewise, its count beside the window.
 
-    Nothing where it has no pyramid or we have none: its last layer must have as many scored tokens as
-    the window, ours one.
+    Nothing where it has no pyramid or we have none: its last layer must have as many scored tokens
+    as the window, ours one.
     """
     window = transcription.window(case.budget)
     ends = transcription.pyramid_ends(case.prompt, case.budget, case.layers)
@@ -153,5 +153,5 @@ def scores_error(case):
         # It takes the mean over the window where we take the sum.
         ours = transcription.snapkv_scores(*comparison.prompt_of(case, 0, head), window,
                                            kernel=OWN_KERNEL, kind="avg") / window
-        worst = max(worst, np.max(np.abs(scores[:-window] - ours) / ours))
+        worst = max(worst, float(np.max(np.abs(scores[:-window] - ours) / ours)))
     return worst

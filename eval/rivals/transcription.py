@@ -1,11 +1,12 @@
 """Five rivals of `sentencekv` from their formulas, in NumPy: what a generated position attends.
 
-Written from the papers and the project's specification of them alone, to hold the C++ policies to. Of
-one layer and KV head: keys [tokens, head_dim], queries [tokens, group, head_dim], both rotated. Each
-policy is a generator over the generated positions: it yields the sorted positions that each attends.
+Written from the papers and the project's specification of them alone, to hold the C++ policies to.
+Of one layer and KV head: keys [tokens, head_dim], queries [tokens, group, head_dim], both rotated.
+Each policy is a generator over the generated positions: it yields the sorted positions that each
+attends.
 
-Equal keys get bitwise equal scores, so that ties are exact. `choose(candidates, scores, count)` picks
-positions or pages out of their scores; `best` is the rule, and a comparison may put its own there.
+Equal keys get bitwise equal scores, so that ties are exact. `choose(candidates, scores, count)`
+picks positions or pages by their scores; `best` is the rule, a comparison may put its own there.
 """
 from fractions import Fraction
 import math
@@ -25,7 +26,7 @@ def best(candidates, scores, count):
 
 
 def attention(queries, keys, first):
-    """Causal attention [group, rows, keys] of queries [rows, group, head_dim] from position `first` on."""
+    """Causal attention [group, rows, keys]; the first row of queries is at position `first`."""
     different, place = np.unique(keys, axis=0, return_inverse=True)
     logits = np.einsum("rgd,kd->grk", queries, different, optimize=True) / math.sqrt(keys.shape[1])
     weights = np.exp(logits - logits.max(axis=2, keepdims=True))[:, :, place.ravel()]
@@ -62,7 +63,7 @@ def snapkv_scores(queries, keys, observed, kernel=POOL, kind="max"):
 
 
 def snapkv(queries, keys, prompt, budget, choose=best, scored=None, **_):
-    """SnapKV (arXiv 2404.14469): the prompt's most observed tokens, its last ones, all generated ones.
+    """SnapKV (arXiv 2404.14469): the prompt's most observed and last tokens, all generated ones.
 
     `scored` is how many of the former; by default what the budget leaves.
     """
@@ -78,7 +79,7 @@ def snapkv(queries, keys, prompt, budget, choose=best, scored=None, **_):
 
 
 def pyramid_ends(prompt, budget, layers):
-    """Scored tokens of the first and the last layer under PyramidKV; None: SnapKV's in every layer."""
+    """Scored tokens of PyramidKV's first and last layer; None: SnapKV's in every layer."""
     observed = window(budget)
     average = budget - observed
     if prompt < 2 * average or layers == 1:
@@ -107,13 +108,13 @@ def pyramid_sizes(prompt, budget, layers):
 
 
 def pyramidkv(queries, keys, prompt, budget, layer=0, layers=1, choose=best, **_):
-    """PyramidKV (arXiv 2406.02069): SnapKV, with more tokens in lower layers than in higher ones."""
+    """PyramidKV (arXiv 2406.02069): SnapKV with more tokens in lower layers."""
     scored = pyramid_sizes(prompt, budget, layers)[layer]
     return snapkv(queries, keys, prompt, budget, choose=choose, scored=scored)
 
 
 def h2o(queries, keys, prompt, budget, choose=best, **_):
-    """H2O (arXiv 2306.14048): the tokens that all queries so far gave most attention to, and the last ones."""
+    """H2O (arXiv 2306.14048): the tokens that got most attention so far, and the last ones."""
     recent = heavy = budget // 2
     scores = np.zeros(len(keys))
     scores[:prompt] = attention(queries[:prompt], keys[:prompt], 0).sum(axis=(0, 1))
@@ -123,11 +124,12 @@ def h2o(queries, keys, prompt, budget, choose=best, **_):
         kept = np.concatenate([choose(old, scores[old], heavy), kept[prompt - recent:]])
     for position in range(prompt, len(keys)):
         kept = np.append(kept, position)
-        yield kept
-        scores[kept] += attention(queries[position:position + 1], keys[kept], len(kept)).sum(axis=(0, 1))
-        if len(kept) > budget:
+        if len(kept) > budget:  # which the token itself counts in: it evicts before it attends
             old = kept[kept <= position - recent]
             kept = np.concatenate([choose(old, scores[old], len(old) - 1), kept[len(old):]])
+        yield kept
+        query = queries[position:position + 1]
+        scores[kept] += attention(query, keys[kept], len(kept)).sum(axis=(0, 1))
 
 
 def quest_scores(query, keys):
@@ -141,7 +143,7 @@ def quest_scores(query, keys):
 
 
 def quest(queries, keys, prompt, budget, layer=0, choose=best, **_):
-    """Quest (arXiv 2406.10774): the pages whose keys could match the query best, and the last page."""
+    """Quest (arXiv 2406.10774): the pages whose keys could match best, and the last page."""
     for position in range(prompt, len(keys)):
         length = position + 1
         last = position // PAGE
@@ -151,7 +153,9 @@ def quest(queries, keys, prompt, budget, layer=0, choose=best, **_):
             continue
         scores = quest_scores(queries[position], keys[:length])
         pages = np.append(choose(np.arange(last), scores[:last], count - 1), last)
-        yield np.concatenate([np.arange(page * PAGE, min(length, (page + 1) * PAGE)) for page in pages])
+        positions = np.arange(length)
+        yield positions[np.isin(positions // PAGE, pages)]
 
 
-POLICIES = {"streaming": streaming, "snapkv": snapkv, "pyramidkv": pyramidkv, "h2o": h2o, "quest": quest}
+POLICIES = {"streaming": streaming, "snapkv": snapkv, "pyramidkv": pyramidkv, "h2o": h2o,
+            "quest": quest}
