@@ -40,6 +40,8 @@ void AddPooled(const std::vector<float>& sums, int radius, std::vector<float>* t
 
 }  // namespace
 
+int ObservationWindow(int budget_tokens) { return std::min(32, budget_tokens / 4); }
+
 std::vector<float> WindowAttention(const ImportanceShape& shape, const KvReader& kv,
                                    const std::vector<float>& queries, Pooling pooling) {
   const int before = shape.num_prompt_tokens - shape.window;

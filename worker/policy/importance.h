@@ -16,6 +16,9 @@ struct ImportanceShape {
   int window;  // the last queries, whose own tokens are always important
 };
 
+// The window of a budget.
+int ObservationWindow(int budget_tokens);
+
 enum class Pooling { kNone, kMaxOfNeighbours };
 
 // The attention that each token before the window gets from the window's queries, summed over

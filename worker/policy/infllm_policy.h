@@ -21,7 +21,7 @@
 //     scores. The paper takes far keys as equally far, and blocks by keys that are not rotated.
 //   - Each KV head chooses its own blocks, by its own group's queries. The paper scores the queries
 //     of all heads together: one list of blocks for the whole layer, which ranks that hold a part
-//     of the heads could not do without a message a layer. (Its public code has it as `per_head`.)
+//     of the heads could not do without a message a layer.
 //   - Blocks shrink with budgets below 1024, and the last one is cut: the paper has budgets of
 //   about
 //     8K, in whole blocks.

@@ -1,4 +1,5 @@
-// Every policy for one layer and KV head on one thread, head_dim 64, group of 3:
+// Every policy for one KV head of three layers, of which `quest` selects in the last, on one
+// thread, head_dim 64, group of 3:
 //   prompt/NAME/CONTEXT/BUDGET      OnPrompt for a whole prompt, in steps of up to 512 positions
 //   generated/NAME/CONTEXT/BUDGET   Select for 64 positions after it
 
@@ -16,7 +17,7 @@ namespace {
 constexpr int kGenerated = 64;
 
 TestSequence MakeSequence(int context) {
-  return MakeRandomSequence({{1, 1, 3, 64, context}, context + kGenerated}, /*seed=*/1);
+  return MakeRandomSequence({{3, 1, 3, 64, context}, context + kGenerated}, /*seed=*/1);
 }
 
 void BenchmarkPrompt(benchmark::State& state, const PolicyParams& params, int context) {

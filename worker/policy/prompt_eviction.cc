@@ -87,8 +87,6 @@ class PromptEviction : public KvPolicy {
 
 }  // namespace
 
-int ObservationWindow(int budget_tokens) { return std::min(32, budget_tokens / 4); }
-
 std::vector<PositionRange> KeepImportantTokens(const ImportanceShape& shape, const KvReader& kv,
                                                const std::vector<float>& queries, int num_kept) {
   std::vector<PositionRange> kept;

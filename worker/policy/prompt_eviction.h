@@ -30,7 +30,4 @@ struct PromptEvictionRule {
 };
 std::unique_ptr<KvPolicy> CreatePromptEviction(const SequenceShape& shape, PromptEvictionRule rule);
 
-// The window of a budget.
-int ObservationWindow(int budget_tokens);
-
 }  // namespace skv::policy

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <utility>
 
+#include "worker/policy/importance.h"
 #include "worker/policy/prompt_eviction.h"
 
 namespace skv::policy {

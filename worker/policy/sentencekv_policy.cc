@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "kernels/denormals.h"
 #include "kernels/selection.h"
+#include "worker/policy/budget_split.h"
 #include "worker/policy/importance.h"
 #include "worker/policy/kept_tokens.h"
 #include "worker/policy/position_ranges.h"
@@ -19,19 +21,6 @@ namespace {
 
 // The last prompt queries that the running query starts from: more would blur what is asked.
 constexpr int kPromptQueries = 32;
-
-// The parts of a budget.
-struct Split {
-  explicit Split(int budget)
-      : budget(budget),
-        start(std::min(32, budget / 8)),
-        recent(std::min(32, budget / 4)),
-        window(std::min(32, budget / 4)) {}
-  int budget;
-  int start;
-  int recent;
-  int window;  // of the importance filter
-};
 
 // What one layer and KV head of a sequence has come to.
 struct HeadState {
@@ -53,6 +42,7 @@ class SentenceKvPolicy : public KvPolicy {
   SentenceKvPolicy(const PolicyParams& params, const SequenceShape& shape,
                    const std::vector<Sentence>* sentences, Digest digest)
       : split_(params.budget_tokens),
+        window_(ObservationWindow(params.budget_tokens)),
         num_eligible_(NumEligible(params, shape.num_prompt_tokens)),
         shape_(shape),
         sentences_(sentences),
@@ -71,7 +61,7 @@ class SentenceKvPolicy : public KvPolicy {
       if (from_end <= kPromptQueries) {
         head.state.running.Add(SentenceBegin(head.state, position), query);
       }
-      if (filters() && from_end <= split_.window) {
+      if (filters() && from_end <= window_) {
         head.window_queries.insert(head.window_queries.end(), query, query + query_width());
       }
     }
@@ -100,8 +90,8 @@ class SentenceKvPolicy : public KvPolicy {
       attended->push_back({0, num_visible});
       return;
     }
-    const int unfinished = num_visible - LastEnd(state);
-    const int recent = std::min(std::max(split_.recent, unfinished), split_.budget - split_.start);
+    const int recent =
+        split_.RecentBehind(std::span(*sentences_).first(state.num_known), num_visible);
     AppendRange({0, split_.start}, attended);
     AppendChosen(prompt, state, {split_.start, num_visible - recent},
                  split_.budget - split_.start - recent, attended);
@@ -189,7 +179,7 @@ class SentenceKvPolicy : public KvPolicy {
 
   void FindImportant(const HeadView& view, PromptHead* head) const {
     const ImportanceShape shape = {shape_.group_size, shape_.head_dim, shape_.num_prompt_tokens,
-                                   split_.window};
+                                   window_};
     head->kept =
         KeptTokens(ImportantPositions(shape, *view.kv, head->window_queries, num_eligible_),
                    shape_.num_prompt_tokens);
@@ -252,7 +242,8 @@ class SentenceKvPolicy : public KvPolicy {
     return forms;
   }
 
-  Split split_;
+  BudgetSplit split_;
+  int window_;  // of the importance filter
   int num_eligible_;
   SequenceShape shape_;
   const std::vector<Sentence>* sentences_;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "worker/policy/importance.h"
 #include "worker/policy/prompt_eviction.h"
 
 namespace skv::policy {
