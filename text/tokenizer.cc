@@ -156,6 +156,12 @@ size_t Tokenizer::MinTokens(size_t num_text_bytes) const {
   return all_bytes_have_tokens_ ? (num_text_bytes + max_token_bytes_ - 1) / max_token_bytes_ : 0;
 }
 
+size_t Tokenizer::MaxBytes(int64_t num_tokens) const {
+  size_t longest = 1;
+  for (TokenId id = 0; id < vocab_size(); ++id) longest = std::max(longest, TokenBytes(id).size());
+  return static_cast<size_t>(num_tokens) * longest;
+}
+
 std::string_view Tokenizer::TokenBytes(TokenId id) const {
   return IsValid(id) ? std::string_view(token_bytes_[id]) : std::string_view();
 }

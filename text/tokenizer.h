@@ -47,6 +47,10 @@ class Tokenizer {
   // without a token make any bound unsafe.
   size_t MinTokens(size_t num_text_bytes) const;
 
+  // The most bytes that `num_tokens` tokens can stand for. A longer text is refused before it is
+  // tokenised, even where the vocabulary lacks tokens for some bytes, so that it might fit.
+  size_t MaxBytes(int64_t num_tokens) const;
+
   // The bytes that a token stands for: any bytes for normal tokens, the text itself for control,
   // unknown and user-defined tokens, nothing for unused ones and for ids outside the vocabulary.
   std::string_view TokenBytes(TokenId id) const;

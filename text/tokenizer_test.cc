@@ -151,6 +151,11 @@ TEST(TokenizerTest, MinTokensNeverExceedsWhatEncodeGives) {
   EXPECT_EQ(tokenizer->MinTokens(1600), 100u);
 }
 
+TEST(TokenizerTest, MaxBytesIsThatOfTheLongestToken) {
+  const std::string longest = "<|endoftext|>";
+  EXPECT_EQ(Make(TinySpec({"a a"}))->MaxBytes(100), 100 * longest.size());
+}
+
 TEST(TokenizerTest, TenMegabytesWithoutASpaceAreEncodedInLinearMemory) {
   const auto tokenizer = Make(TinySpec({"a b", "ab ab", "abab abab"}));
   std::string text;

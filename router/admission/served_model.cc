@@ -1,6 +1,5 @@
 #include "router/admission/served_model.h"
 
-#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -11,14 +10,6 @@ namespace skv::router {
 namespace {
 
 constexpr int64_t kMaxContextLength = 1 << 24;
-
-size_t MaxPromptBytes(const text::Tokenizer& tokenizer, int64_t context_length) {
-  size_t longest = 1;
-  for (TokenId id = 0; id < tokenizer.vocab_size(); ++id) {
-    longest = std::max(longest, tokenizer.TokenBytes(id).size());
-  }
-  return static_cast<size_t>(context_length) * longest;
-}
 
 std::vector<text::ChatMessage> ToTextMessages(const ChatPrompt& prompt) {
   std::vector<text::ChatMessage> messages;
@@ -54,8 +45,8 @@ ServedModel::ServedModel(ModelInfo info, std::unique_ptr<text::Tokenizer> tokeni
       fingerprint_(std::move(info.fingerprint)),
       tokenizer_(std::move(tokenizer)),
       chat_template_(text::ChatTemplate::Detect(tokenizer_->spec().chat_template)),
-      limits_{info.context_length, info.vocab_size,
-              MaxPromptBytes(*tokenizer_, info.context_length), std::move(info.kv_policies)} {}
+      limits_{info.context_length, info.vocab_size, tokenizer_->MaxBytes(info.context_length),
+              std::move(info.kv_policies)} {}
 
 absl::StatusOr<std::vector<TokenId>> ServedModel::Encode(const Prompt& prompt,
                                                          bool parse_special) const {
