@@ -15,10 +15,13 @@ absl::StatusOr<std::unique_ptr<InProcessEngine>> InProcessEngine::Open(
   self->communicator_ = std::move(communicator);
   SKV_ASSIGN_OR_RETURN(self->rank_, Rank::Open(options.rank, self->description_,
                                                self->communicator_.get(), *options.clock));
-  self->engine_ = std::make_unique<Engine>(
+  EngineOptions engine_options =
       self->rank_->MakeEngineOptions(self->description_, options.max_num_seqs,
-                                     options.rank.max_num_batched_tokens, options.max_queue),
-      self->rank_->executor(), self->communicator_.get(), *options.clock, options.observer);
+                                     options.rank.max_num_batched_tokens, options.max_queue);
+  SKV_RETURN_IF_ERROR(engine_options.scheduler.Validate());
+  self->engine_ =
+      std::make_unique<Engine>(std::move(engine_options), self->rank_->executor(),
+                               self->communicator_.get(), *options.clock, options.observer);
   self->thread_ = std::thread([engine = self->engine_.get()] {
     const absl::Status status = engine->Run();
     if (!status.ok()) SKV_LOG(ERROR) << "the engine has ended: " << status.ToString();

@@ -24,7 +24,7 @@ struct InProcessOptions {
 class InProcessEngine {
  public:
   // `description` is that of the model that the options name; `communicator` is this rank's, which
-  // must be 0. The errors are those of Rank::Open.
+  // must be 0. The errors are those of Rank::Open and of SchedulerOptions::Validate.
   static absl::StatusOr<std::unique_ptr<InProcessEngine>> Open(
       const InProcessOptions& options, ModelDescription description,
       std::unique_ptr<comm::Communicator> communicator);
