@@ -1,4 +1,5 @@
-# One function per kind of target. Targets are named after their folder: worker/kv -> skv_worker_kv.
+# One function per kind of target. Targets are named after their folder: worker/kv -> skv_worker_kv,
+# in programs that use the library skv::worker_kv.
 include(GoogleTest)
 
 # skv_library(skv_text SRCS a.cc HDRS a.h DEPS skv_common)
@@ -6,13 +7,16 @@ function(skv_library name)
   cmake_parse_arguments(ARG "" "" "SRCS;HDRS;DEPS" ${ARGN})
   if(ARG_SRCS)
     add_library(${name} STATIC ${ARG_SRCS} ${ARG_HDRS})
-    target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
+    target_include_directories(${name} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>)
     target_link_libraries(${name} PUBLIC ${ARG_DEPS})
   else()
     add_library(${name} INTERFACE)
-    target_include_directories(${name} INTERFACE ${CMAKE_SOURCE_DIR})
+    target_include_directories(${name} INTERFACE $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>)
     target_link_libraries(${name} INTERFACE ${ARG_DEPS})
   endif()
+  string(REPLACE "skv_" "" export_name ${name})
+  set_target_properties(${name} PROPERTIES EXPORT_NAME ${export_name})
+  add_library(skv::${export_name} ALIAS ${name})
 endfunction()
 
 # skv_binary(skv-worker SRCS main.cc DEPS ...): an executable in build/<preset>/bin.

@@ -56,6 +56,8 @@ class CheckLayeringTest(unittest.TestCase):
             ("gtest in a test", "text/a_test.cc", '"gtest/gtest.h"', 0),
             ("threads in a pure module", "worker/scheduler/a.cc", "<thread>", 1),
             ("threads elsewhere", "worker/engine/a.cc", "<thread>", 0),
+            ("an example and the public API", "examples/a.cc", '"skv/llm.h"', 0),
+            ("an example and what lies behind", "examples/a.cc", '"worker/engine/engine.h"', 1),
             ("tools see everything", "tools/cli/a.cc", '"worker/engine/engine.h"', 0),
         ]
         for why, path, target, expected in cases:

@@ -115,9 +115,9 @@ TEST(GenerateCommandTest, AnEngineInThisProcessTakesAndReportsTheKvPolicy) {
   EXPECT_THAT(generate({"--json", "--kv-policy", "sentencekv", "--max-capacity-prompts", "64"}, 0),
               HasSubstr(R"("kv":{"policy":"sentencekv","max_capacity_prompts":64,)"));
   EXPECT_THAT(generate({"--max-capacity-prompts", "64"}, 2),
-              HasSubstr("--max-capacity-prompts: no effect with policy \"full\""));
+              HasSubstr("kv_policy.max_capacity_prompts: no effect with policy \"full\""));
   EXPECT_THAT(generate({"--kv-policy", "snapkv", "--semantic-factor", "2"}, 2),
-              HasSubstr("--semantic-factor: no effect with policy \"snapkv\""));
+              HasSubstr("kv_policy.semantic_factor: no effect with policy \"snapkv\""));
   EXPECT_THAT(generate({"--json", "--kv-policy", "snapkv"}, 0),
               HasSubstr(R"("kv":{"policy":"snapkv","max_capacity_prompts":1024,"fingerprint":)"));
   EXPECT_THAT(generate({"--kv-policy", "sentencekv", "--semantic-factor", "0.5"}, 2),
