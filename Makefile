@@ -4,9 +4,10 @@ PRESET ?= release
 BUILD := build/$(PRESET)
 JOBS ?= $(shell nproc)
 ROW ?=
+PREFIX ?= /usr/local
 
 .DEFAULT_GOAL := help
-.PHONY: help deps model build demo test test-slow bench bench-peers result format lint asan tsan fuzz coverage clean
+.PHONY: help deps model build install demo test test-slow bench bench-peers result format lint asan tsan fuzz coverage clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -23,6 +24,9 @@ $(BUILD)/build.ninja: CMakeLists.txt CMakePresets.json cmake/*.cmake | deps
 build: deps ## Build everything (PRESET=release)
 	@mkdir -p $(BUILD) && $(MAKE) --no-print-directory $(BUILD)/build.ninja
 	@cmake --build $(BUILD) -j $(JOBS)
+
+install: build ## Install the programs and the library (PREFIX=/usr/local)
+	@cmake --install $(BUILD) --prefix $(PREFIX)
 
 demo: ## Install, build, fetch the model, start a cluster and ask it about a long document
 	@tools/demo
