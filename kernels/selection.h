@@ -44,6 +44,21 @@ void WeightedSoftmax(const float* weights, int n, float* scores);
 void GroupMass(const float* weights, int n, int group_size, float* scores, int64_t score_stride,
                float* keys);
 
+// Where a budget ends among entries in order of their keys.
+struct KeyCut {
+  float key;           // the largest from which on the entries weigh at least the budget, or 0
+  float weight_above;  // of the entries with larger keys: below the budget
+};
+
+// A NaN is taken as the largest key.
+//   keys    [n], not negative
+//   weights [n], integers whose sum is below 2^24
+KeyCut FindCut(const float* keys, const float* weights, int n, float budget);
+
+// The numbers of the entries with keys from `cut` on and of NaNs, ascending; returns how many.
+//   numbers [n]
+int EntriesFrom(const float* keys, int n, float cut, int32_t* numbers);
+
 // mean[c] over rows [num_rows, width], added up in order of rows; num_rows >= 1.
 void MeanOfRows(const float* rows, int num_rows, int width, float* mean);
 

@@ -62,6 +62,10 @@ inline F32x16 Round(F32x16 a) {
 inline F32x16 ZeroWhereLess(F32x16 x, F32x16 limit, F32x16 a) {
   return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.v, limit.v, _CMP_NLT_UQ), a.v)};
 }
+// Bit i: not x < limit in lane i (so also where x is NaN).
+inline uint32_t NotLessMask(F32x16 x, F32x16 limit) {
+  return _mm512_cmp_ps_mask(x.v, limit.v, _CMP_NLT_UQ);
+}
 // x < 0 ? a : b (b where x is NaN).
 inline F32x16 SelectNegative(F32x16 x, F32x16 a, F32x16 b) {
   return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(x.v, _mm512_setzero_ps(), _CMP_LT_OQ), b.v, a.v)};
@@ -159,6 +163,11 @@ inline F32x16 ZeroWhereLess(F32x16 x, F32x16 limit, F32x16 a) {
   return {_mm256_and_ps(_mm256_cmp_ps(x.lo, limit.lo, _CMP_NLT_UQ), a.lo),
           _mm256_and_ps(_mm256_cmp_ps(x.hi, limit.hi, _CMP_NLT_UQ), a.hi)};
 }
+inline uint32_t NotLessMask(F32x16 x, F32x16 limit) {
+  const int low = _mm256_movemask_ps(_mm256_cmp_ps(x.lo, limit.lo, _CMP_NLT_UQ));
+  const int high = _mm256_movemask_ps(_mm256_cmp_ps(x.hi, limit.hi, _CMP_NLT_UQ));
+  return static_cast<uint32_t>(low | high << 8);
+}
 inline F32x16 SelectNegative(F32x16 x, F32x16 a, F32x16 b) {
   const __m256 zero = _mm256_setzero_ps();
   return {_mm256_blendv_ps(b.lo, a.lo, _mm256_cmp_ps(x.lo, zero, _CMP_LT_OQ)),
@@ -253,6 +262,11 @@ inline F32x16 Round(F32x16 a) {
 }
 inline F32x16 ZeroWhereLess(F32x16 x, F32x16 limit, F32x16 a) {
   return MapLanes([&](int i) { return x.v[i] < limit.v[i] ? 0.0f : a.v[i]; });
+}
+inline uint32_t NotLessMask(F32x16 x, F32x16 limit) {
+  uint32_t mask = 0;
+  for (int i = 0; i < kLanes; ++i) mask |= uint32_t{!(x.v[i] < limit.v[i])} << i;
+  return mask;
 }
 inline F32x16 SelectNegative(F32x16 x, F32x16 a, F32x16 b) {
   return MapLanes([&](int i) { return x.v[i] < 0.0f ? a.v[i] : b.v[i]; });

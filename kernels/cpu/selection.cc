@@ -49,12 +49,18 @@ void WeightedSoftmax(const float* weights, int n, float* scores) {
 
 void GroupMass(const float* weights, int n, int group_size, float* scores, int64_t score_stride,
                float* keys) {
-  for (int h = 0; h < group_size; ++h) WeightedSoftmax(weights, n, scores + h * score_stride);
-  std::copy_n(scores, n, keys);
-  for (int h = 1; h < group_size; ++h) {
-    const float* const row = scores + h * score_stride;
-    for (int i = 0; i < n; ++i) keys[i] = std::max(keys[i], row[i]);
-  }
+  const FlushDenormals flush;
+  Active().group_mass(weights, n, group_size, scores, score_stride, keys);
+}
+
+KeyCut FindCut(const float* keys, const float* weights, int n, float budget) {
+  const FlushDenormals flush;
+  return Active().find_cut(keys, weights, n, budget);
+}
+
+int EntriesFrom(const float* keys, int n, float cut, int32_t* numbers) {
+  const FlushDenormals flush;
+  return Active().entries_from(keys, n, cut, numbers);
 }
 
 void MeanOfRows(const float* rows, int num_rows, int width, float* mean) {

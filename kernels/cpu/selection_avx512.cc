@@ -2,7 +2,8 @@
 
 namespace skv::kernels {
 
-const SelectionKernels kSelectionAvx512 = {ScoreVectorsBody, WeightedSoftmaxBody, MeanOfRowsBody,
+const SelectionKernels kSelectionAvx512 = {ScoreVectorsBody, WeightedSoftmaxBody, GroupMassBody,
+                                           FindCutBody,      EntriesFromBody,     MeanOfRowsBody,
                                            CuboidOfRowsBody};
 
 }  // namespace skv::kernels

@@ -2,6 +2,10 @@
 // The selection operations in 16 lanes. Included by one file per instruction set, which exports the
 // functions of its unnamed namespace as a table.
 
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+
 #include "kernels/cpu/bf16_pairs.h"
 #include "kernels/cpu/f32x16.h"
 #include "kernels/cpu/lanes.h"
@@ -83,7 +87,8 @@ void ScoreVectorsBody(const float* queries, int64_t query_stride, int num_querie
   }
 }
 
-void WeightedSoftmaxBody(const float* weights, int n, float* scores) {
+// Leaves exp(score - max) in `scores`; returns 1 / their weighted sum.
+F32x16 Exponentials(const float* weights, int n, float* scores) {
   const F32x16 lowest = Set1(-3.4e38f);
   F32x16 largest = lowest;
   ForEachLanes(n, [&](int i, int count) {
@@ -98,10 +103,73 @@ void WeightedSoftmaxBody(const float* weights, int n, float* scores) {
     sums = Fma(count == kLanes ? e : KeepFirst(e, count, Zero()), weight, sums);
     StoreLanes(scores + i, e, count);
   });
-  const F32x16 inverse = Set1(1.0f / ReduceAdd(sums));
+  return Set1(1.0f / ReduceAdd(sums));
+}
+
+void WeightedSoftmaxBody(const float* weights, int n, float* scores) {
+  const F32x16 inverse = Exponentials(weights, n, scores);
   ForEachLanes(n, [&](int i, int count) {
     StoreLanes(scores + i, Mul(LoadLanes(scores + i, count), inverse), count);
   });
+}
+
+void GroupMassBody(const float* weights, int n, int group_size, float* scores, int64_t score_stride,
+                   float* keys) {
+  for (int h = 0; h < group_size; ++h) {
+    const float* const row = scores + h * score_stride;
+    const F32x16 inverse = Exponentials(weights, n, scores + h * score_stride);
+    ForEachLanes(n, [&](int i, int count) {
+      const F32x16 share = Mul(LoadLanes(row + i, count), inverse);
+      StoreLanes(keys + i, h == 0 ? share : Max(share, LoadLanes(keys + i, count)), count);
+    });
+  }
+}
+
+// Searches the bits of floats that are not negative, which grow as they do. A pass cuts the
+// interval in four: its three sums have no chain in common, and no branch depends on the keys.
+KeyCut FindCutBody(const float* keys, const float* weights, int n, float budget) {
+  constexpr int kParts = 4;
+  constexpr uint32_t kZero = 0x007fffffu;  // the largest denormal: flushed
+  constexpr uint32_t kInfinity = 0x7f800000u;
+  const F32x16 largest = Set1(std::bit_cast<float>(kInfinity - 1));
+  uint32_t low = kZero, high = kInfinity;  // from `high` on the entries weigh too little
+  float weight_above = 0;
+  while (high - low > 1) {
+    const uint32_t step = (high - low + kParts - 1) / kParts;
+    F32x16 limits[kParts - 1], sums[kParts - 1];
+    for (int part = 0; part < kParts - 1; ++part) {
+      limits[part] = Set1(std::bit_cast<float>(std::min(low + (part + 1) * step, high)));
+      sums[part] = Zero();
+    }
+    ForEachLanes(n, [&](int i, int count) {
+      const F32x16 key = Min(LoadLanes(keys + i, count), largest);
+      const F32x16 weight = LoadLanes(weights + i, count);
+      for (int part = 0; part < kParts - 1; ++part) {
+        sums[part] = Add(sums[part], ZeroWhereLess(key, limits[part], weight));
+      }
+    });
+    for (const F32x16 lanes : sums) {
+      const float sum = ReduceAdd(lanes);
+      const uint32_t limit = std::min(low + step, high);
+      if (sum < budget) {
+        high = limit;
+        weight_above = sum;
+        break;
+      }
+      low = limit;
+    }
+  }
+  return {low == kZero ? 0.0f : std::bit_cast<float>(low), weight_above};
+}
+
+int EntriesFromBody(const float* keys, int n, float cut, int32_t* numbers) {
+  const F32x16 limit = Set1(cut);
+  int num_entries = 0;
+  ForEachLanes(n, [&](int i, int count) {
+    uint32_t mask = NotLessMask(LoadLanes(keys + i, count), limit) & ((1u << count) - 1);
+    for (; mask != 0; mask &= mask - 1) numbers[num_entries++] = i + std::countr_zero(mask);
+  });
+  return num_entries;
 }
 
 void MeanOfRowsBody(const float* rows, int num_rows, int width, float* mean) {

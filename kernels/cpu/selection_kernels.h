@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/dispatch.h"
+#include "kernels/selection.h"
 
 namespace skv::kernels {
 
@@ -13,6 +14,10 @@ struct SelectionKernels {
                         const uint32_t* index, int num_vectors, float* scores,
                         int64_t score_stride);
   void (*weighted_softmax)(const float* weights, int n, float* scores);
+  void (*group_mass)(const float* weights, int n, int group_size, float* scores,
+                     int64_t score_stride, float* keys);
+  KeyCut (*find_cut)(const float* keys, const float* weights, int n, float budget);
+  int (*entries_from)(const float* keys, int n, float cut, int32_t* numbers);
   void (*mean_of_rows)(const float* rows, int num_rows, int width, float* mean);
   void (*cuboid_of_rows)(const float* rows, int num_rows, int width, float* centre,
                          float* half_width);

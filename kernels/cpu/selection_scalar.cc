@@ -2,7 +2,8 @@
 
 namespace skv::kernels {
 
-const SelectionKernels kSelectionScalar = {ScoreVectorsBody, WeightedSoftmaxBody, MeanOfRowsBody,
+const SelectionKernels kSelectionScalar = {ScoreVectorsBody, WeightedSoftmaxBody, GroupMassBody,
+                                           FindCutBody,      EntriesFromBody,     MeanOfRowsBody,
                                            CuboidOfRowsBody};
 
 }  // namespace skv::kernels

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -149,6 +150,70 @@ TEST(SelectionTest, GroupMassTakesTheHeadThatWantsAnEntryMost) {
   EXPECT_NEAR(keys[0], 1.0, 1e-4);
   EXPECT_NEAR(keys[1], 1 / (2 + std::exp(3.0)), 1e-6);
   EXPECT_NEAR(keys[2], std::exp(3.0) / (2 + std::exp(3.0)), 1e-6);
+}
+
+TEST(SelectionTest, EveryInstructionSetYieldsTheScalarKeysAndCut) {
+  for (const int n : {1, 16, 17, 100}) {
+    for (const int group_size : {1, 3}) {
+      const std::vector<float> scores = RandomFloats(group_size * n, 9);
+      std::vector<float> weights(n), expected(n);
+      for (int i = 0; i < n; ++i) weights[i] = static_cast<float>(1 + i * 7 % 5);
+      std::vector<float> rows = scores;
+      kSelectionScalar.group_mass(weights.data(), n, group_size, rows.data(), n, expected.data());
+      for (int level = 1; level <= static_cast<int>(BestIsa()); ++level) {
+        const SelectionKernels& kernels = SelectionKernelsFor(static_cast<Isa>(level));
+        std::vector<float> keys(n);
+        rows = scores;
+        kernels.group_mass(weights.data(), n, group_size, rows.data(), n, keys.data());
+        EXPECT_EQ(Bits(keys), Bits(expected)) << level << ", " << n << " entries";
+        for (const float budget : {1.0f, 7.0f, 150.0f}) {
+          const KeyCut a = kSelectionScalar.find_cut(keys.data(), weights.data(), n, budget);
+          const KeyCut b = kernels.find_cut(keys.data(), weights.data(), n, budget);
+          EXPECT_EQ(a.key, b.key) << level << ", " << n << " entries";
+          EXPECT_EQ(a.weight_above, b.weight_above) << level << ", " << n << " entries";
+          std::vector<int32_t> numbers(n), same(n);
+          numbers.resize(kSelectionScalar.entries_from(keys.data(), n, a.key, numbers.data()));
+          same.resize(kernels.entries_from(keys.data(), n, a.key, same.data()));
+          EXPECT_EQ(numbers, same) << level << ", " << n << " entries";
+        }
+      }
+    }
+  }
+}
+
+TEST(SelectionTest, TheCutIsTheKeyInWhichTheBudgetEnds) {
+  const std::vector<float> keys = {0.5f, 0.0f, 3e38f, 0.5f, 1e-9f};
+  const std::vector<float> weights = {2, 1, 3, 4, 5};
+  const auto cut = [&](float budget) { return FindCut(keys.data(), weights.data(), 5, budget); };
+  const auto expect = [](KeyCut found, float key, float weight_above) {
+    EXPECT_EQ(found.key, key);
+    EXPECT_EQ(found.weight_above, weight_above);
+  };
+  expect(cut(1), 3e38f, 0);
+  expect(cut(3), 3e38f, 0);
+  expect(cut(4), 0.5f, 3);
+  expect(cut(9), 0.5f, 3);
+  expect(cut(10), 1e-9f, 9);
+  expect(cut(15), 0.0f, 14);
+  expect(cut(99), 0.0f, 14);  // more than there is
+}
+
+TEST(SelectionTest, ACutTakesANanForTheLargestKey) {
+  const std::vector<float> keys = {std::nanf(""), 2.0f, -std::nanf(""), 1.0f}, weights(4, 1.0f);
+  EXPECT_EQ(FindCut(keys.data(), weights.data(), 4, 2).key, std::numeric_limits<float>::max());
+  EXPECT_EQ(FindCut(keys.data(), weights.data(), 4, 3).key, 2.0f);
+}
+
+TEST(SelectionTest, EntriesFromACutAreThoseOfItsKeyAndLargerOnes) {
+  std::vector<float> keys(35, 0.25f);
+  keys[3] = 0.5f;
+  keys[17] = std::nanf("");
+  keys[34] = 0.75f;
+  std::vector<int32_t> numbers(35);
+  numbers.resize(EntriesFrom(keys.data(), 35, 0.5f, numbers.data()));
+  EXPECT_EQ(numbers, (std::vector<int32_t>{3, 17, 34}));
+  numbers.resize(35);
+  EXPECT_EQ(EntriesFrom(keys.data(), 35, 0.0f, numbers.data()), 35);
 }
 
 TEST(SelectionTest, DigestsOfRows) {
