@@ -304,7 +304,7 @@ template <QuantType kType, int kPanels, int kRows>
 int RunLargestTile(const TileArgs& args, const TotalsArgs& totals, int num_rows) {
   if constexpr (kRows > 1) {
     if (num_rows < kRows) {
-      return RunLargestTile<kType, kPanels, (kRows > 4 ? 4 : kRows / 2)>(args, totals, num_rows);
+      return RunLargestTile<kType, kPanels, (kRows > 4 ? 4 : kRows - 1)>(args, totals, num_rows);
     }
   }
   if (totals.totals == nullptr) {
