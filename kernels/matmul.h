@@ -20,7 +20,7 @@ inline constexpr int kPanelOutputs = 16;
 struct PackedMatrix {
   QuantType type;               // of the file; decides the packed layout
   int num_outputs, num_inputs;  // num_inputs is a multiple of BlockElements(type)
-  const std::byte* data;        // PackedMatrixBytes(...), 64-byte aligned
+  const std::byte* data;        // PackedMatrixBytes(...); faster when 64-byte aligned
 };
 
 size_t PackedMatrixBytes(QuantType type, int num_outputs, int num_inputs);
@@ -34,6 +34,10 @@ size_t PackedMatrixBytes(QuantType type, int num_outputs, int num_inputs);
 void PackMatrix(QuantType type, const std::byte* src, int64_t src_stride_bytes, int num_outputs,
                 int num_inputs, int output_begin, int output_end, std::byte* dst);
 
+// Repacks one output, row `src` of a quantised type, into `dst` as above. The others keep their
+// values.
+void PackOutput(QuantType type, const std::byte* src, int num_inputs, int output, std::byte* dst);
+
 // dst[0..num_inputs) = row `output` of the packed matrix in float32: the token embedding when the
 // embedding is tied to the head. Exactly DequantizeRow's values.
 void UnpackRow(const PackedMatrix& w, int output, float* dst);
@@ -41,7 +45,7 @@ void UnpackRow(const PackedMatrix& w, int output, float* dst);
 // Activation rows in the form that products with weights of `type` read. Depends on the row alone.
 size_t PackedActivationBytes(QuantType type, int num_rows, int num_inputs);
 // Packs rows [row_begin, row_end) of x [num_rows, num_inputs] (x_stride in elements) into `dst`,
-// the start of all packed rows (64-byte aligned).
+// the start of all packed rows (faster when 64-byte aligned).
 void PackActivations(QuantType type, const float* x, int64_t x_stride, int num_rows, int num_inputs,
                      int row_begin, int row_end, std::byte* dst);
 

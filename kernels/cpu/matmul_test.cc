@@ -298,6 +298,19 @@ TEST_P(MatMulTest, PackingInPartsGivesTheSameMatrix) {
   EXPECT_EQ(std::memcmp(parts.data(), matrix.view.data, bytes), 0);
 }
 
+TEST_P(MatMulTest, PackingOutputsOneByOneGivesTheSameMatrix) {
+  if (BlockElements(GetParam()) == 1) GTEST_SKIP() << "float types are packed in panels only";
+  constexpr int kOutputs = 20;
+  const Matrix matrix(GetParam(), kOutputs, NumInputs(), &random_);
+  const size_t bytes = PackedMatrixBytes(GetParam(), kOutputs, NumInputs());
+  AlignedBytes one_by_one(bytes);
+  for (int output = kOutputs - 1; output >= 0; --output) {
+    PackOutput(GetParam(), matrix.rows.data() + output * matrix.row_bytes, NumInputs(), output,
+               one_by_one.data());
+  }
+  EXPECT_EQ(std::memcmp(one_by_one.data(), matrix.view.data, bytes), 0);
+}
+
 TEST_P(MatMulTest, ExtremeActivationsGiveEqualBitsOnEveryPath) {
   constexpr float kInf = std::numeric_limits<float>::infinity();
   const float kValues[] = {

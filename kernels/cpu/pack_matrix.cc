@@ -174,20 +174,17 @@ void PackFloatPanel(int element_bytes, const std::byte* src, int64_t src_stride_
   }
 }
 
-void PackQuantPanel(QuantType type, const std::byte* src, int64_t src_stride_bytes, int lanes,
-                    int num_inputs, std::byte* dst) {
+void PackQuantLane(QuantType type, const std::byte* src, int num_inputs, int lane,
+                   std::byte* panel) {
   const PackedFormat format = FormatOf(type);
-  const int num_groups = num_inputs / format.GroupElements();
-  for (int lane = 0; lane < lanes; ++lane) {
-    const auto* row = reinterpret_cast<const uint8_t*>(src + lane * src_stride_bytes);
-    auto* out = reinterpret_cast<uint8_t*>(dst);
-    for (int i = 0; i < num_groups; ++i) {
-      DecodedGroup group;
-      DecodeGroup(type, row, &group);
-      StoreGroup(format, group, lane, out);
-      row += BlockBytes(type);
-      out += format.GroupBytes();
-    }
+  const auto* row = reinterpret_cast<const uint8_t*>(src);
+  auto* out = reinterpret_cast<uint8_t*>(panel);
+  for (int k = 0; k < num_inputs; k += format.GroupElements()) {
+    DecodedGroup group;
+    DecodeGroup(type, row, &group);
+    StoreGroup(format, group, lane, out);
+    row += BlockBytes(type);
+    out += format.GroupBytes();
   }
 }
 
@@ -219,9 +216,16 @@ void PackMatrix(QuantType type, const std::byte* src, int64_t src_stride_bytes, 
     if (IsFloatType(type)) {
       PackFloatPanel(BlockBytes(type), rows, src_stride_bytes, lanes, num_inputs, panel);
     } else {
-      PackQuantPanel(type, rows, src_stride_bytes, lanes, num_inputs, panel);
+      for (int lane = 0; lane < lanes; ++lane) {
+        PackQuantLane(type, rows + lane * src_stride_bytes, num_inputs, lane, panel);
+      }
     }
   }
+}
+
+void PackOutput(QuantType type, const std::byte* src, int num_inputs, int output, std::byte* dst) {
+  std::byte* panel = dst + size_t(output / kPanelOutputs) * PanelBytes(type, num_inputs);
+  PackQuantLane(type, src, num_inputs, output % kPanelOutputs, panel);
 }
 
 void UnpackRow(const PackedMatrix& w, int output, float* dst) {

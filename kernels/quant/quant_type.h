@@ -33,4 +33,9 @@ int BlockBytes(QuantType type);
 // REQUIRES: num_elements is a multiple of BlockElements(type).
 void DequantizeRow(QuantType type, const std::byte* src, int64_t num_elements, float* dst);
 
+// The inverse for kQ8_0, the one type that rows computed here are kept in: each block's scale is
+// its largest magnitude / 127, rounded to float16. A block with an inf or NaN becomes all NaN.
+// REQUIRES: num_elements is a multiple of BlockElements(kQ8_0).
+void QuantizeRowQ8_0(const float* src, int64_t num_elements, std::byte* dst);
+
 }  // namespace skv::kernels
