@@ -47,7 +47,7 @@ TEST(KvPolicyTest, BadParametersAreNamed) {
 
 TEST(KvPolicyTest, AFingerprintTellsPoliciesApart) {
   EXPECT_EQ(Fingerprint({"full", 64, 2}), Fingerprint({"full", 128, 0}));
-  EXPECT_EQ(Fingerprint({"sentencekv", 64, 2}), "sentencekv/budget=64/factor=2/r2");
+  EXPECT_EQ(Fingerprint({"sentencekv", 64, 2}), "sentencekv/budget=64/factor=2/r3");
 }
 
 }  // namespace

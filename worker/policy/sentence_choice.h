@@ -11,7 +11,7 @@ namespace skv::policy {
 // index first) until they are `budget` tokens. Sentences are taken whole but for the last, which is
 // cut at its end so that the budget is filled exactly, or until there are no more.
 //   sentences  sorted and disjoint; empty ones are allowed
-//   keys       [sentences.size()], not negative
+//   keys       [sentences.size()], not negative; a NaN is taken as the largest
 //   REQUIRES: budget > 0
 void ChooseSentences(const std::vector<PositionRange>& sentences, const std::vector<float>& keys,
                      int budget, std::vector<PositionRange>* chosen);

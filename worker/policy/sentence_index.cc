@@ -1,25 +1,37 @@
 #include "worker/policy/sentence_index.h"
 
-#include "kernels/selection.h"
+#include <algorithm>
+
+#include "kernels/quantised_index.h"
 
 namespace skv::policy {
 
 SentenceIndex::SentenceIndex(Digest digest, int head_dim) : digest_(digest), head_dim_(head_dim) {}
 
+int SentenceIndex::width() const {
+  constexpr int kUnit = kernels::kQuantisedIndexChannels;
+  return (DigestWidth(digest_, head_dim_) + kUnit - 1) / kUnit * kUnit;
+}
+
 void SentenceIndex::Add(PositionRange tokens, const float* keys) {
-  const int width = DigestWidth(digest_, head_dim_);
-  std::vector<float> digest(width);
+  std::vector<float> digest(width(), 0.0f);
   MakeDigest(digest_, keys, tokens.end - tokens.begin, head_dim_, digest.data());
-  vectors_.resize(kernels::IndexWords(size() + 1, width));
-  kernels::PackIndexVector(digest.data(), width, size(), vectors_.data());
+  vectors_.resize(kernels::QuantisedIndexBytes(size() + 1, width()));
+  kernels::PackQuantisedVector(digest.data(), width(), size(), vectors_.data());
   tokens_.push_back(tokens);
 }
 
-void SentenceIndex::Score(const std::vector<float>& forms, int num_queries, float* scores,
+void SentenceIndex::Score(const std::byte* queries, int num_queries, float* scores,
                           int64_t score_stride) const {
-  const int width = DigestWidth(digest_, head_dim_);
-  kernels::ScoreVectors(forms.data(), width, num_queries, width, vectors_.data(), size(), scores,
-                        score_stride);
+  kernels::ScoreQuantised(queries, num_queries, width(), vectors(), size(), scores, score_stride);
+}
+
+size_t SentenceIndex::vector_bytes() const { return kernels::QuantisedIndexBytes(size(), width()); }
+
+void SentenceIndex::MoveVectors(std::byte* memory) {
+  std::copy_n(vectors(), vector_bytes(), memory);
+  moved_ = memory;
+  vectors_ = {};
 }
 
 void SentenceIndex::ShrinkToFit() {
@@ -28,7 +40,8 @@ void SentenceIndex::ShrinkToFit() {
 }
 
 size_t SentenceIndex::size_bytes() const {
-  return tokens_.capacity() * sizeof(PositionRange) + vectors_.capacity() * sizeof(uint32_t);
+  return tokens_.capacity() * sizeof(PositionRange) +
+         (moved_ == nullptr ? vectors_.capacity() : vector_bytes());
 }
 
 }  // namespace skv::policy

@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <span>
 #include <vector>
 
 #include "kernels/denormals.h"
+#include "kernels/quantised_index.h"
 #include "kernels/selection.h"
 #include "worker/policy/budget_split.h"
+#include "worker/policy/huge_bytes.h"
 #include "worker/policy/importance.h"
 #include "worker/policy/kept_tokens.h"
 #include "worker/policy/position_ranges.h"
@@ -37,6 +41,48 @@ struct PromptHead {
   std::vector<float> window_queries;  // of the importance filter, until the prompt ends
 };
 
+// Constant after the prompt.
+struct Prompt {
+  std::vector<PromptHead> heads;
+  std::once_flag ended;
+  size_t head_bytes = 0;
+  HugeBytes vectors;  // of the heads' indexes, each in its `head_bytes`
+};
+
+// What a selection needs on its way. A thread keeps one for all heads: it stays in the cache, and
+// nothing is allocated.
+struct Workspace {
+  std::vector<float> query;  // [group_size, head_dim]
+  std::vector<float> forms;  // [group_size, width of the index]
+  std::vector<std::byte> queries;
+  std::vector<float> scores;  // [group_size, all sentences]
+  std::vector<PositionRange> candidates, chosen;
+  std::vector<float> lengths, keys;  // of the candidates
+};
+
+Workspace& ThreadWorkspace() {
+  thread_local Workspace workspace;
+  return workspace;
+}
+
+// Appends the parts of `sentences` (sorted, disjoint, not empty) that lie in `within`. Returns the
+// number of sentences before the first of them.
+int AppendWithin(const std::vector<PositionRange>& sentences, PositionRange within,
+                 std::vector<PositionRange>* parts) {
+  const auto first = std::ranges::partition_point(
+      sentences, [&](const PositionRange& s) { return s.end <= within.begin; });
+  const auto last = std::partition_point(
+      first, sentences.end(), [&](const PositionRange& s) { return s.begin < within.end; });
+  if (first != last) {
+    const size_t num_before = parts->size();
+    parts->insert(parts->end(), first, last);
+    PositionRange& front = (*parts)[num_before];
+    front.begin = std::max(front.begin, within.begin);
+    parts->back().end = std::min(parts->back().end, within.end);
+  }
+  return static_cast<int>(first - sentences.begin());
+}
+
 class SentenceKvPolicy : public KvPolicy {
  public:
   SentenceKvPolicy(const PolicyParams& params, const SequenceShape& shape,
@@ -47,12 +93,14 @@ class SentenceKvPolicy : public KvPolicy {
         shape_(shape),
         sentences_(sentences),
         digest_(digest),
-        prompt_(std::make_shared<std::vector<PromptHead>>(num_heads(), PromptHead{NewState()})),
-        generated_(num_heads(), NewState()) {}
+        prompt_(std::make_shared<Prompt>()),
+        generated_(num_heads(), NewState()) {
+    prompt_->heads.assign(num_heads(), PromptHead{NewState()});
+  }
 
   void OnPrompt(const HeadView& view, const QueryRows& queries) override {
     const kernels::FlushDenormals flush;
-    PromptHead& head = (*prompt_)[HeadNumber(view)];
+    PromptHead& head = prompt_->heads[HeadNumber(view)];
     for (int row = 0; row < queries.num_rows; ++row) {
       const int position = queries.first_position + row;
       const int from_end = shape_.num_prompt_tokens - position;
@@ -73,6 +121,7 @@ class SentenceKvPolicy : public KvPolicy {
     IndexKnown(view, head.kept, &head.state);
     if (ended) {
       head.state.index.ShrinkToFit();
+      MoveVectors(HeadNumber(view));
       StartGenerating(head, &generated_[HeadNumber(view)]);
     }
   }
@@ -81,7 +130,7 @@ class SentenceKvPolicy : public KvPolicy {
               std::vector<PositionRange>* attended) override {
     const kernels::FlushDenormals flush;
     HeadState& state = generated_[HeadNumber(view)];
-    const PromptHead& prompt = (*prompt_)[HeadNumber(view)];
+    const PromptHead& prompt = prompt_->heads[HeadNumber(view)];
     const int position = query.first_position, num_visible = position + 1;
     Learn(position, &state);
     state.running.Add(SentenceBegin(state, position), query.data);
@@ -103,14 +152,14 @@ class SentenceKvPolicy : public KvPolicy {
     fork->sentences_ = sentences;
     for (int i = 0; i < num_heads(); ++i) {
       fork->generated_[i] = fork->NewState();
-      StartGenerating((*prompt_)[i], &fork->generated_[i]);
+      StartGenerating(prompt_->heads[i], &fork->generated_[i]);
     }
     return fork;
   }
 
   size_t index_bytes() const override {
     size_t bytes = 0;
-    for (const PromptHead& head : *prompt_) {
+    for (const PromptHead& head : prompt_->heads) {
       bytes += head.state.index.size_bytes() + head.kept.size_bytes();
     }
     for (const HeadState& state : generated_) bytes += state.index.size_bytes();
@@ -177,6 +226,18 @@ class SentenceKvPolicy : public KvPolicy {
     }
   }
 
+  // All heads' vectors lie together. Their memory is made when the first head's prompt ends.
+  void MoveVectors(int head_number) const {
+    SentenceIndex& index = prompt_->heads[head_number].state.index;
+    std::call_once(prompt_->ended, [&] {
+      const int num_sentences = prompt_->heads[head_number].state.num_known;
+      prompt_->head_bytes = kernels::QuantisedIndexBytes(num_sentences, index.width());
+      prompt_->vectors = HugeBytes(num_heads() * prompt_->head_bytes);
+    });
+    std::byte* const memory = prompt_->vectors.data();
+    if (memory != nullptr) index.MoveVectors(memory + head_number * prompt_->head_bytes);
+  }
+
   void FindImportant(const HeadView& view, PromptHead* head) const {
     const ImportanceShape shape = {shape_.group_size, shape_.head_dim, shape_.num_prompt_tokens,
                                    window_};
@@ -189,57 +250,57 @@ class SentenceKvPolicy : public KvPolicy {
   // Appends `budget` tokens of the sentences in [within.begin, within.end).
   void AppendChosen(const PromptHead& prompt, const HeadState& state, PositionRange within,
                     int budget, std::vector<PositionRange>* attended) const {
-    if (budget == 0) return;
     const PositionRange tokens = {prompt.kept.NumBefore(within.begin),
                                   prompt.kept.NumBefore(within.end)};
+    if (budget == 0 || tokens.begin == tokens.end) return;
+    Workspace& work = ThreadWorkspace();
     const int num_prompt = prompt.state.index.size();
     const int num_sentences = num_prompt + state.index.size();
-    std::vector<float> scores(int64_t{shape_.group_size} * num_sentences);
-    const std::vector<float> forms = QueryForms(state.running);
-    prompt.state.index.Score(forms, shape_.group_size, scores.data(), num_sentences);
-    state.index.Score(forms, shape_.group_size, scores.data() + num_prompt, num_sentences);
+    PackQueries(state, &work);
+    work.scores.resize(int64_t{shape_.group_size} * num_sentences);
+    prompt.state.index.Score(work.queries.data(), shape_.group_size, work.scores.data(),
+                             num_sentences);
+    state.index.Score(work.queries.data(), shape_.group_size, work.scores.data() + num_prompt,
+                      num_sentences);
 
     // Only what can be chosen takes part in the softmax: a first sentence that draws all attention
     // would leave the rest without order.
-    std::vector<PositionRange> candidates;
-    std::vector<float> lengths;
-    int first = 0;  // sentence of the first candidate
-    for (const SentenceIndex* index : {&prompt.state.index, &state.index}) {
-      for (const PositionRange& sentence : index->tokens()) {
-        const PositionRange left = {std::max(sentence.begin, tokens.begin),
-                                    std::min(sentence.end, tokens.end)};
-        if (left.begin >= left.end) {
-          if (candidates.empty()) ++first;
-          continue;
-        }
-        candidates.push_back(left);
-        lengths.push_back(static_cast<float>(left.end - left.begin));
-      }
+    work.candidates.clear();
+    int first = AppendWithin(prompt.state.index.tokens(), tokens, &work.candidates);
+    const bool of_prompt = !work.candidates.empty();
+    const int skipped = AppendWithin(state.index.tokens(), tokens, &work.candidates);
+    if (!of_prompt) first = num_prompt + skipped;
+    const int num_candidates = static_cast<int>(work.candidates.size());
+    if (num_candidates == 0) return;
+    work.lengths.resize(num_candidates);
+    for (int i = 0; i < num_candidates; ++i) {
+      work.lengths[i] = static_cast<float>(work.candidates[i].end - work.candidates[i].begin);
     }
-    if (candidates.empty()) return;
-    std::vector<float> keys(candidates.size());
-    kernels::GroupMass(lengths.data(), static_cast<int>(keys.size()), shape_.group_size,
-                       scores.data() + first, num_sentences, keys.data());
-    std::vector<PositionRange> chosen;
-    ChooseSentences(candidates, keys, budget, &chosen);
-    for (const PositionRange& range : chosen) {
+    work.keys.resize(num_candidates);
+    kernels::GroupMass(work.lengths.data(), num_candidates, shape_.group_size,
+                       work.scores.data() + first, num_sentences, work.keys.data());
+    work.chosen.clear();
+    ChooseSentences(work.candidates, work.keys, budget, &work.chosen);
+    for (const PositionRange& range : work.chosen) {
       prompt.kept.AppendPositions(range.begin, range.end, attended);
     }
   }
 
-  // MakeQueryForm of the running query of each head, scaled as attention scales queries.
-  std::vector<float> QueryForms(const RunningQuery& running) const {
-    std::vector<float> query(query_width());
-    running.Get(query.data());
+  // The running query of each head, scaled as attention scales queries, in the index's form.
+  void PackQueries(const HeadState& state, Workspace* work) const {
+    work->query.resize(query_width());
+    state.running.Get(work->query.data());
     const float scale = 1.0f / std::sqrt(static_cast<float>(shape_.head_dim));
-    for (float& x : query) x *= scale;
-    const int width = DigestWidth(digest_, shape_.head_dim);
-    std::vector<float> forms(int64_t{shape_.group_size} * width);
+    for (float& x : work->query) x *= scale;
+    const int width = state.index.width();
+    work->forms.assign(int64_t{shape_.group_size} * width, 0.0f);
     for (int h = 0; h < shape_.group_size; ++h) {
-      MakeQueryForm(digest_, query.data() + int64_t{h} * shape_.head_dim, shape_.head_dim,
-                    forms.data() + int64_t{h} * width);
+      MakeQueryForm(digest_, work->query.data() + int64_t{h} * shape_.head_dim, shape_.head_dim,
+                    work->forms.data() + int64_t{h} * width);
     }
-    return forms;
+    work->queries.resize(kernels::QuantisedQueryBytes(shape_.group_size, width));
+    kernels::PackQuantisedQueries(work->forms.data(), shape_.group_size, width,
+                                  work->queries.data());
   }
 
   BudgetSplit split_;
@@ -248,8 +309,8 @@ class SentenceKvPolicy : public KvPolicy {
   SequenceShape shape_;
   const std::vector<Sentence>* sentences_;
   Digest digest_;
-  std::shared_ptr<std::vector<PromptHead>> prompt_;  // constant after the prompt; shared by forks
-  std::vector<HeadState> generated_;                 // index: of generated sentences only
+  std::shared_ptr<Prompt> prompt_;    // shared by forks
+  std::vector<HeadState> generated_;  // index: of generated sentences only
 };
 
 }  // namespace

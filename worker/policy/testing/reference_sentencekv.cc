@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <numeric>
 
+#include "kernels/quantised_index.h"
 #include "kernels/selection.h"
 
 namespace skv::policy {
@@ -100,7 +101,7 @@ std::vector<float> ReferenceSentenceKv::RunningQuery(int position) const {
 std::vector<ReferenceSentenceKv::Candidate> ReferenceSentenceKv::RankedSentences(
     int position, const std::vector<bool>& open) const {
   const int head_dim = sequence_->shape.head_dim, group_size = sequence_->shape.group_size;
-  const int width = DigestWidth(digest_, head_dim);
+  const int width = (DigestWidth(digest_, head_dim) + 31) / 32 * 32;
   const std::vector<float> running = RunningQuery(position);
   std::vector<Candidate> candidates;
   std::vector<std::vector<float>> scores(group_size);
@@ -118,15 +119,17 @@ std::vector<ReferenceSentenceKv::Candidate> ReferenceSentenceKv::RankedSentences
     std::vector<float> digest(width), form(width);
     MakeDigest(digest_, keys.data(), static_cast<int>(keys.size()) / head_dim, head_dim,
                digest.data());
-    std::vector<uint32_t> index(kernels::IndexWords(1, width));
-    kernels::PackIndexVector(digest.data(), width, 0, index.data());
+    std::vector<std::byte> index(kernels::QuantisedIndexBytes(1, width));
+    kernels::PackQuantisedVector(digest.data(), width, 0, index.data());
     for (int h = 0; h < group_size; ++h) {
       std::vector<float> query(running.begin() + h * head_dim,
                                running.begin() + (h + 1) * head_dim);
       for (float& x : query) x *= 1.0f / std::sqrt(static_cast<float>(head_dim));
       MakeQueryForm(digest_, query.data(), head_dim, form.data());
       float score;
-      kernels::ScoreVectors(form.data(), width, 1, width, index.data(), 1, &score, 1);
+      std::vector<std::byte> packed(kernels::QuantisedQueryBytes(1, width));
+      kernels::PackQuantisedQueries(form.data(), 1, width, packed.data());
+      kernels::ScoreQuantised(packed.data(), 1, width, index.data(), 1, &score, 1);
       scores[h].push_back(score);
     }
     lengths.push_back(static_cast<float>(candidate.tokens.size()));
