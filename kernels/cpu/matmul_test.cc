@@ -25,6 +25,7 @@ constexpr QuantType kAllTypes[] = {QuantType::kF32,  QuantType::kF16,  QuantType
                                    QuantType::kQ4_0, QuantType::kQ4_1, QuantType::kQ5_0,
                                    QuantType::kQ5_1, QuantType::kQ8_0, QuantType::kQ4_K,
                                    QuantType::kQ5_K, QuantType::kQ6_K};
+constexpr int kNumFloatTypes = 3;  // the first ones
 
 // Byte offsets of the float16 numbers of one block: random bytes there could be inf or NaN.
 std::vector<int> HalfOffsets(QuantType type) {
@@ -298,8 +299,10 @@ TEST_P(MatMulTest, PackingInPartsGivesTheSameMatrix) {
   EXPECT_EQ(std::memcmp(parts.data(), matrix.view.data, bytes), 0);
 }
 
-TEST_P(MatMulTest, PackingOutputsOneByOneGivesTheSameMatrix) {
-  if (BlockElements(GetParam()) == 1) GTEST_SKIP() << "float types are packed in panels only";
+// Float types are packed in panels only.
+class MatMulBlockTest : public MatMulTest {};
+
+TEST_P(MatMulBlockTest, PackingOutputsOneByOneGivesTheSameMatrix) {
   constexpr int kOutputs = 20;
   const Matrix matrix(GetParam(), kOutputs, NumInputs(), &random_);
   const size_t bytes = PackedMatrixBytes(GetParam(), kOutputs, NumInputs());
@@ -515,6 +518,9 @@ TEST(MatMulGoldenTest, BitsAreThoseOfTheArithmeticRevision) {
 INSTANTIATE_TEST_SUITE_P(AllTypes, MatMulTotalsTest, testing::ValuesIn(kAllTypes),
                          [](const auto& info) { return std::string(QuantTypeName(info.param)); });
 INSTANTIATE_TEST_SUITE_P(AllTypes, MatMulTest, testing::ValuesIn(kAllTypes),
+                         [](const auto& info) { return std::string(QuantTypeName(info.param)); });
+INSTANTIATE_TEST_SUITE_P(BlockTypes, MatMulBlockTest,
+                         testing::ValuesIn(kAllTypes + kNumFloatTypes, std::end(kAllTypes)),
                          [](const auto& info) { return std::string(QuantTypeName(info.param)); });
 
 }  // namespace
