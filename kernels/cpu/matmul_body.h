@@ -19,6 +19,14 @@
 namespace skv::kernels {
 namespace {
 
+// Loops over a tile's registers are unrolled whole; not where every access is checked: GCC would
+// take ten minutes for a file.
+#ifdef __SANITIZE_ADDRESS__
+constexpr int kUnroll = 1;
+#else
+constexpr int kUnroll = 16;
+#endif
+
 // Bytes that the weight stream is fetched ahead.
 constexpr int kPrefetchBytes = 1024;
 
@@ -61,10 +69,10 @@ struct TileArgs {
 
 template <int kPanels, int kRows>
 void StoreTile(const TileArgs& args, const F32x16 (&sum)[kPanels][kRows]) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int p = 0; p < kPanels; ++p) {
     const int n = args.num_outputs - p * kPanelOutputs;
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int r = 0; r < kRows; ++r) {
       float* y = args.y + r * args.y_stride + p * kPanelOutputs;
       if (n >= kPanelOutputs) {
@@ -93,10 +101,10 @@ template <PackedFormat kFormat, int kPanels, int kRows, int kPlanes>
 inline void DotBlock(const std::byte* quants, size_t panel_bytes, const std::byte* q,
                      size_t row_stride, Dots<kPanels, kRows> (&planes)[kPlanes]) {
   constexpr int kStep = kFormat.bits == 4 ? 8 : 4;
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
   for (int k = 0; k < kFormat.block_elements; k += kStep) {
     Bytes64 u[kStep / 4][kPanels];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int p = 0; p < kPanels; ++p) {
       const std::byte* chunk = quants + p * panel_bytes + k / kStep * 64;
       __builtin_prefetch(chunk + kPrefetchBytes);
@@ -106,15 +114,15 @@ inline void DotBlock(const std::byte* quants, size_t panel_bytes, const std::byt
         u[0][p] = LowNibbles(u[0][p]);
       }
     }
-#pragma GCC unroll 2
+#pragma GCC unroll kUnroll
     for (int half = 0; half < kStep / 4; ++half) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 2
+#pragma GCC unroll kUnroll
         for (int plane = 0; plane < kPlanes; ++plane) {
           const std::byte* bytes = q + plane * kFormat.block_elements + k + 4 * half;
           const Bytes64 a = BroadcastFour(bytes + r * row_stride);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
           for (int p = 0; p < kPanels; ++p) {
             I32x16& dot = planes[plane].of[p][r];
             dot = DotAdd<kFormat.bits>(dot, u[half][p], a);
@@ -134,9 +142,9 @@ inline Dots<kPanels, kRows> DotBothPlanes(const std::byte* quants, size_t panel_
   Dots<kPanels, kRows> planes[kOnePass ? 2 : 1];
   for (auto& plane : planes) Clear(plane);
   DotBlock<kFormat>(quants, panel_bytes, q, row_stride, planes);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
   for (int p = 0; p < kPanels; ++p) {
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int r = 0; r < kRows; ++r) {
       I32x16& dot = planes[0].of[p][r];
       dot = Times256(dot);
@@ -160,7 +168,7 @@ __attribute__((noinline)) void QuantizedTile(const TileArgs& args) {
   const size_t panel_bytes = args.panel_bytes, row_stride = args.row_stride;
   for (int k = 0; k < args.num_inputs; k += kFormat.GroupElements()) {
     Scales header[kPanels];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int p = 0; p < kPanels; ++p) {
       header[p] = LoadHeader<kFormat>(group + p * panel_bytes);
     }
@@ -168,10 +176,10 @@ __attribute__((noinline)) void QuantizedTile(const TileArgs& args) {
     for (int i = 0; i < kFormat.blocks_per_group; ++i) {
       const Dots<kPanels, kRows> dots = DotBothPlanes<kFormat, kPanels, kRows>(
           block + kFormat.ScaleBytes(), panel_bytes, row + 8, row_stride);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int p = 0; p < kPanels; ++p) {
         const Scales scales = BlockScales<kFormat>(header[p], block + p * panel_bytes);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
         for (int r = 0; r < kRows; ++r) {
           float s[2];
           std::memcpy(s, row + r * row_stride, sizeof(s));
@@ -205,12 +213,12 @@ __attribute__((noinline)) void FloatTile(const TileArgs& args) {
   const std::byte* row = args.rows;
   for (int k = 0; k < args.num_inputs; ++k) {
     F32x16 w[kPanels];
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int p = 0; p < kPanels; ++p) w[p] = LoadWeights<kType>(weights + p * args.panel_bytes);
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
     for (int r = 0; r < kRows; ++r) {
       const F32x16 x = Set1(*reinterpret_cast<const float*>(row + r * args.row_stride));
-#pragma GCC unroll 16
+#pragma GCC unroll kUnroll
       for (int p = 0; p < kPanels; ++p) sum[p][r] = Fma(x, w[p], sum[p][r]);
     }
     weights += kStepBytes;
