@@ -111,6 +111,9 @@ TEST_F(SentenceSegmenterTest, CutsOnlyAfterRealSentenceEnds) {
       {"short lines", "A heading\n|Some text"},
       {"wrapped prose",
        "It was a line of prose that is wrapped at a width of\nSeventy columns or\nso. |Good."},
+      {"CR LF is one line break",
+       "It was a line of prose that is wrapped at a width of\r\nSeventy columns or\r\nso. "
+       "|Good.\r\n\r\n|Yes."},
       {"code", "int a = 3;\n|if (a) {\n  |run(a,\n      b);\n|}\n"},
       {"CJK stops need no space",
        "\xE4\xBB\x96\xE8\xB5\xB0\xE4\xBA\x86\xE3\x80\x82|\xE7\x9C\x9F\xEF\xBC\x9F\xEF\xBC\x81|"

@@ -4,10 +4,14 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
 TOOL = pathlib.Path(__file__).resolve().parent / "mutants"
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(TOOL.parent / "rows"))
+import seeded_faults  # noqa: E402
 LISTING = """
 cmake_minimum_required(VERSION 3.25)
 project(tiny NONE)
@@ -86,6 +90,15 @@ class MutantsTest(unittest.TestCase):
         self.commit()
         self.assertIn("1/1 near: caught", self.mutants()[2])
 
+    def test_an_area_is_what_names_begin_with(self):
+        self.write("tests/mutants/near_a.patch", fault("near/a.txt"))
+        self.write("tests/mutants/nearly_b.patch", fault("near/b.txt"))
+        code, result, _ = self.mutants("--areas", "near")
+        self.assertEqual((code, list(result["faults"])), (0, ["near_a"]))
+        code, _, stderr = self.mutants("--areas", "near", "far")
+        self.assertEqual(code, 1)
+        self.assertIn("unknown: far", stderr)
+
     def test_nothing_is_judged_when_the_tests_fail_without_a_fault(self):
         self.write("near/b.txt", "bad\n")
         self.commit()
@@ -98,11 +111,20 @@ class MutantsTest(unittest.TestCase):
 class PatchesTest(unittest.TestCase):
     """The faults of this repository: a change of the code that they seed must take them along."""
 
+    root = TOOL.parent.parent
+
+    def patches(self):
+        return sorted((self.root / "tests/mutants").glob("*.patch"))
+
+    def test_every_patch_belongs_to_one_row(self):
+        for patch in self.patches():
+            rows = [row for row, areas in seeded_faults.AREAS.items()
+                    if any(patch.stem.startswith(area + "_") for area in areas)]
+            self.assertEqual(len(rows), 1, f"{patch.name}: {rows}")
+
     def test_every_patch_applies(self):
-        root = TOOL.parent.parent
-        patches = sorted((root / "tests/mutants").glob("*.patch"))
-        self.assertGreaterEqual(len(patches), 20)
-        for patch in patches:
+        root = self.root
+        for patch in self.patches():
             with self.subTest(patch.name):
                 done = subprocess.run(["git", "apply", "--check", patch], cwd=root, text=True,
                                       capture_output=True, check=False)
