@@ -1,6 +1,7 @@
 // skv-fidelity: how much of full attention KV policies keep. On texts the metrics F1 to F8, on
-// samples of eval/fidelity/make_needles the answers and F9. One prefill serves all settings;
-// finished cells are kept in --out. Prints one JSON object.
+// samples of eval/fidelity/make_needles the answers and F9, or the answers to two questions about
+// one document. One prefill serves all settings; finished cells are kept in --out. Prints one JSON
+// object.
 
 #include <openssl/sha.h>
 
@@ -17,6 +18,7 @@
 #include "common/flags.h"
 #include "common/status.h"
 #include "eval/fidelity/cell_store.h"
+#include "eval/fidelity/followup_study.h"
 #include "eval/fidelity/needle_study.h"
 #include "eval/fidelity/text_study.h"
 
@@ -27,6 +29,7 @@ struct Options {
   std::string model;
   std::vector<std::string> texts;
   std::string samples;
+  std::string followups;
   std::string policies = "sentencekv:budget=1024,factor=0";
   bool references = true;
   TextStudyOptions study;
@@ -42,6 +45,7 @@ struct Job {
   nlohmann::json fields;
   std::string text;
   std::optional<NeedleSample> sample;
+  std::optional<FollowupSample> followup;
 };
 
 std::string Sha256(const std::string& bytes) {
@@ -91,17 +95,40 @@ absl::StatusOr<std::vector<Job>> SampleJobs(const Options& options) {
   return jobs;
 }
 
+absl::StatusOr<std::vector<Job>> FollowupJobs(const Options& options) {
+  std::vector<Job> jobs;
+  SKV_ASSIGN_OR_RETURN(const std::string lines, ReadFile(options.followups));
+  std::istringstream stream(lines);
+  for (std::string line; std::getline(stream, line);) {
+    Job job;
+    SKV_ASSIGN_OR_RETURN(job.followup, ParseFollowupSample(line));
+    job.name = absl::StrCat(job.followup->task, " ", job.followup->seed);
+    job.key = absl::StrCat(Sha256(line), "/");
+    job.fields = {{"task", job.followup->task}, {"seed", job.followup->seed}};
+    jobs.push_back(std::move(job));
+  }
+  return jobs;
+}
+
+absl::StatusOr<std::vector<Job>> MakeJobs(const Options& options) {
+  const int num_kinds =
+      !options.texts.empty() + !options.samples.empty() + !options.followups.empty();
+  if (num_kinds != 1) {
+    return absl::InvalidArgumentError("expected one of --text, --samples and --followups");
+  }
+  if (!options.texts.empty()) return TextJobs(options);
+  return options.samples.empty() ? FollowupJobs(options) : SampleJobs(options);
+}
+
 class Study {
  public:
   explicit Study(const Options& options) : options_(options) {}
 
   absl::Status Run() {
     SKV_ASSIGN_OR_RETURN(settings_, ParsePolicies(options_.policies));
-    if (options_.references) settings_ = WithReferences(settings_);
-    if (options_.texts.empty() == options_.samples.empty()) {
-      return absl::InvalidArgumentError("expected either --text or --samples");
-    }
-    SKV_ASSIGN_OR_RETURN(jobs_, options_.texts.empty() ? SampleJobs(options_) : TextJobs(options_));
+    // References give no answers, and answers are all that a conversation is scored by.
+    if (options_.references && options_.followups.empty()) settings_ = WithReferences(settings_);
+    SKV_ASSIGN_OR_RETURN(jobs_, MakeJobs(options_));
     SKV_ASSIGN_OR_RETURN(
         runner_, ModelRunner::Open({.model_path = options_.model, .threads = options_.threads}));
     SKV_ASSIGN_OR_RETURN(CellStore store, CellStore::Open(options_.out, Subject()));
@@ -118,10 +145,10 @@ class Study {
   }
 
   // The names under which a job's cells are kept: all settings', and that of full attention's
-  // answer to a sample.
+  // answers.
   std::vector<std::pair<std::string, nlohmann::json>> CellNames(const Job& job) const {
     std::vector<std::pair<std::string, nlohmann::json>> names;
-    if (job.sample) names.push_back({"full", {{"family", "full"}}});
+    if (job.sample || job.followup) names.push_back({"full", {{"family", "full"}}});
     for (const Setting& setting : settings_) {
       names.push_back(
           {setting.name(),
@@ -168,6 +195,8 @@ class Study {
     std::map<std::string, nlohmann::json> results;
     if (job.sample) {
       SKV_ASSIGN_OR_RETURN(results, StudyNeedle(runner_.get(), *job.sample, settings));
+    } else if (job.followup) {
+      SKV_ASSIGN_OR_RETURN(results, StudyFollowup(runner_.get(), *job.followup, settings));
     } else {
       SKV_ASSIGN_OR_RETURN(const auto tokens, runner_->tokenizer().Encode(job.text, {}));
       SKV_ASSIGN_OR_RETURN(results, StudyText(runner_.get(), tokens, settings, options_.study));
@@ -211,6 +240,8 @@ int main(int argc, char** argv) {
   flags.Add("text", &options.texts, "Text files: metrics F1 to F8");
   flags.Add("samples", &options.samples,
             "JSON lines of eval/fidelity/make_needles: answers and F9");
+  flags.Add("followups", &options.followups,
+            "JSON lines of eval/fidelity/make_needles --task followup: both answers");
   flags.Add("policies", &options.policies, "NAME:budget=TOKENS,factor=NUMBER;NAME...");
   flags.Add("references", &options.references,
             "Score the selections of oracles and chance at every budget too");

@@ -1,6 +1,7 @@
 #include "eval/fidelity/model_runner.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
@@ -69,6 +70,22 @@ std::unique_ptr<Sequence> ModelRunner::Fork(const Sequence& sequence) const {
 absl::Status ModelRunner::Replay(Sequence* sequence, std::span<const TokenId> tokens,
                                  const OnLogits& on_logits) {
   return Compute(sequence, tokens, /*generated=*/true, /*first_logits=*/0, on_logits);
+}
+
+bool ModelRunner::EqualRows(const Sequence& a, const Sequence& b, int num_tokens) const {
+  const kv::KvLayout& layout = pool_->layout();
+  const auto equal = [&](const std::byte* x, const std::byte* y) {
+    return std::memcmp(x, y, layout.RowBytes()) == 0;
+  };
+  for (int layer = 0; layer < layout.num_layers; ++layer) {
+    for (int head = 0; head < layout.num_kv_heads; ++head) {
+      for (int t = 0; t < num_tokens; ++t) {
+        const kv::RowPointers x = a.cache->Row(layer, head, t), y = b.cache->Row(layer, head, t);
+        if (!equal(x.k, y.k) || !equal(x.v, y.v)) return false;
+      }
+    }
+  }
+  return true;
 }
 
 absl::Status ModelRunner::Compute(Sequence* sequence, std::span<const TokenId> tokens,

@@ -65,6 +65,9 @@ class ModelRunner {
   absl::Status Replay(Sequence* sequence, std::span<const TokenId> tokens,
                       const OnLogits& on_logits);
 
+  // Whether the keys and values of the first `num_tokens` positions are the same bits in both.
+  bool EqualRows(const Sequence& a, const Sequence& b, int num_tokens) const;
+
   const text::Tokenizer& tokenizer() const { return *tokenizer_; }
   int vocab_size() const { return config_.vocab_size; }
   int max_positions() const { return max_positions_; }

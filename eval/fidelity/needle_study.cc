@@ -2,27 +2,14 @@
 
 #include <algorithm>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "eval/fidelity/chat_question.h"
+#include "eval/fidelity/greedy_answers.h"
 #include "eval/fidelity/logit_comparison.h"
 #include "eval/fidelity/shadow_policy.h"
-#include "text/chat_template.h"
 
 namespace skv::eval {
 namespace {
-
-absl::StatusOr<std::vector<TokenId>> EncodePrompt(const text::Tokenizer& tokenizer,
-                                                  const NeedleSample& sample) {
-  SKV_ASSIGN_OR_RETURN(const auto chat, text::ChatTemplate::Detect(tokenizer.spec().chat_template));
-  SKV_ASSIGN_OR_RETURN(
-      std::vector<TokenId> tokens,
-      chat.RenderToTokens(tokenizer, {{"user", sample.input}}, /*add_generation_prompt=*/true));
-  SKV_ASSIGN_OR_RETURN(const auto prefix, tokenizer.Encode(sample.answer_prefix, {}));
-  tokens.insert(tokens.end(), prefix.begin(), prefix.end());
-  return tokens;
-}
 
 // The tokens that hold the bytes of sample.span.
 policy::PositionRange NeedleTokens(const text::Tokenizer& tokenizer,
@@ -52,11 +39,12 @@ class NeedleStudy {
                 runner->shape(1).num_kv_heads}) {}
 
   absl::Status Run() {
-    SKV_ASSIGN_OR_RETURN(tokens_, EncodePrompt(runner_->tokenizer(), sample_));
+    SKV_ASSIGN_OR_RETURN(
+        tokens_, EncodeQuestion(runner_->tokenizer(), sample_.input, sample_.answer_prefix));
     needle_ = NeedleTokens(runner_->tokenizer(), tokens_, sample_);
     SKV_RETURN_IF_ERROR(Prefill());
     StartAnswers();
-    return Decode();
+    return DecodeAnswers(runner_, sample_.max_tokens, &answers_);
   }
 
   std::map<std::string, nlohmann::json> Results() const {
@@ -76,15 +64,6 @@ class NeedleStudy {
   }
 
  private:
-  struct Answer {
-    std::string setting;
-    std::unique_ptr<Sequence> sequence;
-    TokenId next;
-    std::string text;
-    int num_steps = 0;  // tokens computed
-    bool ended = false;
-  };
-
   absl::Status Prefill() {
     const auto make_policy = [&](const policy::SequenceShape& shape,
                                  const std::vector<policy::Sentence>* sentences)
@@ -115,39 +94,6 @@ class NeedleStudy {
   Sequence& Add(const std::string& setting) {
     answers_.push_back({setting, runner_->Fork(*prompt_), first_});
     return *answers_.back().sequence;
-  }
-
-  absl::Status Decode() {
-    std::vector<float> logits;
-    for (Answer& answer : answers_) Take(&answer, first_);
-    while (true) {
-      std::vector<Answer*> open;
-      std::vector<Sequence*> sequences;
-      std::vector<TokenId> tokens;
-      for (Answer& answer : answers_) {
-        if (answer.ended) continue;
-        open.push_back(&answer);
-        sequences.push_back(answer.sequence.get());
-        tokens.push_back(answer.next);
-      }
-      if (open.empty()) return absl::OkStatus();
-      SKV_RETURN_IF_ERROR(runner_->Step(sequences, tokens, &logits));
-      const size_t vocab_size = runner_->vocab_size();
-      for (size_t i = 0; i < open.size(); ++i) {
-        ++open[i]->num_steps;
-        Take(open[i], Argmax({logits.data() + i * vocab_size, vocab_size}));
-      }
-    }
-  }
-
-  void Take(Answer* answer, TokenId token) const {
-    answer->next = token;
-    if (runner_->tokenizer().IsEndOfGeneration(token)) {
-      answer->ended = true;
-      return;
-    }
-    answer->text += runner_->tokenizer().TokenBytes(token);
-    answer->ended = answer->num_steps + 1 >= sample_.max_tokens;
   }
 
   ModelRunner* const runner_;
@@ -186,14 +132,6 @@ absl::StatusOr<NeedleSample> ParseNeedleSample(const std::string& line) {
     sample.span = {json["spans"][0][0].get<int>(), json["spans"][0][1].get<int>()};
   }
   return sample;
-}
-
-double MatchAll(const std::string& answer, const std::vector<std::string>& outputs) {
-  const std::string lower = absl::AsciiStrToLower(answer);
-  const auto found = std::ranges::count_if(outputs, [&](const std::string& output) {
-    return absl::StrContains(lower, absl::AsciiStrToLower(output));
-  });
-  return outputs.empty() ? 1 : static_cast<double>(found) / outputs.size();
 }
 
 absl::StatusOr<std::map<std::string, nlohmann::json>> StudyNeedle(

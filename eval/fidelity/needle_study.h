@@ -25,9 +25,6 @@ struct NeedleSample {
 // One line of eval/fidelity/make_needles. InvalidArgument says which field is wrong.
 absl::StatusOr<NeedleSample> ParseNeedleSample(const std::string& line);
 
-// Share of `outputs` that occur in `answer`, in whichever case.
-double MatchAll(const std::string& answer, const std::vector<std::string>& outputs);
-
 // For "full" and each setting by name: answer, score (of MatchAll), and tokens of the prompt; for
 // settings also F1, F3, F4 and F9 over the steps of full attention's answer. One that is in the
 // shadow only gives no answer. Greedy decoding, up to an end of generation or max_tokens.

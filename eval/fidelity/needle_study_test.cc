@@ -10,12 +10,6 @@ std::string ShadowName(const char* policy, int budget) {
   return Setting{.params = {policy, budget, 0}, .shadow_only = true}.name();
 }
 
-TEST(NeedleStudyTest, MatchIsTheShareOfExpectedStringsInAnyCase) {
-  EXPECT_EQ(MatchAll("It is ABC, and 12.", {"abc", "12"}), 1);
-  EXPECT_EQ(MatchAll("It is ABC.", {"abc", "12"}), 0.5);
-  EXPECT_EQ(MatchAll("", {"abc"}), 0);
-}
-
 TEST(NeedleStudyTest, ASampleThatLacksAFieldIsRefused) {
   EXPECT_THAT(ParseNeedleSample("{\"task\": \"single\"}"),
               StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("--samples")));

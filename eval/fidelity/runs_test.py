@@ -33,6 +33,8 @@ class NeedlesTest(unittest.TestCase):
 
     def test_spans_are_the_needles_that_are_asked_for(self):
         for task, (num_keys, num_values, num_asked) in make_needles.TASKS.items():
+            if task == "followup":
+                continue
             with self.subTest(task):
                 line = make_needles.Sample(task, 5).line(200, 0)
                 self.assertEqual(len(line["spans"]), num_asked * num_values)
@@ -47,6 +49,16 @@ class NeedlesTest(unittest.TestCase):
         sample = make_needles.Sample("multi_key", 7)
         self.assertEqual(sample.line(50, 0)["outputs"], make_needles.Sample("multi_key", 7).line(90, 0)["outputs"])
         self.assertNotEqual(sample.text(50), make_needles.Sample("multi_key", 8).text(50))
+
+    def test_each_question_of_a_followup_has_its_own_needle(self):
+        line = make_needles.Sample("followup", 5).line(200, 0)
+        self.assertEqual(len(line["questions"]), 2)
+        for asked in line["questions"]:
+            [value] = asked["outputs"]
+            key = asked["answer_prefix"].split()[-2]
+            self.assertIn(f"The hidden number assigned to {key} is {value}.", line["document"])
+            self.assertIn(key, asked["text"])
+            self.assertNotIn(asked["text"], line["document"])
 
 
 if __name__ == "__main__":

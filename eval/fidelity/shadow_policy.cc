@@ -85,6 +85,10 @@ std::unique_ptr<policy::KvPolicy> ShadowPolicy::ForkCandidate(
   return candidates_[index].policy->ForkPrompt(sentences);
 }
 
+std::unique_ptr<policy::KvPolicy> ShadowPolicy::TakeCandidate(int index) {
+  return std::move(candidates_[index].policy);
+}
+
 size_t ShadowPolicy::index_bytes() const {
   size_t bytes = 0;
   for (const Candidate& candidate : candidates_) bytes += candidate.policy->index_bytes();

@@ -45,6 +45,8 @@ class ShadowPolicy : public policy::KvPolicy {
   // A policy of its own for a second sequence with this prompt.
   std::unique_ptr<policy::KvPolicy> ForkCandidate(
       int index, const std::vector<policy::Sentence>* sentences) const;
+  // The policy itself, as it is now. The shadow is not used any more.
+  std::unique_ptr<policy::KvPolicy> TakeCandidate(int index);
 
  private:
   void Score(const policy::HeadView& view, const policy::QueryRows& query, int step,
