@@ -64,6 +64,7 @@ class EngineTarget : public BenchTarget {
   }
 
   nlohmann::json Info() const override {
+    const auto names = policy::PolicyNames();
     return {
         {"engine", "skv"},
         {"version", std::string(Version())},
@@ -72,6 +73,7 @@ class EngineTarget : public BenchTarget {
         {"world_size", engine_->communicator().world_size()},
         {"settings",
          {{"kv", "bf16"}, {"transport", "in-process"}, {"policy", policy::Fingerprint(policy_)}}},
+        {"kv_policies", std::vector<std::string>(names.begin(), names.end())},
         {"vocab_size", engine_->description().config.vocab_size}};
   }
 
