@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/philox.h"
 #include "common/status.h"
 #include "worker/engine/logit_scan.h"
-#include "worker/engine/philox.h"
 
 namespace skv::engine {
 namespace {

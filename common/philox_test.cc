@@ -1,8 +1,8 @@
-#include "worker/engine/philox.h"
+#include "common/philox.h"
 
 #include "gtest/gtest.h"
 
-namespace skv::engine {
+namespace skv {
 namespace {
 
 // The vectors published with the authors' library Random123 (kat_vectors, philox4x32 10).
@@ -15,13 +15,14 @@ TEST(PhiloxTest, AnswersThePublishedVectors) {
             (PhiloxCounter{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
-TEST(PhiloxTest, UniformIsAFunctionOfAllBitsOfSeedAndPosition) {
+TEST(PhiloxTest, UniformIsAFunctionOfAllBitsOfSeedPositionAndStream) {
   const double base = UniformAt(1, 1);
   EXPECT_EQ(base, UniformAt(1, 1));
   EXPECT_NE(base, UniformAt(1 + (uint64_t{1} << 32), 1));
   EXPECT_NE(base, UniformAt(2, 1));
   EXPECT_NE(base, UniformAt(1, 2));
   EXPECT_NE(base, UniformAt(1, 1 + (int64_t{1} << 32)));
+  EXPECT_NE(base, UniformAt(1, 1, 1));
 }
 
 TEST(PhiloxTest, UniformStaysBelowOneWithTheExpectedMeanAndVariance) {
@@ -39,4 +40,4 @@ TEST(PhiloxTest, UniformStaysBelowOneWithTheExpectedMeanAndVariance) {
 }
 
 }  // namespace
-}  // namespace skv::engine
+}  // namespace skv

@@ -5,7 +5,7 @@
 #include <array>
 #include <cstdint>
 
-namespace skv::engine {
+namespace skv {
 
 using PhiloxCounter = std::array<uint32_t, 4>;
 using PhiloxKey = std::array<uint32_t, 2>;
@@ -25,14 +25,15 @@ constexpr PhiloxCounter Philox4x32(PhiloxCounter counter, PhiloxKey key) {
   return counter;
 }
 
-// Uniform in [0, 1), 53 bits, a function of (seed, position).
-constexpr double UniformAt(uint64_t seed, int64_t position) {
+// Uniform in [0, 1), 53 bits, a function of (seed, position, stream): what is drawn for different
+// purposes takes different streams.
+constexpr double UniformAt(uint64_t seed, int64_t position, uint32_t stream = 0) {
   const auto low = [](uint64_t x) { return static_cast<uint32_t>(x); };
   const auto high = [](uint64_t x) { return static_cast<uint32_t>(x >> 32); };
   const uint64_t p = static_cast<uint64_t>(position);
-  const PhiloxCounter bits = Philox4x32({low(p), high(p), 0, 0}, {low(seed), high(seed)});
+  const PhiloxCounter bits = Philox4x32({low(p), high(p), stream, 0}, {low(seed), high(seed)});
   const uint64_t mantissa = (uint64_t{bits[0]} << 32 | bits[1]) >> 11;
   return static_cast<double>(mantissa) * 0x1p-53;
 }
 
-}  // namespace skv::engine
+}  // namespace skv
