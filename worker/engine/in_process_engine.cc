@@ -15,6 +15,7 @@ absl::StatusOr<std::unique_ptr<InProcessEngine>> InProcessEngine::Open(
   self->communicator_ = std::move(communicator);
   SKV_ASSIGN_OR_RETURN(self->rank_, Rank::Open(options.rank, self->description_,
                                                self->communicator_.get(), *options.clock));
+  self->rank_->executor()->StartAudit(options.audit_fraction, options.audit_sink);
   EngineOptions engine_options =
       self->rank_->MakeEngineOptions(self->description_, options.max_num_seqs,
                                      options.rank.max_num_batched_tokens, options.max_queue);

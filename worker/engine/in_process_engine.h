@@ -19,6 +19,8 @@ struct InProcessOptions {
   int max_queue = 1024;
   const Clock* clock = &RealClock();  // outlives the engine
   StepObserver* observer = nullptr;   // may be null; outlives the engine
+  double audit_fraction = 0;          // RankExecutor::StartAudit; called on the engine's thread
+  RankExecutor::AuditSink audit_sink = {};
 };
 
 class InProcessEngine {

@@ -12,6 +12,19 @@ using scheduler::Chunk;
 using scheduler::PositionClass;
 using scheduler::StepPlan;
 
+namespace {
+
+// The last one is the prompt's end.
+std::vector<int> PromptSentenceEnds(const scheduler::Admission& admission) {
+  std::vector<int> ends = admission.sentence_ends;
+  if (ends.empty() || ends.back() < admission.num_prompt_tokens) {
+    ends.push_back(admission.num_prompt_tokens);
+  }
+  return ends;
+}
+
+}  // namespace
+
 RankExecutor::RankExecutor(model::LlamaModel* model, kv::KvPool* pool,
                            comm::Communicator* communicator,
                            std::shared_ptr<const text::SentenceSegmenter> segmenter,
@@ -25,6 +38,11 @@ RankExecutor::RankExecutor(model::LlamaModel* model, kv::KvPool* pool,
   model_->OnProgress([this] { Beat(); });
 }
 
+void RankExecutor::StartAudit(double fraction, AuditSink sink) {
+  audit_fraction_ = fraction;
+  audit_sink_ = std::move(sink);
+}
+
 absl::Status RankExecutor::Execute(const StepPlan& plan, std::vector<float>* logits) {
   SKV_RETURN_IF_ERROR(ApplyMembership(plan));
   if (!plan.chunks.empty()) {
@@ -32,6 +50,7 @@ absl::Status RankExecutor::Execute(const StepPlan& plan, std::vector<float>* log
     SKV_RETURN_IF_ERROR(model_->Forward(
         {.tokens = plan.tokens, .sequences = rows_, .logit_rows = logit_rows_}, logits));
     SKV_RETURN_IF_ERROR(GatherReads(plan));
+    PublishAudit(plan);
     Commit(plan);
   }
   Beat();
@@ -64,15 +83,12 @@ absl::Status RankExecutor::Admit(const scheduler::Admission& admission) {
   const policy::SequenceShape shape = model_->sequence_shape(admission.num_prompt_tokens);
   SKV_ASSIGN_OR_RETURN(state->policy,
                        policy::CreatePolicy(admission.policy, shape, &state->tracker.sentences()));
-  if (admission.explain_top > 0) {
-    std::vector<int> ends = admission.sentence_ends;
-    if (ends.empty() || ends.back() < shape.num_prompt_tokens) {
-      ends.push_back(shape.num_prompt_tokens);
-    }
-    state->explain_top = admission.explain_top;
-    state->policy =
-        std::make_unique<policy::ReadWatch>(std::move(state->policy), shape, std::move(ends));
-    StartReadLog(state.get());
+  state->explain_top = admission.explain_top;
+  if (admission.explain_top > 0 || IsAudited(admission.policy)) {
+    auto watched = std::make_unique<policy::WatchedPolicy>(std::move(state->policy), shape);
+    if (admission.explain_top > 0) watched->WatchReads(PromptSentenceEnds(admission));
+    state->policy = std::move(watched);
+    StartWatches(admission.id, state.get());
   }
   sequences_[admission.id] = std::move(state);
   return absl::OkStatus();
@@ -93,7 +109,7 @@ absl::Status RankExecutor::Fork(const scheduler::Fork& fork, int64_t step_idx) {
                                                     .cache = parent.cache->ForkPrompt()});
   child->policy = parent.policy->ForkPrompt(&child->tracker.sentences());
   child->explain_top = parent.explain_top;
-  if (child->explain_top > 0) StartReadLog(child.get());
+  if (parent.watched != nullptr) StartWatches(fork.child, child.get());
   sequences_[fork.child] = std::move(child);
   return absl::OkStatus();
 }
@@ -115,8 +131,8 @@ absl::Status RankExecutor::ReserveChunks(const StepPlan& plan) {
     state.tracker.Feed(absl::MakeSpan(plan.tokens).subspan(row, chunk.num_tokens));
     if (state.tracker.num_tokens() == state.num_prompt_tokens) state.prompt_tracker = state.tracker;
     const bool generated = chunk.position_class == PositionClass::kGenerated;
-    if (generated && state.watch != nullptr) {
-      state.watch->BeginStep(chunk.first_position, chunk.num_tokens);
+    if (generated && state.watched != nullptr) {
+      state.watched->BeginStep(chunk.first_position, chunk.num_tokens);
     }
     rows_.push_back({.cache = state.cache.get(),
                      .policy = state.policy.get(),
@@ -141,9 +157,15 @@ void RankExecutor::Commit(const StepPlan& plan) {
   num_steps_.fetch_add(1, std::memory_order_relaxed);
 }
 
-void RankExecutor::StartReadLog(SequenceState* state) const {
-  state->watch = static_cast<policy::ReadWatch*>(state->policy.get());
-  state->reads.emplace(state->watch->sentence_ends(), model_->num_heads_of_group(),
+bool RankExecutor::IsAudited(const policy::PolicyParams& policy) const {
+  return audit_fraction_ > 0 && policy::HasBudget(policy.name);
+}
+
+void RankExecutor::StartWatches(SequenceId id, SequenceState* state) const {
+  state->watched = static_cast<policy::WatchedPolicy*>(state->policy.get());
+  if (IsAudited(state->params)) state->watched->Audit(audit_fraction_, id);
+  if (state->watched->reads() == nullptr) return;
+  state->reads.emplace(state->watched->reads()->sentence_ends(), model_->num_heads_of_group(),
                        state->explain_top);
 }
 
@@ -151,8 +173,8 @@ absl::Status RankExecutor::GatherReads(const StepPlan& plan) {
   std::vector<float> own;
   for (const Chunk& chunk : plan.chunks) {
     const SequenceState& state = *sequences_.at(chunk.id);
-    if (state.watch == nullptr || chunk.position_class != PositionClass::kGenerated) continue;
-    const std::span<const float> reads = state.watch->step_reads();
+    if (!state.reads || chunk.position_class != PositionClass::kGenerated) continue;
+    const std::span<const float> reads = state.watched->reads()->step_reads();
     own.insert(own.end(), reads.begin(), reads.end());
   }
   if (own.empty()) return absl::OkStatus();
@@ -173,12 +195,25 @@ void RankExecutor::LogReads(const StepPlan& plan, const std::vector<float>& all)
   }
   for (const Chunk& chunk : plan.chunks) {
     SequenceState& state = *sequences_.at(chunk.id);
-    if (state.watch == nullptr || chunk.position_class != PositionClass::kGenerated) continue;
+    if (!state.reads || chunk.position_class != PositionClass::kGenerated) continue;
+    const size_t num_sentences = state.watched->reads()->sentence_ends().size();
     for (int i = 0; i < chunk.num_tokens; ++i) {
       const int begin = state.tracker.SentenceBegin(chunk.first_position + i);
       state.reads->Add(std::max(begin - state.num_prompt_tokens, 0), rank_reads);
-      for (const float*& reads : rank_reads) reads += 2 * state.watch->sentence_ends().size();
+      for (const float*& reads : rank_reads) reads += 2 * num_sentences;
     }
+  }
+}
+
+void RankExecutor::PublishAudit(const StepPlan& plan) const {
+  for (const Chunk& chunk : plan.chunks) {
+    const SequenceState& state = *sequences_.at(chunk.id);
+    if (state.watched == nullptr || state.watched->audit() == nullptr ||
+        chunk.position_class != PositionClass::kGenerated) {
+      continue;
+    }
+    const auto samples = state.watched->audit()->step_samples();
+    if (!samples.empty()) audit_sink_(state.params.name, samples);
   }
 }
 

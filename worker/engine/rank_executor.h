@@ -4,9 +4,11 @@
 // imply. Engine thread only; step_age_seconds, num_steps and num_tokens from any thread.
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,7 +24,7 @@
 #include "worker/model/llama_model.h"
 #include "worker/policy/kv_policy.h"
 #include "worker/policy/kv_use.h"
-#include "worker/policy/read_watch.h"
+#include "worker/policy/watched_policy.h"
 #include "worker/scheduler/step_plan.h"
 
 namespace skv::engine {
@@ -38,6 +40,14 @@ class RankExecutor {
   // Internal: a plan that does not fit this rank's state (ranks lost step). Aborted: a collective
   // failed. After either the group must end.
   absl::Status Execute(const scheduler::StepPlan& plan, std::vector<float>* logits);
+
+  // What a step measured of the selections of `policy`, of one of its sequences.
+  using AuditSink =
+      std::function<void(const std::string& policy, std::span<const policy::AuditSample> samples)>;
+  // Audits a share of the generated positions of this rank's sequences, replayed ones too; not
+  // where the policy attends everything. It changes nothing of what a step computes. Before the
+  // first step.
+  void StartAudit(double fraction, AuditSink sink);
 
   // Seconds since this rank last ended a layer or a step: its heartbeat.
   double step_age_seconds() const;
@@ -66,11 +76,10 @@ class RankExecutor {
     std::unique_ptr<kv::SequenceCache> cache;
     std::unique_ptr<policy::KvPolicy> policy;
     policy::KvUse use;
-    policy::KvUse step_use;  // of the running step
-    // Where the sequence is explained; `watch` is its policy.
+    policy::KvUse step_use;                    // of the running step
+    policy::WatchedPolicy* watched = nullptr;  // the policy, where something looks at it
     int explain_top = 0;
-    policy::ReadWatch* watch = nullptr;
-    std::optional<ReadLog> reads;
+    std::optional<ReadLog> reads;  // where the sequence is explained
   };
   void Beat();
   absl::Status ApplyMembership(const scheduler::StepPlan& plan);
@@ -78,17 +87,22 @@ class RankExecutor {
   absl::Status Fork(const scheduler::Fork& fork, int64_t step_idx);
   absl::Status ReserveChunks(const scheduler::StepPlan& plan);
   void Commit(const scheduler::StepPlan& plan);
-  void StartReadLog(SequenceState* state) const;
+  bool IsAudited(const policy::PolicyParams& policy) const;
+  // The policy is a watched one.
+  void StartWatches(SequenceId id, SequenceState* state) const;
   // Brings what this step's explained rows read from all ranks to the logs of rank 0.
   absl::Status GatherReads(const scheduler::StepPlan& plan);
   // `all`: what each rank gathered, one after another.
   void LogReads(const scheduler::StepPlan& plan, const std::vector<float>& all);
+  void PublishAudit(const scheduler::StepPlan& plan) const;
 
   model::LlamaModel* const model_;
   kv::KvPool* const pool_;
   comm::Communicator* const communicator_;
   const std::shared_ptr<const text::SentenceSegmenter> segmenter_;
   const Clock& clock_;
+  double audit_fraction_ = 0;
+  AuditSink audit_sink_;
   absl::flat_hash_map<SequenceId, std::unique_ptr<SequenceState>> sequences_;
   std::map<std::string, policy::KvUse> total_kv_use_;
   std::vector<model::SequenceRows> rows_;

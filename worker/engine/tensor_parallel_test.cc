@@ -2,10 +2,12 @@
 
 #include <stdlib.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <random>
 #include <thread>
 
+#include "common/mutex.h"
 #include "common/testing/status_matchers.h"
 #include "worker/comm/shm_communicator.h"
 #include "worker/engine/testing/local_engine.h"
@@ -36,6 +38,13 @@ class RankGroup {
   void Explain(const policy::PolicyParams& policy, int top) {
     policy_ = policy;
     explain_top_ = top;
+  }
+  // `samples` gets those of all ranks.
+  void Audit(double fraction, const policy::PolicyParams& policy,
+             std::vector<policy::AuditSample>* samples) {
+    audit_fraction_ = fraction;
+    policy_ = policy;
+    audit_samples_ = samples;
   }
 
   struct Result {
@@ -71,13 +80,22 @@ class RankGroup {
     const auto group = Join(rank_idx);
     ASSERT_OK_AND_ASSIGN(const auto rank,
                          Rank::Open(options_, description, group.get(), RealClock()));
+    StartAudit(rank.get());
     EXPECT_OK(RunFollower(rank->executor(), group.get()));
+  }
+
+  void StartAudit(Rank* rank) {
+    rank->executor()->StartAudit(audit_fraction_, [this](const auto&, const auto& samples) {
+      MutexLock lock(&mutex_);
+      audit_samples_->insert(audit_samples_->end(), samples.begin(), samples.end());
+    });
   }
 
   void Lead(const ModelDescription& description, Result* result) {
     const auto group = Join(0);
     ASSERT_OK_AND_ASSIGN(const auto rank,
                          Rank::Open(options_, description, group.get(), RealClock()));
+    StartAudit(rank.get());
     const EngineOptions options = rank->MakeEngineOptions(
         description, /*max_num_seqs=*/4, options_.max_num_batched_tokens, /*max_queue=*/4);
     StepRecorder recorder(options.vocab_size);
@@ -104,6 +122,9 @@ class RankGroup {
   const RankOptions options_;
   policy::PolicyParams policy_;
   int explain_top_ = 0;
+  double audit_fraction_ = 0;
+  Mutex mutex_;
+  std::vector<policy::AuditSample>* audit_samples_ SKV_GUARDED_BY(mutex_) = nullptr;
   std::string folder_;
 };
 
@@ -150,6 +171,30 @@ TEST(TensorParallelTest, EveryNumberOfRanksGivesTheExplanationsOfOne) {
     EXPECT_EQ(explanations[1], explanations[0]);
     EXPECT_EQ(explanations[2], explanations[0]);
   }
+}
+
+TEST(TensorParallelTest, TheRanksTogetherAuditWhatOneAuditsAndNoBitChanges) {
+  const loader::TinyLlamaFile model(
+      {.num_heads = 6, .num_kv_heads = 3, .head_dim = 32, .ffn = 448});
+  const policy::PolicyParams policy{.name = "sentencekv", .budget_tokens = 32};
+  RankGroup plain(model.path(), 1);
+  plain.Explain(policy, 0);
+  const RankGroup::Result want = plain.Generate();
+  std::vector<std::vector<std::pair<float, float>>> audits;
+  for (const int world_size : {1, 2, 3}) {
+    RankGroup group(model.path(), world_size);
+    std::vector<policy::AuditSample> samples;
+    group.Audit(0.5, policy, &samples);
+    EXPECT_EQ(group.Generate().logit_hashes, want.logit_hashes);
+    audits.emplace_back();
+    for (const policy::AuditSample& s : samples)
+      audits.back().emplace_back(s.recall, s.output_error);
+    std::ranges::sort(audits.back());
+  }
+  ASSERT_FALSE(audits[0].empty());
+  EXPECT_LT(audits[0][0].first, 1) << "the budget leaves tokens out";
+  EXPECT_EQ(audits[1], audits[0]);
+  EXPECT_EQ(audits[2], audits[0]);
 }
 
 }  // namespace

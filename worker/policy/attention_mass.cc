@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "kernels/selection.h"
 
@@ -65,6 +66,24 @@ void ComputeAttentionMass(const KvReader& kv, const float* query, int num_visibl
                              mass->mass.data() + int64_t{h} * num_visible);
   }
   SumGroup(mass);
+}
+
+double HeldShare(const AttentionMass& mass, int head, std::span<const PositionRange> ranges) {
+  const float* const shares = mass.mass.data() + int64_t{head} * mass.num_visible;
+  double held = 0, left = 0;
+  int next = 0;
+  for (const PositionRange& range : ranges) {
+    left = std::accumulate(shares + next, shares + range.begin, left);
+    held = std::accumulate(shares + range.begin, shares + range.end, held);
+    next = range.end;
+  }
+  left = std::accumulate(shares + next, shares + mass.num_visible, left);
+  return held / (held + left);
+}
+
+AttentionMass& ThreadAttentionMass() {
+  thread_local AttentionMass mass;
+  return mass;
 }
 
 }  // namespace skv::policy

@@ -2,6 +2,7 @@
 // What full attention gives each entry that one query sees: the truth that selections are measured
 // against, and that oracles know.
 
+#include <span>
 #include <vector>
 
 #include "worker/policy/kv_policy.h"
@@ -25,5 +26,13 @@ struct AttentionMass {
 // them read. Reuses the memory of `mass`. The same bits on every machine.
 void ComputeAttentionMass(const KvReader& kv, const float* query, int num_visible, int group_size,
                           int head_dim, AttentionMass* mass);
+
+// The share of one query head's mass that `ranges`, sorted and disjoint, hold: 1 only when what
+// they leave out has none.
+double HeldShare(const AttentionMass& mass, int head, std::span<const PositionRange> ranges);
+
+// Memory of the calling thread, which its next user overwrites: megabytes that need not be mapped
+// anew.
+AttentionMass& ThreadAttentionMass();
 
 }  // namespace skv::policy

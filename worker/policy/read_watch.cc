@@ -55,39 +55,21 @@ class AttendedReader : public KvReader {
   int size_ = 0;
 };
 
-// Memory of one thread, which a call may overwrite.
-AttentionMass& ThreadMass() {
-  thread_local AttentionMass mass;
-  return mass;
-}
-
 }  // namespace
 
-ReadWatch::ReadWatch(std::unique_ptr<KvPolicy> policy, const SequenceShape& shape,
-                     std::vector<int> sentence_ends)
-    : policy_(std::move(policy)), shape_(shape), sentence_ends_(std::move(sentence_ends)) {}
+ReadWatch::ReadWatch(const SequenceShape& shape, std::vector<int> sentence_ends)
+    : shape_(shape), sentence_ends_(std::move(sentence_ends)) {}
 
 void ReadWatch::BeginStep(int first_position, int num_rows) {
   first_position_ = first_position;
   reads_.assign(int64_t{num_rows} * 2 * num_sentences(), 0.0f);
 }
 
-void ReadWatch::OnPrompt(const HeadView& view, const QueryRows& queries) {
-  policy_->OnPrompt(view, queries);
-}
-
-void ReadWatch::Select(const HeadView& view, const QueryRows& query,
-                       std::vector<PositionRange>* attended) {
-  const size_t first = attended->size();
-  policy_->Select(view, query, attended);
-  Measure(view, query, std::span(*attended).subspan(first));
-}
-
 void ReadWatch::Measure(const HeadView& view, const QueryRows& query,
                         std::span<const PositionRange> attended) {
   const kernels::FlushDenormals flush;
   const AttendedReader reader(*view.kv, attended, shape_.head_dim);
-  AttentionMass& mass = ThreadMass();
+  AttentionMass& mass = ThreadAttentionMass();
   ComputeAttentionMass(reader, query.data, reader.size(), shape_.group_size, shape_.head_dim,
                        &mass);
   std::vector<float> shares(int64_t{shape_.group_size} * num_sentences(), 0.0f);
@@ -120,10 +102,6 @@ void ReadWatch::Count(int row, const std::vector<float>& shares, const std::vect
     if (2 * tokens[s] < sentence_ends_[s] - begin) continue;
     std::atomic_ref<float>(heads[s]).fetch_add(1.0f, std::memory_order_relaxed);
   }
-}
-
-std::unique_ptr<KvPolicy> ReadWatch::ForkPrompt(const std::vector<Sentence>* sentences) const {
-  return std::make_unique<ReadWatch>(policy_->ForkPrompt(sentences), shape_, sentence_ends_);
 }
 
 }  // namespace skv::policy

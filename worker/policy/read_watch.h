@@ -1,9 +1,8 @@
 #pragma once
-// Watches what the generated positions of one sequence read of its prompt, for `explain`: attends
-// what another policy selects, bit by bit, and measures what each sentence of the prompt gets of
-// that attention. Costs about as much as the attention itself.
+// What the generated positions of one sequence read of its prompt, for `explain`: what each
+// sentence of the prompt gets of the attention over what its policy selects. Costs about as much as
+// that attention.
 
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -15,15 +14,19 @@ namespace skv::policy {
 // sinks of StreamingLLM, arXiv 2309.17453), so that it tells nothing and counts for no sentence.
 inline constexpr int kSinkTokens = 4;
 
-class ReadWatch : public KvPolicy {
+class ReadWatch {
  public:
   // `sentence_ends`: of the prompt's sentences, ascending; the last is shape.num_prompt_tokens.
-  ReadWatch(std::unique_ptr<KvPolicy> policy, const SequenceShape& shape,
-            std::vector<int> sentence_ends);
+  ReadWatch(const SequenceShape& shape, std::vector<int> sentence_ends);
 
   // Before a step that computes generated positions [first_position, first_position + num_rows):
-  // what an earlier step read is forgotten. No call of the model may run.
+  // what an earlier step read is forgotten. No Measure may run.
   void BeginStep(int first_position, int num_rows);
+
+  // `attended`, as KvPolicy::Select gives it, for one of these positions. Calls for different
+  // layers and heads may run at once.
+  void Measure(const HeadView& view, const QueryRows& query,
+               std::span<const PositionRange> attended);
 
   // After the step, over the layers and KV heads of this rank: [num_rows, 2, num_sentences].
   //   [row, 0, s]  the largest share of its attention that any query head gave sentence s
@@ -31,21 +34,12 @@ class ReadWatch : public KvPolicy {
   std::span<const float> step_reads() const { return reads_; }
   const std::vector<int>& sentence_ends() const { return sentence_ends_; }
 
-  void OnPrompt(const HeadView& view, const QueryRows& queries) override;
-  void Select(const HeadView& view, const QueryRows& query,
-              std::vector<PositionRange>* attended) override;
-  std::unique_ptr<KvPolicy> ForkPrompt(const std::vector<Sentence>* sentences) const override;
-  size_t index_bytes() const override { return policy_->index_bytes(); }
-
  private:
   int num_sentences() const { return static_cast<int>(sentence_ends_.size()); }
-  void Measure(const HeadView& view, const QueryRows& query,
-               std::span<const PositionRange> attended);
   // Adds what one layer and KV head read: `shares` [group_size, num_sentences] and tokens attended
   // [num_sentences].
   void Count(int row, const std::vector<float>& shares, const std::vector<int>& tokens);
 
-  const std::unique_ptr<KvPolicy> policy_;
   const SequenceShape shape_;
   const std::vector<int> sentence_ends_;
   int first_position_ = 0;

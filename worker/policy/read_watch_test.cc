@@ -10,6 +10,7 @@
 #include "common/testing/status_matchers.h"
 #include "worker/policy/testing/policy_driver.h"
 #include "worker/policy/testing/random_sequence.h"
+#include "worker/policy/watched_policy.h"
 
 namespace skv::policy {
 namespace {
@@ -32,12 +33,13 @@ std::vector<int> SentenceEnds(const TestSequence& sequence) {
 }
 
 PolicyDriver::Creator Watching(const PolicyParams& params, std::vector<int> ends,
-                               ReadWatch** watch) {
+                               WatchedPolicy** watched) {
   return [=](const SequenceShape& shape, const std::vector<Sentence>* sentences) {
     auto policy = CreatePolicy(params, shape, sentences);
     EXPECT_OK(policy);
-    auto watching = std::make_unique<ReadWatch>(std::move(policy).value(), shape, ends);
-    *watch = watching.get();
+    auto watching = std::make_unique<WatchedPolicy>(std::move(policy).value(), shape);
+    watching->WatchReads(ends);
+    *watched = watching.get();
     return watching;
   };
 }
@@ -82,18 +84,19 @@ TEST_P(ReadWatchTest, MeasuresWhatThePolicySelectsAndChangesNothingOfIt) {
   const TestSequence sequence =
       MakeRandomSequence({.shape = kShape, .num_tokens = kTokens, .max_sentence = 20}, 1);
   const std::vector<int> ends = SentenceEnds(sequence);
-  ReadWatch* watch = nullptr;
-  PolicyDriver driver(sequence, Watching(GetParam(), ends, &watch));
+  WatchedPolicy* watched = nullptr;
+  PolicyDriver driver(sequence, Watching(GetParam(), ends, &watched));
   std::mt19937 random(1);
   driver.RunTo(kPrompt, 64, random);
   for (int first = kPrompt; first < kTokens; first += 10) {
-    watch->BeginStep(first, 10);
+    watched->BeginStep(first, 10);
     driver.StepOnThreads(first + 10);
-    ASSERT_EQ(watch->step_reads().size(), 10 * 2 * ends.size());
+    const std::span<const float> reads = watched->reads()->step_reads();
+    ASSERT_EQ(reads.size(), 10 * 2 * ends.size());
     for (int i = 0; i < 10; ++i) {
       const std::vector<double> want = Expected(sequence, ends, driver.selections(), first + i);
       for (size_t k = 0; k < want.size(); ++k) {
-        ASSERT_NEAR(watch->step_reads()[i * want.size() + k], want[k], 1e-4) << i << " " << k;
+        ASSERT_NEAR(reads[i * want.size() + k], want[k], 1e-4) << i << " " << k;
       }
     }
   }
@@ -104,19 +107,20 @@ TEST_P(ReadWatchTest, AForkWatchesForItself) {
   const TestSequence sequence =
       MakeRandomSequence({.shape = kShape, .num_tokens = kTokens, .max_sentence = 20}, 1);
   const std::vector<int> ends = SentenceEnds(sequence);
-  ReadWatch* watch = nullptr;
-  PolicyDriver parent(sequence, Watching(GetParam(), ends, &watch));
+  WatchedPolicy* watched = nullptr;
+  PolicyDriver parent(sequence, Watching(GetParam(), ends, &watched));
   std::mt19937 random(1);
   parent.RunTo(kPrompt, 64, random);
   const auto child_sentences = sequence.SentencesKnownBefore(kTokens);
   const auto child = parent.policy().ForkPrompt(&child_sentences);
-  auto& child_watch = static_cast<ReadWatch&>(*child);
-  EXPECT_EQ(child_watch.sentence_ends(), ends);
-  child_watch.BeginStep(kPrompt, 1);
-  watch->BeginStep(kPrompt, 1);
+  auto& child_watched = static_cast<WatchedPolicy&>(*child);
+  EXPECT_EQ(child_watched.reads()->sentence_ends(), ends);
+  child_watched.BeginStep(kPrompt, 1);
+  watched->BeginStep(kPrompt, 1);
   parent.StepOnThreads(kPrompt + 1);
-  EXPECT_THAT(child_watch.step_reads(), testing::Each(0.0f)) << "only the parent has read";
-  EXPECT_THAT(watch->step_reads(), testing::Contains(testing::Gt(0.0f)));
+  EXPECT_THAT(child_watched.reads()->step_reads(), testing::Each(0.0f))
+      << "only the parent has read";
+  EXPECT_THAT(watched->reads()->step_reads(), testing::Contains(testing::Gt(0.0f)));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, ReadWatchTest,

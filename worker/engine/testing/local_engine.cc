@@ -115,13 +115,15 @@ absl::StatusOr<std::unique_ptr<LocalEngine>> LocalEngine::Open(const LocalEngine
   auto local = std::unique_ptr<LocalEngine>(new LocalEngine);
   SKV_ASSIGN_OR_RETURN(ModelDescription description, DescribeModel(options.rank.model_path));
   local->recorder_ = std::make_unique<StepRecorder>(description.config.vocab_size);
-  SKV_ASSIGN_OR_RETURN(local->engine_, InProcessEngine::Open({.rank = options.rank,
-                                                              .max_num_seqs = options.max_num_seqs,
-                                                              .max_queue = options.max_queue,
-                                                              .clock = options.clock,
-                                                              .observer = local->recorder_.get()},
-                                                             std::move(description),
-                                                             comm::CreateSelfCommunicator()));
+  SKV_ASSIGN_OR_RETURN(local->engine_, InProcessEngine::Open(
+                                           {.rank = options.rank,
+                                            .max_num_seqs = options.max_num_seqs,
+                                            .max_queue = options.max_queue,
+                                            .clock = options.clock,
+                                            .observer = local->recorder_.get(),
+                                            .audit_fraction = options.audit_fraction,
+                                            .audit_sink = options.audit_sink},
+                                           std::move(description), comm::CreateSelfCommunicator()));
   return local;
 }
 

@@ -75,6 +75,8 @@ struct LocalEngineOptions {
   int max_num_seqs = 64;
   int max_queue = 1024;
   const Clock* clock = &RealClock();  // outlives the engine
+  double audit_fraction = 0;
+  RankExecutor::AuditSink audit_sink = {};
 };
 
 class LocalEngine {
