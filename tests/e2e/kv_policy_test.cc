@@ -81,6 +81,32 @@ TEST(KvPolicyTest, AClusterOfSentencekvReportsAndCountsWhatWasRead) {
   EXPECT_EQ(metric("skv_worker_requests_total", "full"), 1);
 }
 
+TEST(KvPolicyTest, EveryRankExportsWhatAuditsOfItsHeadsFound) {
+  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start({.tensor_parallel_size = 2,
+                                                           .flags = {"--kv-policy", "sentencekv",
+                                                                     "--max-capacity-prompts", "64",
+                                                                     "--audit-fraction", "1"}}));
+  const v1::KvReport report = Ask(*cluster, LongRequest()).kv_report;
+  EXPECT_EQ(report.attended_tokens(), 64);
+  v1::GenerateRequest full = LongRequest();
+  full.mutable_kv_policy()->set_name("full");
+  full.set_explain(true);
+  Ask(*cluster, full);
+  const loader::TinyLlamaOptions model = TinyModelOptions();
+  const int heads_of_rank = model.num_layers * model.num_heads / 2;
+  for (const char* const rank : {"group 0 rank 0", "group 0 rank 1"}) {
+    const auto metric = [&](const char* name) {
+      return cluster->Metric(rank, name, "policy=\"sentencekv\"");
+    };
+    EXPECT_TRUE(Eventually([&] {
+      return metric("skv_worker_kv_attention_recall_ratio_count") == 4 * heads_of_rank;
+    })) << rank;
+    EXPECT_LT(metric("skv_worker_kv_attention_recall_ratio_sum"), 4 * heads_of_rank);
+    EXPECT_EQ(metric("skv_worker_kv_output_error_ratio_count"), 4 * heads_of_rank);
+    EXPECT_GT(metric("skv_worker_kv_output_error_ratio_sum"), 0);
+  }
+}
+
 TEST(KvPolicyTest, APolicyThatIsNotAllowedIsRefusedAndTheOthersAreServed) {
   ASSERT_OK_AND_ASSIGN(
       const auto cluster,

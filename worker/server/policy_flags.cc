@@ -19,6 +19,10 @@ void AddPolicyFlags(PolicyOffer* offer, Flags* flags) {
   flags->Add("semantic-factor", &params->semantic_factor, RealRange{0, policy::kMaxSemanticFactor},
              "sentencekv: prompt tokens that stay eligible, as a multiple of the budget; 0: all");
   flags->Add("allowed-kv-policies", &offer->allowed, "KV policies that requests may name");
+  flags->Add(
+      "audit-fraction", &offer->audit_fraction, RealRange{0, 1},
+      "Share of generated tokens for which full attention is computed as well, for metrics of "
+      "what the KV policy misses; 0: none");
 }
 
 std::vector<std::string> ToArguments(const PolicyOffer& offer) {
@@ -30,7 +34,9 @@ std::vector<std::string> ToArguments(const PolicyOffer& offer) {
           "--semantic-factor",
           absl::StrCat(params.semantic_factor),
           "--allowed-kv-policies",
-          absl::StrJoin(offer.allowed, ",")};
+          absl::StrJoin(offer.allowed, ","),
+          "--audit-fraction",
+          absl::StrCat(offer.audit_fraction)};
 }
 
 absl::Status Validate(const PolicyOffer& offer) {

@@ -1,6 +1,6 @@
 #pragma once
-// Which KV policies a worker offers, as flags: skv-worker's, and those that `skv cluster up` hands
-// on to its workers.
+// Which KV policies a worker offers and how closely it watches them, as flags: skv-worker's, and
+// those that `skv cluster up` hands on to its workers.
 
 #include <string>
 #include <vector>
@@ -14,9 +14,10 @@ namespace skv::server {
 struct PolicyOffer {
   policy::PolicyParams default_policy;  // of requests that name none, or no parameter
   std::vector<std::string> allowed{policy::PolicyNames().begin(), policy::PolicyNames().end()};
+  double audit_fraction = 0.002;  // share of generated positions whose selections are audited
 };
 
-// --kv-policy, --max-capacity-prompts, --semantic-factor, --allowed-kv-policies.
+// --kv-policy, --max-capacity-prompts, --semantic-factor, --allowed-kv-policies, --audit-fraction.
 void AddPolicyFlags(PolicyOffer* offer, Flags* flags);
 
 // The flags that make another process offer the same.

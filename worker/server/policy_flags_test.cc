@@ -31,9 +31,11 @@ TEST(PolicyFlagsTest, AnotherProcessReadsTheSameFromTheArguments) {
   PolicyOffer offer, copy;
   offer.default_policy = {"sentencekv", 64, 2.5};
   offer.allowed = {"sentencekv"};
+  offer.audit_fraction = 0.25;
   ASSERT_EQ(Parse(ToArguments(offer), &copy), 0);
   EXPECT_EQ(copy.default_policy, offer.default_policy);
   EXPECT_EQ(copy.allowed, offer.allowed);
+  EXPECT_EQ(copy.audit_fraction, offer.audit_fraction);
 }
 
 TEST(PolicyFlagsTest, ValuesOutOfRangeAreRefused) {
@@ -42,7 +44,9 @@ TEST(PolicyFlagsTest, ValuesOutOfRangeAreRefused) {
                                              {"--max-capacity-prompts", "15"},
                                              {"--max-capacity-prompts", "16777217"},
                                              {"--semantic-factor", "-1"},
-                                             {"--semantic-factor", "1e7"}}) {
+                                             {"--semantic-factor", "1e7"},
+                                             {"--audit-fraction", "-0.1"},
+                                             {"--audit-fraction", "1.1"}}) {
     PolicyOffer offer;
     EXPECT_EQ(Parse(arguments, &offer), Flags::kUsageExitCode) << arguments[0] << arguments[1];
   }

@@ -34,6 +34,24 @@ WorkerMetrics::WorkerMetrics(const engine::Rank* rank, int rank_idx)
                     [pool] { return double(pool->num_slot_pages()); });
   metrics_.AddGauge("skv_worker_weight_bytes", "Packed weights of this rank.", {},
                     [rank] { return double(rank->weight_bytes()); });
+  AddAudits();
+}
+
+void WorkerMetrics::AddAudits() {
+  for (const std::string_view policy : policy::PolicyNames()) {
+    if (!policy::HasBudget(policy)) continue;
+    const std::string name(policy);
+    audits_[name] = {
+        .recall = &metrics_.AddHistogram(
+            "skv_worker_kv_attention_recall_ratio",
+            "Share of full attention's mass that an audited selection holds.",
+            {0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 1},
+            {{"policy", name}}),
+        .output_error = &metrics_.AddHistogram(
+            "skv_worker_kv_output_error_ratio",
+            "Relative error of the attention output of an audited selection.",
+            {0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1}, {{"policy", name}})};
+  }
 }
 
 void WorkerMetrics::AddLeader(const engine::Engine* engine, std::function<int()> num_open_streams) {
@@ -120,6 +138,15 @@ void WorkerMetrics::AddKvPolicies(const engine::Engine* engine) {
 
 void WorkerMetrics::Observe(const engine::GenerationRequest& request) {
   requests_.at(request.policy.name)->Increment();
+}
+
+void WorkerMetrics::ObserveAudit(const std::string& policy,
+                                 std::span<const policy::AuditSample> samples) {
+  const AuditHistograms& histograms = audits_.at(policy);
+  for (const policy::AuditSample& sample : samples) {
+    histograms.recall->Observe(sample.recall);
+    histograms.output_error->Observe(sample.output_error);
+  }
 }
 
 void WorkerMetrics::Observe(const engine::FinishEvent& event) {

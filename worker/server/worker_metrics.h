@@ -5,17 +5,19 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "common/metrics.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/rank.h"
+#include "worker/policy/selection_audit.h"
 
 namespace skv::server {
 
 class WorkerMetrics {
  public:
-  // Of every rank: its steps, tokens, KV memory. The rank outlives this object.
+  // Of every rank: its steps, tokens, KV memory, audits. The rank outlives this object.
   WorkerMetrics(const engine::Rank* rank, int rank_idx);
 
   // Of the leader: its requests, queues and KV policies. Whatever serializes metrics() ends before
@@ -28,10 +30,18 @@ class WorkerMetrics {
   // A sample has finished.
   void Observe(const engine::FinishEvent& event);
 
+  // This rank has audited selections of a policy, a known one that does not attend everything.
+  void ObserveAudit(const std::string& policy, std::span<const policy::AuditSample> samples);
+
   const Metrics& metrics() const { return metrics_; }
   Metrics& metrics() { return metrics_; }
 
  private:
+  struct AuditHistograms {
+    prometheus::Histogram* recall;
+    prometheus::Histogram* output_error;
+  };
+  void AddAudits();
   void AddKvPolicies(const engine::Engine* engine);
 
   const int num_heads_;  // KV heads of this rank, all layers together
@@ -41,6 +51,7 @@ class WorkerMetrics {
   prometheus::Histogram* time_per_output_token_ = nullptr;
   prometheus::Counter* finished_[5] = {};
   std::map<std::string, prometheus::Counter*> requests_;  // by policy
+  std::map<std::string, AuditHistograms> audits_;         // by policy
 };
 
 }  // namespace skv::server

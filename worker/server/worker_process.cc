@@ -224,6 +224,9 @@ absl::Status RunWorker(const WorkerOptions& options) {
   float loaded = 1;
   SKV_RETURN_IF_ERROR(communicator->AllReduceSum(&loaded, 1));
   WorkerMetrics metrics(rank.get(), options.rank_idx);
+  rank->executor()->StartAudit(
+      options.kv_policies.audit_fraction,
+      [&metrics](const auto& policy, auto samples) { metrics.ObserveAudit(policy, samples); });
   const absl::Status status =
       options.rank_idx == 0
           ? RunLeader(options, description, rank.get(), communicator.get(), &metrics)
