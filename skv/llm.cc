@@ -65,6 +65,12 @@ absl::StatusOr<policy::PolicyParams> ToParams(const KvPolicy& policy) {
   return params;
 }
 
+absl::Status CheckMinRecall(double min_recall) {
+  if (min_recall > 0 && min_recall <= 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("min_recall: ", min_recall, ", expected above 0, at most 1"));
+}
+
 engine::SamplingParams ToParams(const Sampling& sampling) {
   engine::SamplingParams params;
   params.temperature = sampling.temperature;
@@ -87,6 +93,12 @@ KvReport ToReport(const policy::PolicyParams& params, const engine::FinishEvent&
   if (policy::HasBudget(params.name)) report.policy.max_capacity_prompts = params.budget_tokens;
   if (policy::HasSemanticFactor(params.name)) {
     report.policy.semantic_factor = params.semantic_factor;
+  }
+  if (params.min_recall > 0) {
+    report.recall = {.min_recall = params.min_recall,
+                     .checked = finish.recall.checked,
+                     .widened = finish.recall.widened,
+                     .full = finish.recall.full};
   }
   return report;
 }
@@ -174,7 +186,9 @@ absl::StatusOr<Answer> Llm::Generate(std::vector<TokenId> prompt_ids, const text
                                      const GenerateOptions& options,
                                      const TextCallback& on_text) const {
   SKV_ASSIGN_OR_RETURN(auto stops, text::StopSet::Create(options.stop));
-  SKV_ASSIGN_OR_RETURN(const policy::PolicyParams params, ToParams(options.kv_policy));
+  SKV_ASSIGN_OR_RETURN(policy::PolicyParams params, ToParams(options.kv_policy));
+  if (options.min_recall) SKV_RETURN_IF_ERROR(CheckMinRecall(*options.min_recall));
+  params.min_recall = options.min_recall.value_or(0);
   engine::Engine& engine = engine_->engine();
   const auto events = std::make_shared<EventQueue>();
   SKV_ASSIGN_OR_RETURN(

@@ -66,6 +66,9 @@ struct GenerateOptions {
   int max_tokens = 256;  // at least 1; with the prompt at most max_model_len
   Sampling sampling;
   KvPolicy kv_policy;
+  // Least share of full attention's mass that what the policy selects must hold, above 0, at most
+  // 1; skv.v1.GenerateRequest documents what it costs and what happens below it. Missing: none.
+  std::optional<double> min_recall = {};
   // Prompt sentences to name for each sentence of the answer, those that it read most; 0 (none)
   // to 32.
   int explain_top = 0;
@@ -76,14 +79,23 @@ enum class FinishReason { kStop, kLength, kCancelled };
 // "stop", "length", "cancelled".
 std::string_view Name(FinishReason reason);
 
+// What min_recall did; a selection is that of one token, layer and KV head.
+struct RecallReport {
+  double min_recall = 0;
+  int64_t checked = 0;  // selections; 0 with a policy that attends everything
+  int64_t widened = 0;  // of these, the ones that held too little and attended more
+  int64_t full = 0;     // of the widened ones, those that attended everything
+};
+
 // What the attention of generated tokens read: means over positions, layers and KV heads.
 struct KvReport {
   KvPolicy policy;  // with the values that held; null where the policy has no such parameter
   std::string fingerprint;  // of all that the selection depends on beside the text
   int64_t generated_positions = 0;
-  double attended_tokens = 0;  // read
-  double visible_tokens = 0;   // what "full" would have read
-  double read_share = 1;       // attended / visible
+  double attended_tokens = 0;               // read
+  double visible_tokens = 0;                // what "full" would have read
+  double read_share = 1;                    // attended / visible
+  std::optional<RecallReport> recall = {};  // with min_recall
 };
 
 // A sentence of the prompt, as one of the answer read it. Texts are UTF-8, byte ranges are of the

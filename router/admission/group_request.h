@@ -35,6 +35,7 @@ struct GroupRequest {
   bool ignore_eos = false;
   int32_t priority = 0;
   KvPolicy kv_policy;
+  double min_recall = 0;    // 0: none
   int32_t explain_top = 0;  // 0: nothing is explained
   std::string traceparent;
 

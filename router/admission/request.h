@@ -56,6 +56,7 @@ struct Request {
   bool ignore_eos = false;
   std::optional<int64_t> priority;
   KvPolicyRequest kv_policy;
+  std::optional<double> min_recall;
   bool explain = false;
   std::optional<int64_t> explain_top;
   // The first field that is set but not served yet, by its name on the wire; empty when none is.

@@ -149,6 +149,11 @@ absl::Status CheckSampling(const Request& request, const ModelLimits& limits) {
   return absl::OkStatus();
 }
 
+absl::Status CheckMinRecall(const std::optional<double>& min_recall) {
+  if (!min_recall.has_value() || (*min_recall > 0 && *min_recall <= 1)) return absl::OkStatus();
+  return OutOfRange("min_recall", *min_recall, "above 0, at most 1");
+}
+
 absl::Status CheckExplain(const Request& request) {
   SKV_RETURN_IF_ERROR(CheckInt("explain_top", request.explain_top, 1, kMaxExplainTop));
   if (!request.explain_top.has_value() || request.explain) return absl::OkStatus();
@@ -219,6 +224,7 @@ absl::Status ValidateRequest(const Request& request, const ModelLimits& limits) 
   SKV_RETURN_IF_ERROR(CheckSampling(request, limits));
   SKV_RETURN_IF_ERROR(CheckStops(request, limits));
   SKV_RETURN_IF_ERROR(ResolveKvPolicy(request.kv_policy, limits.kv_policies).status());
+  SKV_RETURN_IF_ERROR(CheckMinRecall(request.min_recall));
   return CheckPrompt(request, limits);
 }
 
@@ -245,6 +251,7 @@ absl::StatusOr<GroupRequest> BuildGroupRequest(const Request& request, const Mod
   result.ignore_eos = request.ignore_eos;
   result.priority = static_cast<int32_t>(request.priority.value_or(0));
   SKV_ASSIGN_OR_RETURN(result.kv_policy, ResolveKvPolicy(request.kv_policy, limits.kv_policies));
+  result.min_recall = request.min_recall.value_or(0);
   if (request.explain) {
     result.explain_top = static_cast<int32_t>(request.explain_top.value_or(kDefaultExplainTop));
   }

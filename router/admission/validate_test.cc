@@ -199,6 +199,10 @@ TEST(ValidateRequestTest, EveryOtherBadInputIsRefusedByName) {
       {"infinite bias", [](Request* r) { r->logit_bias[7] = INFINITY; }, "logit_bias[7]: got inf"},
       {"unknown KV policy", [](Request* r) { r->kv_policy.name = "fulll"; },
        "kv_policy.name: got \"fulll\""},
+      {"min_recall of nothing", [](Request* r) { r->min_recall = 0; },
+       "min_recall: got 0, expected above 0, at most 1"},
+      {"min_recall above all", [](Request* r) { r->min_recall = 1.5; }, "min_recall: got 1.5"},
+      {"NaN min_recall", [](Request* r) { r->min_recall = std::nan(""); }, "min_recall: got nan"},
       {"request id with a newline", [](Request* r) { r->request_id = "a\nb"; }, "request_id"},
       {"long request id", [](Request* r) { r->request_id = std::string(129, 'a'); }, "request_id"}};
   for (const auto& c : kCases) {
@@ -212,9 +216,16 @@ TEST(ValidateRequestTest, EveryOtherBadInputIsRefusedByName) {
 
 TEST(ValidateRequestTest, AFieldThatIsNotServedIsUnimplementedByName) {
   Request request = ValidRequest();
-  request.unserved_field = "min_recall";
+  request.unserved_field = "cache_salt";
   EXPECT_THAT(ValidateRequest(request, kLimits),
-              StatusIs(absl::StatusCode::kUnimplemented, StartsWith("min_recall: ")));
+              StatusIs(absl::StatusCode::kUnimplemented, StartsWith("cache_salt: ")));
+}
+
+TEST(BuildGroupRequestTest, MinRecallIsHandedOn) {
+  Request request = ValidRequest();
+  EXPECT_EQ(BuildGroupRequest(request, kLimits, {1}, 0)->min_recall, 0);
+  request.min_recall = 1;
+  EXPECT_EQ(BuildGroupRequest(request, kLimits, {1}, 0)->min_recall, 1);
 }
 
 TEST(BuildGroupRequestTest, PromptAndMaxTokensShareTheContext) {

@@ -68,7 +68,6 @@ std::string FindUnservedField(const pb::GenerateRequest& request) {
   if (policy.has_num_recent_tokens()) return "kv_policy.num_recent_tokens";
   if (policy.has_observation_window()) return "kv_policy.observation_window";
   if (!request.cache_salt().empty()) return "cache_salt";
-  if (request.has_min_recall()) return "min_recall";
   if (request.allow_degraded()) return "allow_degraded";
   if (!request.adapter().empty()) return "adapter";
   return "";
@@ -137,6 +136,12 @@ void SetKvReport(KvReport&& report, pb::KvReport* out) {
   out->set_attended_tokens(report.attended_tokens);
   out->set_visible_tokens(report.visible_tokens);
   out->set_read_share(report.read_share);
+  if (!report.recall) return;
+  pb::RecallReport* const recall = out->mutable_recall();
+  recall->set_min_recall(report.recall->min_recall);
+  recall->set_checked(report.recall->checked);
+  recall->set_widened(report.recall->widened);
+  recall->set_full(report.recall->full);
 }
 
 void SetExplanation(EventExplanation&& explanation, pb::Explanation* out) {
@@ -202,6 +207,7 @@ Request FromProto(pb::GenerateRequest&& request) {
   result.ignore_eos = request.ignore_eos();
   result.priority = Optional<int64_t>(request.has_priority(), request.priority());
   result.kv_policy = FromProto(request.kv_policy());
+  result.min_recall = Optional(request.has_min_recall(), request.min_recall());
   result.explain = request.explain();
   result.explain_top = Optional<int64_t>(request.has_explain_top(), request.explain_top());
   return result;

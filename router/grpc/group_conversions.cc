@@ -77,13 +77,22 @@ KvPolicy FromProto(const worker_pb::KvPolicy& policy) {
   return result;
 }
 
+RecallReport FromProto(const worker_pb::RecallReport& report) {
+  return {.min_recall = report.min_recall(),
+          .checked = report.checked(),
+          .widened = report.widened(),
+          .full = report.full()};
+}
+
 KvReport FromProto(const worker_pb::KvReport& report) {
-  return {.policy = FromProto(report.policy()),
-          .fingerprint = report.fingerprint(),
-          .generated_positions = report.generated_positions(),
-          .attended_tokens = report.attended_tokens(),
-          .visible_tokens = report.visible_tokens(),
-          .read_share = report.read_share()};
+  KvReport result = {.policy = FromProto(report.policy()),
+                     .fingerprint = report.fingerprint(),
+                     .generated_positions = report.generated_positions(),
+                     .attended_tokens = report.attended_tokens(),
+                     .visible_tokens = report.visible_tokens(),
+                     .read_share = report.read_share()};
+  if (report.has_recall()) result.recall = FromProto(report.recall());
+  return result;
 }
 
 Explanation FromProto(const worker_pb::Explanation& explanation) {
@@ -118,6 +127,7 @@ worker_pb::GenerateRequest ToProto(const GroupRequest& request) {
   result.set_priority(request.priority);
   *result.mutable_kv_policy() = ToProto(request.kv_policy);
   result.set_explain_top(request.explain_top);
+  result.set_min_recall(request.min_recall);
   result.set_traceparent(request.traceparent);
   return result;
 }

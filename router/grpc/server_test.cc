@@ -353,7 +353,6 @@ TEST_F(ServerTest, FieldsThatAreNotServedAreUnimplementedByName) {
       {"kv_policy.observation_window",
        [](auto* r) { r->mutable_kv_policy()->set_observation_window(0); }},
       {"cache_salt", [](auto* r) { r->set_cache_salt("s"); }},
-      {"min_recall", [](auto* r) { r->set_min_recall(0); }},
       {"allow_degraded", [](auto* r) { r->set_allow_degraded(true); }},
       {"adapter", [](auto* r) { r->set_adapter("a"); }}};
   for (const auto& [name, set] : kCases) {
@@ -460,6 +459,12 @@ TEST_F(ServerTest, TheWorkersKvReportReachesTheClientWithTheFinish) {
     report->set_attended_tokens(10);
     report->set_visible_tokens(40);
     report->set_read_share(0.25);
+    if (request.min_recall() > 0) {
+      report->mutable_recall()->set_min_recall(request.min_recall());
+      report->mutable_recall()->set_checked(100);
+      report->mutable_recall()->set_widened(10);
+      report->mutable_recall()->set_full(1);
+    }
     writer->Write(event);
     return grpc::Status::OK;
   }});
@@ -481,6 +486,16 @@ TEST_F(ServerTest, TheWorkersKvReportReachesTheClientWithTheFinish) {
     expected.set_attended_tokens(10);
     expected.set_visible_tokens(40);
     expected.set_read_share(0.25);
+    EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(last.kv_report(), expected))
+        << last.kv_report().DebugString();
+
+    pb::GenerateRequest bound = request;
+    bound.set_min_recall(0.75);
+    ASSERT_OK(Generate(bound, &text, &last));
+    expected.mutable_recall()->set_min_recall(0.75);
+    expected.mutable_recall()->set_checked(100);
+    expected.mutable_recall()->set_widened(10);
+    expected.mutable_recall()->set_full(1);
     EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(last.kv_report(), expected))
         << last.kv_report().DebugString();
   }

@@ -63,6 +63,14 @@ struct WorkerTimings {
   double prefill_ms = 0;
 };
 
+// What min_recall asked for; skv.v1.RecallReport documents the fields.
+struct RecallReport {
+  double min_recall = 0;
+  int64_t checked = 0;
+  int64_t widened = 0;
+  int64_t full = 0;
+};
+
 // What a sample's KV policy read; means over its generated positions, layers and KV heads.
 struct KvReport {
   KvPolicy policy;
@@ -71,6 +79,7 @@ struct KvReport {
   double attended_tokens = 0;
   double visible_tokens = 0;
   double read_share = 1;
+  std::optional<RecallReport> recall;  // of a request with min_recall
 };
 
 // One sentence of the prompt, as a generated one read it; skv.v1.SentenceRead documents the fields.

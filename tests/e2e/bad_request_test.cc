@@ -176,13 +176,20 @@ TEST_F(BadRequestTest, TooManyStopsAndSamples) {
   ExpectInvalid(samples, HasSubstr("n: got 16384, expected 1 to 128"));
 }
 
+TEST_F(BadRequestTest, MinRecallOutOfRange) {
+  for (const double value : {0.0, -0.5, 1.5, std::numeric_limits<double>::quiet_NaN()}) {
+    v1::GenerateRequest request = Good();
+    request.set_min_recall(value);
+    ExpectInvalid(request, HasSubstr(absl::StrCat("min_recall: got ", value,
+                                                  ", expected above 0, at most 1")));
+  }
+}
+
 TEST_F(BadRequestTest, FieldsOfLaterVersionsAreNamed) {
-  v1::GenerateRequest salt = Good(), recall = Good(), start = Good();
+  v1::GenerateRequest salt = Good(), start = Good();
   salt.set_cache_salt("x");
-  recall.set_min_recall(std::numeric_limits<double>::quiet_NaN());
   start.mutable_kv_policy()->set_num_start_tokens(4);
   ExpectRefusal(salt, StatusCode::UNIMPLEMENTED, HasSubstr("cache_salt"));
-  ExpectRefusal(recall, StatusCode::UNIMPLEMENTED, HasSubstr("min_recall"));
   ExpectRefusal(start, StatusCode::UNIMPLEMENTED, HasSubstr("kv_policy.num_start_tokens"));
 }
 

@@ -44,6 +44,12 @@ class ScriptedRouter : public v1::Generation::Service {
     report->set_attended_tokens(1023.6);
     report->set_visible_tokens(4290);
     report->set_read_share(1023.6 / 4290);
+    if (request->has_min_recall()) {
+      report->mutable_recall()->set_min_recall(request->min_recall());
+      report->mutable_recall()->set_checked(1710);
+      report->mutable_recall()->set_widened(20);
+      report->mutable_recall()->set_full(3);
+    }
     writer->Write(event);
     return grpc::Status::OK;
   }
@@ -101,6 +107,14 @@ TEST(GenerateCommandTest, TheKvPolicyReachesTheRouterAndItsReportIsShown) {
   EXPECT_THAT(RunGenerate(arguments, 0),
               HasSubstr(R"("kv":{"policy":"sentencekv","max_capacity_prompts":1024,)"
                         R"("semantic_factor":2.5,"fingerprint":"f","generated_positions":19,)"));
+  arguments.insert(arguments.end(), {"--min-recall", "0.95"});
+  EXPECT_THAT(RunGenerate(arguments, 0),
+              HasSubstr(R"("recall":{"min_recall":0.95,"checked":1710,"widened":20,"full":3})"));
+  std::erase(arguments, "--json");
+  EXPECT_THAT(
+      RunGenerate(arguments, 0),
+      HasSubstr("; 20 of 1710 selections held less than 0.95 and were widened, 3 of them to "
+                "all tokens]"));
 }
 
 TEST(GenerateCommandTest, AnEngineInThisProcessTakesAndReportsTheKvPolicy) {
@@ -114,6 +128,9 @@ TEST(GenerateCommandTest, AnEngineInThisProcessTakesAndReportsTheKvPolicy) {
               HasSubstr(R"("kv":{"policy":"full","fingerprint":"full","generated_positions":2,)"));
   EXPECT_THAT(generate({"--json", "--kv-policy", "sentencekv", "--max-capacity-prompts", "64"}, 0),
               HasSubstr(R"("kv":{"policy":"sentencekv","max_capacity_prompts":64,)"));
+  EXPECT_THAT(generate({"--json", "--kv-policy", "sentencekv", "--min-recall", "0.9"}, 0),
+              HasSubstr(R"("recall":{"min_recall":0.9,"checked":8,"widened":0,"full":0})"));
+  EXPECT_THAT(generate({"--min-recall", "0"}, 2), HasSubstr("min-recall"));
   EXPECT_THAT(generate({"--max-capacity-prompts", "64"}, 2),
               HasSubstr("kv_policy.max_capacity_prompts: no effect with policy \"full\""));
   EXPECT_THAT(generate({"--kv-policy", "snapkv", "--semantic-factor", "2"}, 2),

@@ -107,6 +107,37 @@ TEST(KvPolicyTest, EveryRankExportsWhatAuditsOfItsHeadsFound) {
   }
 }
 
+TEST(KvPolicyTest, MinRecallIsKeptAndReportedByWhatItTook) {
+  ASSERT_OK_AND_ASSIGN(
+      const auto cluster,
+      Cluster::Start({.tensor_parallel_size = 2,
+                      .flags = {"--kv-policy", "sentencekv", "--max-capacity-prompts", "64"}}));
+  EXPECT_FALSE(Ask(*cluster, LongRequest()).kv_report.has_recall());
+  v1::GenerateRequest request = LongRequest();
+  request.set_min_recall(1);
+  const v1::KvReport all = Ask(*cluster, request).kv_report;
+  const loader::TinyLlamaOptions model = TinyModelOptions();
+  const int selections = 4 * model.num_layers * model.num_kv_heads;
+  EXPECT_EQ(all.recall().min_recall(), 1);
+  EXPECT_EQ(all.recall().checked(), selections);
+  EXPECT_EQ(all.recall().widened(), selections);
+  EXPECT_EQ(all.recall().full(), selections);
+  EXPECT_EQ(all.read_share(), 1);
+  EXPECT_THAT(all.fingerprint(), HasSubstr("/min_recall=1"));
+
+  request.mutable_kv_policy()->set_name("full");
+  const v1::KvReport full = Ask(*cluster, request).kv_report;
+  EXPECT_EQ(full.recall().min_recall(), 1);
+  EXPECT_EQ(full.recall().checked(), 0);
+
+  const auto checks = [&](const char* outcome) {
+    return cluster->Metric(kLeader, "skv_worker_kv_recall_checks_total",
+                           absl::StrCat("outcome=\"", outcome, "\""));
+  };
+  EXPECT_TRUE(Eventually([&] { return checks("full") == selections; }));
+  EXPECT_EQ(checks("held") + checks("widened"), 0);
+}
+
 TEST(KvPolicyTest, APolicyThatIsNotAllowedIsRefusedAndTheOthersAreServed) {
   ASSERT_OK_AND_ASSIGN(
       const auto cluster,

@@ -59,6 +59,10 @@ void AddGenerateFlags(Flags* flags, GenerateFlags* options) {
   flags->Add("semantic-factor", &generate.kv_policy.semantic_factor,
              RealRange{0, policy::kMaxSemanticFactor},
              "sentencekv: prompt tokens that stay eligible, as a multiple of the budget; 0: all");
+  flags->Add(
+      "min-recall", &generate.min_recall, RealRange{1e-9, 1},
+      "Share of full attention's mass that the KV policy must hold, above 0, at most 1; below "
+      "it a selection attends more. Reads every key: quality, not speed");
   flags->Add("json", &options->json, "Print one JSON object instead of the text");
 }
 

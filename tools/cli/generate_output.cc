@@ -17,6 +17,12 @@ nlohmann::ordered_json ToJson(const KvSummary& kv) {
   json["attended_tokens"] = kv.means.attended_tokens;
   json["visible_tokens"] = kv.means.visible_tokens;
   json["read_share"] = kv.means.read_share;
+  if (kv.policy.min_recall > 0) {
+    json["recall"] = {{"min_recall", kv.policy.min_recall},
+                      {"checked", kv.recall.checked},
+                      {"widened", kv.recall.widened},
+                      {"full", kv.recall.full}};
+  }
   return json;
 }
 
@@ -59,6 +65,12 @@ void PrintSummary(const GenerateSummary& summary) {
     std::cerr << "; " << summary.kv->policy.name << " read " << std::lround(means.attended_tokens)
               << " of " << std::lround(means.visible_tokens) << " tokens a step ("
               << std::lround(means.read_share * 100) << " %)";
+  }
+  if (summary.kv && summary.kv->policy.min_recall > 0) {
+    const policy::RecallCounts& recall = summary.kv->recall;
+    std::cerr << "; " << recall.widened << " of " << recall.checked << " selections held less than "
+              << summary.kv->policy.min_recall << " and were widened, " << recall.full
+              << " of them to all tokens";
   }
   std::cerr << "]" << std::endl;
 }

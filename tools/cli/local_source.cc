@@ -19,6 +19,7 @@ skv::GenerateOptions ToOptions(const GenerateOptions& options) {
                        .top_p = static_cast<float>(options.top_p),
                        .seed = options.seed},
           .kv_policy = ToPolicy(options.kv_policy),
+          .min_recall = options.min_recall,
           .explain_top = options.explain_top};
 }
 
@@ -39,6 +40,10 @@ KvSummary ToSummary(const KvReport& report) {
   policy::PolicyParams& policy = summary.policy;
   policy.budget_tokens = report.policy.max_capacity_prompts.value_or(policy.budget_tokens);
   policy.semantic_factor = report.policy.semantic_factor.value_or(policy.semantic_factor);
+  if (report.recall) {
+    policy.min_recall = report.recall->min_recall;
+    summary.recall = {report.recall->checked, report.recall->widened, report.recall->full};
+  }
   return summary;
 }
 

@@ -20,10 +20,12 @@ std::string ReasonName(v1::FinishReason reason) {
 KvSummary FromProto(const v1::KvReport& report) {
   return {.policy = {.name = report.policy().name(),
                      .budget_tokens = static_cast<int>(report.policy().max_capacity_prompts()),
-                     .semantic_factor = report.policy().semantic_factor()},
+                     .semantic_factor = report.policy().semantic_factor(),
+                     .min_recall = report.recall().min_recall()},
           .fingerprint = report.fingerprint(),
           .generated_positions = report.generated_positions(),
-          .means = {report.attended_tokens(), report.visible_tokens(), report.read_share()}};
+          .means = {report.attended_tokens(), report.visible_tokens(), report.read_share()},
+          .recall = {report.recall().checked(), report.recall().widened(), report.recall().full()}};
 }
 
 ExplainedSentence FromProto(const v1::Explanation& explanation) {
@@ -119,6 +121,7 @@ class RemoteSource : public TextSource {
       request.set_explain(true);
       request.set_explain_top(options.explain_top);
     }
+    if (options.min_recall) request.set_min_recall(*options.min_recall);
     v1::KvPolicy* const policy = request.mutable_kv_policy();
     policy->set_name(options.kv_policy.name);
     if (options.kv_policy.max_capacity_prompts) {

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "worker/policy/kv_means.h"
 #include "worker/policy/policy_params.h"
+#include "worker/policy/recall_contract.h"
 
 namespace skv::cli {
 
@@ -31,6 +32,7 @@ struct GenerateOptions {
   double top_p = 1.0;
   std::optional<uint64_t> seed;
   KvPolicyOptions kv_policy;
+  std::optional<double> min_recall;
   int explain_top = 0;  // prompt sentences to name for each generated one; 0: explain nothing
 };
 
@@ -42,6 +44,7 @@ struct KvSummary {
   std::string fingerprint;
   int64_t generated_positions = 0;
   policy::KvMeans means;
+  policy::RecallCounts recall;  // with policy.min_recall
 };
 
 // One sentence of the prompt, as a generated one read it; skv.v1.SentenceRead documents the fields.

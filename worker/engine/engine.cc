@@ -249,6 +249,7 @@ void Engine::FinishSample(SequenceId id, FinishReason reason, const absl::Status
                     .num_generated_tokens = sample.num_generated,
                     .timings = MeasureTimings(sample),
                     .kv_use = executor_->kv_use(id),
+                    .recall = executor_->recall_counts(id),
                     .policy_fingerprint = policy::Fingerprint(open->request.policy),
                     .explanation = LastExplanation(id, reason)};
   const RequestId request = sample.request;
@@ -323,6 +324,7 @@ void Engine::UpdateStats() {
   totals_.cancels = cancel_log_.stats();
   totals_.num_open_requests = static_cast<int>(requests_.size());
   totals_.kv_use = executor_->total_kv_use();
+  totals_.recall = executor_->total_recall();
   totals_.index_bytes = executor_->index_bytes();
   MutexLock lock(&mutex_);
   stats_ = totals_;

@@ -39,8 +39,9 @@ struct EngineStats {
   int num_open_requests = 0;
   int num_prefills = 0;  // sequences whose prompts the running step computes
   CancelStats cancels;
-  std::map<std::string, policy::KvUse> kv_use;  // by policy name, of the leader's rank
-  size_t index_bytes = 0;                       // of the policies of all sequences, the same
+  std::map<std::string, policy::KvUse> kv_use;         // by policy name, of the leader's rank
+  std::map<std::string, policy::RecallCounts> recall;  // the same, of all ranks
+  size_t index_bytes = 0;                              // of the policies of all sequences, the same
 };
 
 // Sees every step of the leader; for step logs and tests. Engine thread.

@@ -23,6 +23,10 @@ std::vector<int> PromptSentenceEnds(const scheduler::Admission& admission) {
   return ends;
 }
 
+bool HasContract(const policy::PolicyParams& params) {
+  return params.min_recall > 0 && policy::HasBudget(params.name);
+}
+
 }  // namespace
 
 RankExecutor::RankExecutor(model::LlamaModel* model, kv::KvPool* pool,
@@ -50,6 +54,7 @@ absl::Status RankExecutor::Execute(const StepPlan& plan, std::vector<float>* log
     SKV_RETURN_IF_ERROR(model_->Forward(
         {.tokens = plan.tokens, .sequences = rows_, .logit_rows = logit_rows_}, logits));
     SKV_RETURN_IF_ERROR(GatherReads(plan));
+    SKV_RETURN_IF_ERROR(SumRecall(plan));
     PublishAudit(plan);
     Commit(plan);
   }
@@ -84,8 +89,10 @@ absl::Status RankExecutor::Admit(const scheduler::Admission& admission) {
   SKV_ASSIGN_OR_RETURN(state->policy,
                        policy::CreatePolicy(admission.policy, shape, &state->tracker.sentences()));
   state->explain_top = admission.explain_top;
-  if (admission.explain_top > 0 || IsAudited(admission.policy)) {
+  if (IsWatched(admission)) {
+    const policy::PolicyParams& params = admission.policy;
     auto watched = std::make_unique<policy::WatchedPolicy>(std::move(state->policy), shape);
+    if (HasContract(params)) watched->KeepRecall(params.budget_tokens, params.min_recall);
     if (admission.explain_top > 0) watched->WatchReads(PromptSentenceEnds(admission));
     state->policy = std::move(watched);
     StartWatches(admission.id, state.get());
@@ -161,6 +168,10 @@ bool RankExecutor::IsAudited(const policy::PolicyParams& policy) const {
   return audit_fraction_ > 0 && policy::HasBudget(policy.name);
 }
 
+bool RankExecutor::IsWatched(const scheduler::Admission& admission) const {
+  return admission.explain_top > 0 || HasContract(admission.policy) || IsAudited(admission.policy);
+}
+
 void RankExecutor::StartWatches(SequenceId id, SequenceState* state) const {
   state->watched = static_cast<policy::WatchedPolicy*>(state->policy.get());
   if (IsAudited(state->params)) state->watched->Audit(audit_fraction_, id);
@@ -169,12 +180,17 @@ void RankExecutor::StartWatches(SequenceId id, SequenceState* state) const {
                        state->explain_top);
 }
 
+const policy::WatchedPolicy* RankExecutor::Watched(const Chunk& chunk) const {
+  if (chunk.position_class != PositionClass::kGenerated) return nullptr;
+  return sequences_.at(chunk.id)->watched;
+}
+
 absl::Status RankExecutor::GatherReads(const StepPlan& plan) {
   std::vector<float> own;
   for (const Chunk& chunk : plan.chunks) {
-    const SequenceState& state = *sequences_.at(chunk.id);
-    if (!state.reads || chunk.position_class != PositionClass::kGenerated) continue;
-    const std::span<const float> reads = state.watched->reads()->step_reads();
+    const policy::WatchedPolicy* const watched = Watched(chunk);
+    if (watched == nullptr || watched->reads() == nullptr) continue;
+    const std::span<const float> reads = watched->reads()->step_reads();
     own.insert(own.end(), reads.begin(), reads.end());
   }
   if (own.empty()) return absl::OkStatus();
@@ -194,9 +210,10 @@ void RankExecutor::LogReads(const StepPlan& plan, const std::vector<float>& all)
     rank_reads[rank] = all.data() + rank * stride;
   }
   for (const Chunk& chunk : plan.chunks) {
+    const policy::WatchedPolicy* const watched = Watched(chunk);
+    if (watched == nullptr || watched->reads() == nullptr) continue;
+    const size_t num_sentences = watched->reads()->sentence_ends().size();
     SequenceState& state = *sequences_.at(chunk.id);
-    if (!state.reads || chunk.position_class != PositionClass::kGenerated) continue;
-    const size_t num_sentences = state.watched->reads()->sentence_ends().size();
     for (int i = 0; i < chunk.num_tokens; ++i) {
       const int begin = state.tracker.SentenceBegin(chunk.first_position + i);
       state.reads->Add(std::max(begin - state.num_prompt_tokens, 0), rank_reads);
@@ -205,15 +222,36 @@ void RankExecutor::LogReads(const StepPlan& plan, const std::vector<float>& all)
   }
 }
 
+absl::Status RankExecutor::SumRecall(const StepPlan& plan) {
+  std::vector<SequenceState*> bound;
+  std::vector<double> sums;  // three a sequence; exact, whatever the order of ranks
+  for (const Chunk& chunk : plan.chunks) {
+    const policy::WatchedPolicy* const watched = Watched(chunk);
+    if (watched == nullptr || watched->contract() == nullptr) continue;
+    const policy::RecallCounts& counts = watched->contract()->step_counts();
+    bound.push_back(sequences_.at(chunk.id).get());
+    for (const int64_t count : {counts.checked, counts.widened, counts.full}) {
+      sums.push_back(static_cast<double>(count));
+    }
+  }
+  if (bound.empty()) return absl::OkStatus();
+  SKV_RETURN_IF_ERROR(communicator_->AllReduceSum(sums.data(), sums.size()));
+  for (size_t i = 0; i < bound.size(); ++i) {
+    const policy::RecallCounts counts = {.checked = static_cast<int64_t>(sums[3 * i]),
+                                         .widened = static_cast<int64_t>(sums[3 * i + 1]),
+                                         .full = static_cast<int64_t>(sums[3 * i + 2])};
+    bound[i]->recall += counts;
+    total_recall_[bound[i]->params.name] += counts;
+  }
+  return absl::OkStatus();
+}
+
 void RankExecutor::PublishAudit(const StepPlan& plan) const {
   for (const Chunk& chunk : plan.chunks) {
-    const SequenceState& state = *sequences_.at(chunk.id);
-    if (state.watched == nullptr || state.watched->audit() == nullptr ||
-        chunk.position_class != PositionClass::kGenerated) {
-      continue;
-    }
-    const auto samples = state.watched->audit()->step_samples();
-    if (!samples.empty()) audit_sink_(state.params.name, samples);
+    const policy::WatchedPolicy* const watched = Watched(chunk);
+    if (watched == nullptr || watched->audit() == nullptr) continue;
+    const auto samples = watched->audit()->step_samples();
+    if (!samples.empty()) audit_sink_(sequences_.at(chunk.id)->params.name, samples);
   }
 }
 
@@ -225,6 +263,11 @@ ReadLog* RankExecutor::read_log(SequenceId id) {
 policy::KvUse RankExecutor::kv_use(SequenceId id) const {
   const auto it = sequences_.find(id);
   return it == sequences_.end() ? policy::KvUse() : it->second->use;
+}
+
+policy::RecallCounts RankExecutor::recall_counts(SequenceId id) const {
+  const auto it = sequences_.find(id);
+  return it == sequences_.end() ? policy::RecallCounts() : it->second->recall;
 }
 
 size_t RankExecutor::index_bytes() const {

@@ -58,11 +58,14 @@ class RankExecutor {
   // What the attention of one sequence's generated positions read on this rank; zeros for a
   // sequence that this rank does not hold.
   policy::KvUse kv_use(SequenceId id) const;
+  // What became of its min_recall in all layers and KV heads of all ranks; zeros where it has none.
+  policy::RecallCounts recall_counts(SequenceId id) const;
   // What the sentences that a sequence generates read; it is rank 0's that counts. Null for a
   // sequence that is not explained or not held.
   ReadLog* read_log(SequenceId id);
   // The same over all sequences since the start, by policy name.
   const std::map<std::string, policy::KvUse>& total_kv_use() const { return total_kv_use_; }
+  const std::map<std::string, policy::RecallCounts>& total_recall() const { return total_recall_; }
   // Memory of the policies' indices of all sequences.
   size_t index_bytes() const;
 
@@ -78,6 +81,7 @@ class RankExecutor {
     policy::KvUse use;
     policy::KvUse step_use;                    // of the running step
     policy::WatchedPolicy* watched = nullptr;  // the policy, where something looks at it
+    policy::RecallCounts recall;               // of all ranks
     int explain_top = 0;
     std::optional<ReadLog> reads;  // where the sequence is explained
   };
@@ -88,12 +92,17 @@ class RankExecutor {
   absl::Status ReserveChunks(const scheduler::StepPlan& plan);
   void Commit(const scheduler::StepPlan& plan);
   bool IsAudited(const policy::PolicyParams& policy) const;
+  bool IsWatched(const scheduler::Admission& admission) const;
   // The policy is a watched one.
   void StartWatches(SequenceId id, SequenceState* state) const;
+  // Of a chunk of generated positions; null where nothing looks at its policy, and for others.
+  const policy::WatchedPolicy* Watched(const scheduler::Chunk& chunk) const;
   // Brings what this step's explained rows read from all ranks to the logs of rank 0.
   absl::Status GatherReads(const scheduler::StepPlan& plan);
   // `all`: what each rank gathered, one after another.
   void LogReads(const scheduler::StepPlan& plan, const std::vector<float>& all);
+  // Adds what this step's contracts did on all ranks to the counts of every rank.
+  absl::Status SumRecall(const scheduler::StepPlan& plan);
   void PublishAudit(const scheduler::StepPlan& plan) const;
 
   model::LlamaModel* const model_;
@@ -105,6 +114,7 @@ class RankExecutor {
   AuditSink audit_sink_;
   absl::flat_hash_map<SequenceId, std::unique_ptr<SequenceState>> sequences_;
   std::map<std::string, policy::KvUse> total_kv_use_;
+  std::map<std::string, policy::RecallCounts> total_recall_;
   std::vector<model::SequenceRows> rows_;
   std::vector<int> logit_rows_;
   std::atomic<Duration::rep> last_beat_;

@@ -14,6 +14,7 @@
 #include "worker/engine/sampling_params.h"
 #include "worker/policy/kv_use.h"
 #include "worker/policy/policy_params.h"
+#include "worker/policy/recall_contract.h"
 
 namespace skv::engine {
 
@@ -60,7 +61,8 @@ struct FinishEvent {
   int num_cached_tokens = 0;
   int num_generated_tokens = 0;  // new ones: without resume_ids
   Timings timings;
-  policy::KvUse kv_use;  // of the leader's rank; since the last eviction, replay included
+  policy::KvUse kv_use;         // of the leader's rank; since the last eviction, replay included
+  policy::RecallCounts recall;  // of all ranks, otherwise as kv_use; zeros without min_recall
   std::string policy_fingerprint;
   std::optional<Explanation>
       explanation;  // of the last sentence, where the sample has ended itself

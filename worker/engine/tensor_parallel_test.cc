@@ -51,6 +51,7 @@ class RankGroup {
     std::vector<TokenId> tokens;
     std::map<int, uint64_t> logit_hashes;  // by position
     std::vector<Explanation> explanations;
+    policy::RecallCounts recall;
   };
   Result Generate() {
     const auto description = DescribeModel(options_.model_path);
@@ -115,7 +116,8 @@ class RankGroup {
     EXPECT_TRUE(sink->WaitForFinish());
     engine.Shutdown();
     thread.join();
-    *result = {sink->tokens(), recorder.logit_hashes(1), sink->explanations()};
+    *result = {sink->tokens(), recorder.logit_hashes(1), sink->explanations(),
+               sink->finish().recall};
   }
 
   const int world_size_;
@@ -170,6 +172,24 @@ TEST(TensorParallelTest, EveryNumberOfRanksGivesTheExplanationsOfOne) {
     EXPECT_FALSE(explanations[0][0].reads.empty());
     EXPECT_EQ(explanations[1], explanations[0]);
     EXPECT_EQ(explanations[2], explanations[0]);
+  }
+}
+
+TEST(TensorParallelTest, EveryNumberOfRanksKeepsAndCountsMinRecallAsOne) {
+  const loader::TinyLlamaFile model(
+      {.num_heads = 6, .num_kv_heads = 3, .head_dim = 32, .ffn = 448});
+  std::vector<RankGroup::Result> results;
+  for (const int world_size : {1, 2, 3}) {
+    RankGroup group(model.path(), world_size);
+    group.Explain({.name = "sentencekv", .budget_tokens = 32, .min_recall = 0.2}, /*top=*/8);
+    results.push_back(group.Generate());
+  }
+  EXPECT_GT(results[0].recall.widened, 0);
+  EXPECT_LT(results[0].recall.widened, results[0].recall.checked);
+  for (const RankGroup::Result& result : results) {
+    EXPECT_EQ(result.logit_hashes, results[0].logit_hashes);
+    EXPECT_EQ(result.recall, results[0].recall);
+    EXPECT_EQ(result.explanations, results[0].explanations);
   }
 }
 

@@ -43,11 +43,15 @@ TEST(KvPolicyTest, BadParametersAreNamed) {
   EXPECT_THAT(error({"sentencekv", 64, 0.5}),
               StatusIs(kInvalid, HasSubstr("semantic_factor: 0.5, expected 0 (no filter) or 1")));
   EXPECT_THAT(error({"sentencekv", 64, std::nan("")}), StatusIs(kInvalid, HasSubstr("nan")));
+  EXPECT_THAT(error({"sentencekv", 64, 0, 1.5}),
+              StatusIs(kInvalid, HasSubstr("min_recall: 1.5, expected 0 (none) to 1")));
 }
 
 TEST(KvPolicyTest, AFingerprintTellsPoliciesApart) {
   EXPECT_EQ(Fingerprint({"full", 64, 2}), Fingerprint({"full", 128, 0}));
   EXPECT_EQ(Fingerprint({"sentencekv", 64, 2}), "sentencekv/budget=64/factor=2/r3");
+  EXPECT_EQ(Fingerprint({"snapkv", 64, 0, 0.9}), "snapkv/budget=64/min_recall=0.9/r3");
+  EXPECT_EQ(Fingerprint({"full", 64, 0, 0.9}), "full") << "it reads the same";
 }
 
 }  // namespace

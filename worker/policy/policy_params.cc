@@ -60,6 +60,10 @@ absl::Status Validate(const PolicyParams& params) {
                                                    ", expected 0 (no filter) or 1 to ",
                                                    kMaxSemanticFactor));
   }
+  if (!(params.min_recall >= 0 && params.min_recall <= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("min_recall: ", params.min_recall, ", expected 0 (none) to 1"));
+  }
   return absl::OkStatus();
 }
 
@@ -67,6 +71,7 @@ std::string Fingerprint(const PolicyParams& params) {
   if (!HasBudget(params.name)) return params.name;
   std::string text = absl::StrCat(params.name, "/budget=", params.budget_tokens);
   if (HasSemanticFactor(params.name)) absl::StrAppend(&text, "/factor=", params.semantic_factor);
+  if (params.min_recall > 0) absl::StrAppend(&text, "/min_recall=", params.min_recall);
   return absl::StrCat(text, "/r", kRevision);
 }
 

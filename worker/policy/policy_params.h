@@ -21,6 +21,10 @@ struct PolicyParams {
   // `sentencekv`: prompt tokens that stay eligible, as a multiple of the budget; 0: all. Without
   // effect where HasSemanticFactor says so.
   double semantic_factor = 0;
+  // Least share of full attention's mass that a selection may hold
+  // (worker/policy/recall_contract.h); 0: none. Without effect where HasBudget says that the policy
+  // attends everything.
+  double min_recall = 0;
 
   bool operator==(const PolicyParams&) const = default;
 };
@@ -28,7 +32,7 @@ struct PolicyParams {
 // The names of all policies, in the order of worker/policy/policy_list.h, `full` first.
 std::span<const std::string_view> PolicyNames();
 
-// Which parameters a policy has; an unknown one has none.
+// Which parameters a policy has; an unknown one has none. One without a budget attends everything.
 bool HasBudget(std::string_view name);
 bool HasSemanticFactor(std::string_view name);
 

@@ -1,6 +1,6 @@
 #pragma once
-// A policy with what looks at its selections: they stay what the policy says, and each watch that
-// is on measures them.
+// A policy with what looks at its selections. They stay what the policy says unless a contract
+// widens them; each watch that is on measures what is attended in the end.
 
 #include <cstdint>
 #include <memory>
@@ -9,6 +9,7 @@
 
 #include "worker/policy/kv_policy.h"
 #include "worker/policy/read_watch.h"
+#include "worker/policy/recall_contract.h"
 #include "worker/policy/selection_audit.h"
 
 namespace skv::policy {
@@ -17,6 +18,8 @@ class WatchedPolicy : public KvPolicy {
  public:
   WatchedPolicy(std::unique_ptr<KvPolicy> policy, const SequenceShape& shape);
 
+  // Before the sequence's first step.
+  void KeepRecall(int budget, double min_recall);
   // Before the sequence's first step. `sentence_ends`: see ReadWatch.
   void WatchReads(std::vector<int> sentence_ends);
   // Before the sequence's first generated position; a fork is not audited until it is told to.
@@ -28,6 +31,7 @@ class WatchedPolicy : public KvPolicy {
   void BeginStep(int first_position, int num_rows);
 
   // Null where it is not on.
+  const RecallContract* contract() const { return contract_ ? &*contract_ : nullptr; }
   const ReadWatch* reads() const { return reads_ ? &*reads_ : nullptr; }
   const SelectionAudit* audit() const { return audit_ ? &*audit_ : nullptr; }
 
@@ -40,6 +44,7 @@ class WatchedPolicy : public KvPolicy {
  private:
   const std::unique_ptr<KvPolicy> policy_;
   const SequenceShape shape_;
+  std::optional<RecallContract> contract_;
   std::optional<ReadWatch> reads_;
   std::optional<SelectionAudit> audit_;
 };

@@ -12,13 +12,13 @@
 // Layout: 4 bytes of magic, then varints (7 bits a byte, low first, the last byte below 128):
 //   step_idx, shutdown, and five lists, each its length and then its entries field by field.
 // In an admission the sentence ends are a list of differences; the policy is its index among
-// PolicyNames, the budget, and the 8 bytes of the factor, low first.
+// PolicyNames, the budget, and the 8 bytes of the factor and of min_recall, low first.
 // Tokens are not delta-coded: an id of a 49k vocabulary takes 3 bytes at most as it is.
 
 namespace skv::scheduler {
 namespace {
 
-constexpr std::string_view kMagic = "SKP3";
+constexpr std::string_view kMagic = "SKP4";
 constexpr uint64_t kMaxInt = std::numeric_limits<int>::max();
 
 void PutVarint(uint64_t value, std::string* out) {
@@ -41,6 +41,7 @@ void PutPolicy(const policy::PolicyParams& params, std::string* out) {
   PutVarint(std::find(names.begin(), names.end(), params.name) - names.begin(), out);
   PutInt(params.budget_tokens, out);
   PutDouble(params.semantic_factor, out);
+  PutDouble(params.min_recall, out);
 }
 
 void PutSentenceEnds(const std::vector<int>& ends, std::string* out) {
@@ -60,7 +61,7 @@ class Reader {
   }
 
   absl::Status ReadMagic() {
-    if (bytes_.substr(0, kMagic.size()) != kMagic) return Error("magic SKP3 missing");
+    if (bytes_.substr(0, kMagic.size()) != kMagic) return Error("magic SKP4 missing");
     offset_ = kMagic.size();
     return absl::OkStatus();
   }
@@ -139,6 +140,7 @@ absl::Status ReadPolicy(Reader* in, policy::PolicyParams* params) {
   params->name = names[name_idx];
   SKV_RETURN_IF_ERROR(in->ReadInt(0, kMaxInt, "budget_tokens", &params->budget_tokens));
   SKV_RETURN_IF_ERROR(in->ReadDouble("semantic_factor", &params->semantic_factor));
+  SKV_RETURN_IF_ERROR(in->ReadDouble("min_recall", &params->min_recall));
   const absl::Status status = policy::Validate(*params);
   return status.ok() ? status : in->Error(std::string(status.message()));
 }

@@ -25,7 +25,10 @@ StepPlan FullPlan() {
                     .num_prompt_tokens = 300,
                     .max_tokens_total = 430,
                     .sentence_ends = {5, 150, 300},
-                    .policy = {.name = "sentencekv", .budget_tokens = 512, .semantic_factor = 2.5},
+                    .policy = {.name = "sentencekv",
+                               .budget_tokens = 512,
+                               .semantic_factor = 2.5,
+                               .min_recall = 0.9},
                     .explain_top = 5}};
   plan.forked = {{.child = 5, .parent = 4, .num_shared_tokens = 2, .max_tokens_total = 8}};
   plan.chunks = {{.id = 4,
@@ -55,7 +58,8 @@ StepPlan RandomPlan(std::mt19937* random) {
     }
     entry.policy = {.name = draw(0, 1) == 0 ? "full" : "sentencekv",
                     .budget_tokens = draw(16, 1 << 24),
-                    .semantic_factor = draw(0, 1) * draw(1000, 1000000) / 1000.0};
+                    .semantic_factor = draw(0, 1) * draw(1000, 1000000) / 1000.0,
+                    .min_recall = draw(0, 1) * draw(1, 1000) / 1000.0};
     entry.explain_top = draw(0, 1) * draw(1, kMaxInt);
   }
   plan.forked.resize(draw(0, 4));
@@ -158,18 +162,20 @@ TEST(StepPlanTest, RefusesPlansThatNoSchedulerMakes) {
       {"semantic_factor: nan", with([](StepPlan* p) {
          p->admitted[0].policy.semantic_factor = std::numeric_limits<double>::quiet_NaN();
        })},
+      {"min_recall: 1.5, expected 0 (none) to 1",
+       with([](StepPlan* p) { p->admitted[0].policy.min_recall = 1.5; })},
       {"explain_top is 4294967295", with([](StepPlan* p) { p->admitted[0].explain_top = -1; })},
       {"forks from itself", with([](StepPlan* p) { p->forked[0].parent = 5; })},
       {"max_tokens_total is 1, expected 2",
        with([](StepPlan* p) { p->forked[0].max_tokens_total = 1; })},
       {"step_idx is 18446744073709551615", with([](StepPlan* p) { p->step_idx = -1; })},
       {"bytes left over", Encode(FullPlan()) + '\0'},
-      {"magic SKP3 missing", "SKP1" + Encode(FullPlan()).substr(4)},
-      {"magic SKP3 missing", ""},
-      {"is over 64 bits", "SKP3" + std::string(9, '\xff') + '\x02'},
-      {"needless byte", std::string("SKP3\x80\x00\x00\x00\x00\x00\x00\x00", 12)},
+      {"magic SKP4 missing", "SKP1" + Encode(FullPlan()).substr(4)},
+      {"magic SKP4 missing", ""},
+      {"is over 64 bits", "SKP4" + std::string(9, '\xff') + '\x02'},
+      {"needless byte", std::string("SKP4\x80\x00\x00\x00\x00\x00\x00\x00", 12)},
       {"length of released is 4294967295, expected at most 9",
-       std::string("SKP3\x00\x00\xff\xff\xff\xff\x0f\x00\x00\x00\x00", 15)},
+       std::string("SKP4\x00\x00\xff\xff\xff\xff\x0f\x00\x00\x00\x00", 15)},
   };
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.message);

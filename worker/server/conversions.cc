@@ -94,6 +94,7 @@ absl::StatusOr<engine::GenerationRequest> ToRequest(const pb::GenerateRequest& p
   request.priority = proto.priority();
   request.explain_top = proto.explain_top();
   SKV_ASSIGN_OR_RETURN(request.policy, ToParams(proto.kv_policy()));
+  request.policy.min_recall = proto.min_recall();
   return request;
 }
 
@@ -140,6 +141,12 @@ pb::GenerateEvent ToProto(const engine::FinishEvent& event, const policy::Policy
   report->set_attended_tokens(means.attended_tokens);
   report->set_visible_tokens(means.visible_tokens);
   report->set_read_share(means.read_share);
+  if (policy.min_recall > 0) {
+    report->mutable_recall()->set_min_recall(policy.min_recall);
+    report->mutable_recall()->set_checked(event.recall.checked);
+    report->mutable_recall()->set_widened(event.recall.widened);
+    report->mutable_recall()->set_full(event.recall.full);
+  }
   if (event.explanation) *proto.add_explanations() = ToProto(*event.explanation);
   return proto;
 }

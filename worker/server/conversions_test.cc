@@ -56,6 +56,23 @@ TEST(ConversionsTest, AFinishReportsMeansOverPositionsAndHeads) {
   EXPECT_EQ(report.read_share(), 0.25);
 }
 
+TEST(ConversionsTest, AFinishReportsWhatMinRecallTook) {
+  worker::v1::GenerateRequest proto;
+  proto.mutable_sampling();
+  *proto.mutable_kv_policy() = ToProto(policy::PolicyParams{"sentencekv", 64, 2.5});
+  proto.set_min_recall(0.75);
+  const policy::PolicyParams params = ToRequest(proto)->policy;
+  EXPECT_EQ(params, (policy::PolicyParams{"sentencekv", 64, 2.5, 0.75}));
+  engine::FinishEvent event{.sample_idx = 0, .reason = engine::FinishReason::kLength};
+  event.recall = {.checked = 30, .widened = 20, .full = 10};
+  const worker::v1::KvReport report = ToProto(event, params, /*num_heads=*/6).kv_report();
+  EXPECT_EQ(report.recall().min_recall(), 0.75);
+  EXPECT_EQ(report.recall().checked(), 30);
+  EXPECT_EQ(report.recall().widened(), 20);
+  EXPECT_EQ(report.recall().full(), 10);
+  EXPECT_FALSE(ToProto(event, {"sentencekv", 64, 2.5}, 6).kv_report().has_recall());
+}
+
 TEST(ConversionsTest, ExplanationsGoWithTheTokenThatEndedTheirSentenceOrTheFinish) {
   const engine::Explanation explanation = {
       .begin = 3, .end = 9, .reads = {{.begin = 5, .end = 8, .score = 0.5, .heads_share = 0.25}}};

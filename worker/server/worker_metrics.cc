@@ -106,6 +106,7 @@ void WorkerMetrics::AddLeader(const engine::Engine* engine, std::function<int()>
                              {{"reason", kReasons[i]}});
   }
   AddKvPolicies(engine);
+  AddRecallChecks(engine);
 }
 
 void WorkerMetrics::AddKvPolicies(const engine::Engine* engine) {
@@ -133,6 +134,26 @@ void WorkerMetrics::AddKvPolicies(const engine::Engine* engine) {
     counter("skv_worker_kv_visible_tokens_total",
             "Tokens that generated positions would have read with policy full.",
             [heads](const Use& use) { return use.visible / heads; });
+  }
+}
+
+void WorkerMetrics::AddRecallChecks(const engine::Engine* engine) {
+  for (const std::string_view policy : policy::PolicyNames()) {
+    if (!policy::HasBudget(policy)) continue;
+    const std::string name(policy);
+    const auto counter = [&](const char* outcome, auto read) {
+      metrics_.AddCounterFrom("skv_worker_kv_recall_checks_total",
+                              "Selections that were held to a min_recall.",
+                              {{"policy", name}, {"outcome", outcome}}, [engine, name, read] {
+                                const auto recall = engine->stats().recall;
+                                const auto it = recall.find(name);
+                                return it == recall.end() ? 0.0 : double(read(it->second));
+                              });
+    };
+    using Counts = policy::RecallCounts;
+    counter("held", [](const Counts& counts) { return counts.checked - counts.widened; });
+    counter("widened", [](const Counts& counts) { return counts.widened - counts.full; });
+    counter("full", [](const Counts& counts) { return counts.full; });
   }
 }
 

@@ -42,6 +42,7 @@ class WorkerMetrics {
     prometheus::Histogram* output_error;
   };
   void AddAudits();
+  void AddRecallChecks(const engine::Engine* engine);
   void AddKvPolicies(const engine::Engine* engine);
 
   const int num_heads_;  // KV heads of this rank, all layers together
