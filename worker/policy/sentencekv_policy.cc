@@ -8,11 +8,11 @@
 #include <span>
 #include <vector>
 
+#include "common/huge_bytes.h"
 #include "kernels/denormals.h"
 #include "kernels/quantised_index.h"
 #include "kernels/selection.h"
 #include "worker/policy/budget_split.h"
-#include "worker/policy/huge_bytes.h"
 #include "worker/policy/importance.h"
 #include "worker/policy/kept_tokens.h"
 #include "worker/policy/position_ranges.h"
