@@ -22,10 +22,10 @@ def varint(value):
 
 
 def admission(id, num_prompt_tokens, max_tokens_total, sentences=(), policy=FULL, budget=1024,
-              factor=0.0, min_recall=0.0, explain_top=0):
+              factor=0.0, min_recall=0.0, explain_top=0, num_slots=0):
     """An entry of `admitted`; `sentences` are lengths, which the sentence ends are coded as."""
     return (id, num_prompt_tokens, max_tokens_total, len(sentences), *sentences, policy, budget,
-            struct.pack("<dd", factor, min_recall), explain_top)
+            struct.pack("<dd", factor, min_recall), explain_top, num_slots)
 
 
 def plan(step_idx=0, shutdown=0, released=(), admitted=(), forked=(), chunks=(), tokens=()):
@@ -44,19 +44,21 @@ SEEDS = {
     "prefill": plan(
         admitted=[admission(1, 40, 60)], chunks=[(1, 0, 16, PROMPT, 0)], tokens=range(100, 116)),
     "sentences": plan(
-        admitted=[admission(1, 300, 360, [5, 145, 128, 22], SENTENCEKV, 512, 2.5, 0.9, 5),
+        admitted=[admission(1, 300, 360, [5, 145, 128, 22], SENTENCEKV, 512, 2.5, 0.9, 5, 360),
                   admission(2, 9, 10, [4])],
         chunks=[(1, 0, 4, PROMPT, 0)], tokens=range(4)),
+    "more_slots_than_tokens": plan(
+        admitted=[admission(1, 40, 60, [20], SENTENCEKV, 64, num_slots=61)]),
     "sentence_past_the_prompt": plan(admitted=[admission(1, 40, 60, [20, 21])]),
     "empty_sentence": plan(admitted=[admission(1, 40, 60, [20, 0])]),
     "unknown_policy": plan(admitted=[admission(1, 40, 60, [20], 99)]),
     "budget_too_small": plan(admitted=[admission(1, 40, 60, [20], SENTENCEKV, 15)]),
     "factor_is_nan": plan(admitted=[admission(1, 40, 60, [20], SENTENCEKV, 16, float("nan"))]),
-    "factor_cut_off": plan(admitted=[admission(1, 40, 60, [20], SENTENCEKV, 16, 1.0)])[:-15],
+    "factor_cut_off": plan(admitted=[admission(1, 40, 60, [20], SENTENCEKV, 16, 1.0)])[:-16],
     "min_recall_above_1": plan(
         admitted=[admission(1, 40, 60, [20], SENTENCEKV, 16, 1.0, min_recall=1.5)]),
     "min_recall_cut_off": plan(
-        admitted=[admission(1, 40, 60, [20], SENTENCEKV, 16, min_recall=0.5)])[:-7],
+        admitted=[admission(1, 40, 60, [20], SENTENCEKV, 16, min_recall=0.5)])[:-8],
     "mixed": plan(
         step_idx=300, released=[7, 2**64 - 1], admitted=[admission(9, 3, 130)], forked=[(5, 4, 2, 8)],
         chunks=[(4, 2, 1, GENERATED, 1), (5, 2, 1, GENERATED, 1), (9, 0, 3, PROMPT, 1)],

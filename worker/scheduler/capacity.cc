@@ -1,5 +1,8 @@
 #include "worker/scheduler/capacity.h"
 
+#include <algorithm>
+#include <cmath>
+
 namespace skv::scheduler {
 namespace {
 
@@ -12,12 +15,14 @@ int64_t RoundUp(int64_t num_tokens, int64_t multiple) {
 Footprint& Footprint::operator+=(const Footprint& other) {
   kv_tokens += other.kv_tokens;
   num_sequences += other.num_sequences;
+  num_slots += other.num_slots;
   return *this;
 }
 
 Footprint& Footprint::operator-=(const Footprint& other) {
   kv_tokens -= other.kv_tokens;
   num_sequences -= other.num_sequences;
+  num_slots -= other.num_slots;
   return *this;
 }
 
@@ -32,6 +37,13 @@ int64_t PromptKvTokens(int num_prompt_tokens, absl::Span<const int> sentence_end
   return kv_tokens + RoundUp(num_prompt_tokens - begin, unit_tokens);
 }
 
+int WorkingSetSlots(const policy::PolicyParams& params, double factor, int max_positions) {
+  if (!policy::HasBudget(params.name)) return 0;
+  if (params.min_recall > 0) return max_positions;
+  const double wanted = std::ceil(factor * params.budget_tokens);
+  return static_cast<int>(std::min<double>(wanted, max_positions));
+}
+
 Footprint WorstCase(int64_t prompt_kv_tokens, int max_tokens, int num_samples, int page_tokens) {
   return {.kv_tokens = prompt_kv_tokens + num_samples * RoundUp(max_tokens, page_tokens),
           .num_sequences = num_samples};
@@ -39,7 +51,8 @@ Footprint WorstCase(int64_t prompt_kv_tokens, int max_tokens, int num_samples, i
 
 bool Fits(const Footprint& wanted, const Footprint& used, const Footprint& limit) {
   return used.kv_tokens + wanted.kv_tokens <= limit.kv_tokens &&
-         used.num_sequences + wanted.num_sequences <= limit.num_sequences;
+         used.num_sequences + wanted.num_sequences <= limit.num_sequences &&
+         used.num_slots + wanted.num_slots <= limit.num_slots;
 }
 
 std::vector<int> ChooseEvictions(const Footprint& wanted, const Footprint& used,

@@ -56,12 +56,38 @@ TEST(CapacityTest, WorstCaseCountsASharedPromptOnce) {
   }
 }
 
-TEST(CapacityTest, FitsUpToTheLimitOfBothResources) {
-  const Footprint used{.kv_tokens = 60, .num_sequences = 2};
-  const Footprint limit{.kv_tokens = 100, .num_sequences = 4};
-  EXPECT_TRUE(Fits({.kv_tokens = 40, .num_sequences = 2}, used, limit));
-  EXPECT_FALSE(Fits({.kv_tokens = 41, .num_sequences = 2}, used, limit));
-  EXPECT_FALSE(Fits({.kv_tokens = 40, .num_sequences = 3}, used, limit));
+TEST(CapacityTest, AWorkingSetFollowsTheBudget) {
+  const struct {
+    const char* why;
+    policy::PolicyParams params;
+    double factor;
+    int max_positions;
+    int num_slots;
+  } kCases[] = {
+      {"half as much again", {.name = "sentencekv", .budget_tokens = 1024}, 1.5, 33000, 1536},
+      {"part of a slot is a slot", {.name = "h2o", .budget_tokens = 17}, 1.5, 33000, 26},
+      {"no more than the sequence", {.name = "quest", .budget_tokens = 1024}, 1.5, 1200, 1200},
+      {"whatever the budget", {.name = "quest", .budget_tokens = 1 << 24}, 1000, 1200, 1200},
+      {"a floor may need everything",
+       {.name = "quest", .budget_tokens = 64, .min_recall = 0.9},
+       1.5,
+       1200,
+       1200},
+      {"what attends everything has none", {.name = "full", .budget_tokens = 64}, 1.5, 1200, 0},
+  };
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.why);
+    EXPECT_EQ(WorkingSetSlots(c.params, c.factor, c.max_positions), c.num_slots);
+  }
+}
+
+TEST(CapacityTest, FitsUpToTheLimitOfEachResource) {
+  const Footprint used{.kv_tokens = 60, .num_sequences = 2, .num_slots = 5};
+  const Footprint limit{.kv_tokens = 100, .num_sequences = 4, .num_slots = 8};
+  EXPECT_TRUE(Fits({.kv_tokens = 40, .num_sequences = 2, .num_slots = 3}, used, limit));
+  EXPECT_FALSE(Fits({.kv_tokens = 41, .num_sequences = 2, .num_slots = 3}, used, limit));
+  EXPECT_FALSE(Fits({.kv_tokens = 40, .num_sequences = 3, .num_slots = 3}, used, limit));
+  EXPECT_FALSE(Fits({.kv_tokens = 40, .num_sequences = 2, .num_slots = 4}, used, limit));
 }
 
 TEST(CapacityTest, EvictsFromTheFrontAndNoMoreThanItNeeds) {

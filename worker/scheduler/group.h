@@ -31,6 +31,7 @@ struct Group {
   policy::PolicyParams policy;
   int explain_top = 0;
   int64_t prompt_kv_tokens = 0;
+  int num_slots = 0;  // of each sample's working set
   std::vector<Sample> samples;
   int max_tokens = 0;
   int priority = 0;

@@ -41,7 +41,9 @@ class Scheduler::State {
  public:
   explicit State(const SchedulerOptions& options)
       : options_(options),
-        limit_{.kv_tokens = options.capacity_tokens, .num_sequences = options.max_num_seqs} {}
+        limit_{.kv_tokens = options.capacity_tokens,
+               .num_sequences = options.max_num_seqs,
+               .num_slots = options.capacity_slots} {}
 
   absl::Status Add(Request request);
   void End(SequenceId id);
@@ -54,7 +56,7 @@ class Scheduler::State {
 
  private:
   absl::Status CheckSamples(const Request& request) const;
-  absl::Status CheckFits(const Request& request, int64_t prompt_kv_tokens) const;
+  absl::Status CheckFits(const Group& group) const;
   Footprint WorstCaseOf(const Group& group) const;
   void UpdateReservation(Group* group);
   void StartRunning(Group* group, StepPlan* plan);
@@ -97,16 +99,20 @@ absl::Status Scheduler::State::CheckSamples(const Request& request) const {
   return absl::OkStatus();
 }
 
-absl::Status Scheduler::State::CheckFits(const Request& request, int64_t prompt_kv_tokens) const {
-  const Footprint wanted =
-      WorstCase(prompt_kv_tokens, request.max_tokens, static_cast<int>(request.sample_ids.size()),
-                options_.page_tokens);
-  if (!Fits(wanted, Footprint(), limit_)) {
+absl::Status Scheduler::State::CheckFits(const Group& group) const {
+  const Footprint wanted = WorstCaseOf(group);
+  if (wanted.kv_tokens > limit_.kv_tokens) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "request needs KV memory for ", wanted.kv_tokens, " tokens (prompt ", group.prompt.size(),
+        ", max_tokens ", group.max_tokens, ", n ", group.samples.size(), "), this worker has ",
+        limit_.kv_tokens, "; ask for less or raise ", Sv(options_.capacity_flag)));
+  }
+  if (wanted.num_slots > limit_.num_slots) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("request needs KV memory for ", wanted.kv_tokens, " tokens (prompt ",
-                     request.prompt_ids.size(), ", max_tokens ", request.max_tokens, ", n ",
-                     request.sample_ids.size(), "), this worker has ", limit_.kv_tokens,
-                     "; ask for less or raise ", Sv(options_.capacity_flag)));
+        absl::StrCat("request needs working sets of ", wanted.num_slots, " slots (",
+                     group.num_slots, " for max_capacity_prompts ", group.policy.budget_tokens,
+                     ", n ", group.samples.size(), "), this worker has ", limit_.num_slots,
+                     "; ask for less or raise --working-set-memory-bytes"));
   }
   if (waiting_.size() >= static_cast<size_t>(options_.max_queue)) {
     return absl::ResourceExhaustedError(absl::StrCat("queue is full: ", waiting_.size(),
@@ -119,24 +125,25 @@ absl::Status Scheduler::State::CheckFits(const Request& request, int64_t prompt_
 absl::Status Scheduler::State::Add(Request request) {
   SKV_RETURN_IF_ERROR(Validate(request));
   SKV_RETURN_IF_ERROR(CheckSamples(request));
-  const int64_t prompt_kv_tokens = PromptKvTokens(static_cast<int>(request.prompt_ids.size()),
-                                                  request.sentence_ends, options_.unit_tokens);
-  SKV_RETURN_IF_ERROR(CheckFits(request, prompt_kv_tokens));
   auto group = std::make_unique<Group>();
-  for (const SequenceId id : request.sample_ids) {
-    group->samples.push_back({.id = id});
-    group_of_[id] = group.get();
-  }
+  for (const SequenceId id : request.sample_ids) group->samples.push_back({.id = id});
   group->samples[0].generated = std::move(request.resume_ids);
   group->prompt = std::move(request.prompt_ids);
   group->sentence_ends = std::move(request.sentence_ends);
   group->policy = std::move(request.policy);
   group->explain_top = request.explain_top;
-  group->prompt_kv_tokens = prompt_kv_tokens;
+  group->prompt_kv_tokens =
+      PromptKvTokens(group->num_prompt_tokens(), group->sentence_ends, options_.unit_tokens);
   group->max_tokens = request.max_tokens;
+  if (options_.working_set_factor > 0) {
+    group->num_slots = WorkingSetSlots(group->policy, options_.working_set_factor,
+                                       group->num_prompt_tokens() + group->max_tokens);
+  }
   group->priority = request.priority;
-  group->arrival = next_arrival_++;
   group->deadline = request.deadline;
+  SKV_RETURN_IF_ERROR(CheckFits(*group));
+  group->arrival = next_arrival_++;
+  for (const Sample& sample : group->samples) group_of_[sample.id] = group.get();
   waiting_.insert(group.get());
   const Group* key = group.get();
   groups_[key] = std::move(group);
@@ -222,8 +229,11 @@ bool Scheduler::State::Preempt(SequenceId id) {
 }
 
 Footprint Scheduler::State::WorstCaseOf(const Group& group) const {
-  return WorstCase(group.prompt_kv_tokens, group.max_tokens, static_cast<int>(group.samples.size()),
-                   options_.page_tokens);
+  const int num_samples = static_cast<int>(group.samples.size());
+  Footprint footprint =
+      WorstCase(group.prompt_kv_tokens, group.max_tokens, num_samples, options_.page_tokens);
+  footprint.num_slots = int64_t{group.num_slots} * num_samples;
+  return footprint;
 }
 
 void Scheduler::State::UpdateReservation(Group* group) {
@@ -245,7 +255,8 @@ void Scheduler::State::StartRunning(Group* group, StepPlan* plan) {
                             .max_tokens_total = group->num_prompt_tokens() + group->max_tokens,
                             .sentence_ends = group->sentence_ends,
                             .policy = group->policy,
-                            .explain_top = group->explain_top});
+                            .explain_top = group->explain_top,
+                            .num_slots = group->num_slots});
 }
 
 void Scheduler::State::StopRunning(Group* group) {
@@ -368,7 +379,8 @@ SchedulerStats Scheduler::State::stats() const {
                        .num_running_sequences = used_.num_sequences,
                        .num_preemptions = num_preemptions_,
                        .kv_tokens_reserved = used_.kv_tokens,
-                       .kv_tokens_capacity = limit_.kv_tokens};
+                       .kv_tokens_capacity = limit_.kv_tokens,
+                       .slots_reserved = used_.num_slots};
   for (const Group* group : waiting_) {
     stats.num_preempted += group->preempted;
     stats.queued_tokens +=

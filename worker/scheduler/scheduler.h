@@ -5,7 +5,8 @@
 // Assumes: the caller runs each plan completely and reports every wanted token with OnToken before
 // the next Plan (a sequence whose token is missing is left out, not an error). Algorithm, in this
 // order:
-//   capacity  a request waits until its worst case (prompt + max_tokens, see capacity.h) fits. By
+//   capacity  a request waits until its worst case (prompt + max_tokens, and the working sets of
+//             its samples, see capacity.h) fits. By
 //             priority, the higher first, then arrival; the first that does not fit holds back all
 //             behind it, so none is overtaken for ever. It may evict running requests of strictly
 //             lower priority, the lowest and latest first, and no more than it needs.
@@ -34,8 +35,11 @@ namespace skv::scheduler {
 struct SchedulerOptions {
   int64_t capacity_tokens = 0;  // KV tokens to give away: 0.9 of the pool
   std::string_view capacity_flag = "--kv-cache-memory-bytes";  // named when something does not fit
-  int unit_tokens = 1;               // a sentence of a prompt takes whole units of so many tokens
-  int page_tokens = 1;               // what a sample generates takes whole pages
+  int unit_tokens = 1;  // a sentence of a prompt takes whole units of so many tokens
+  int page_tokens = 1;  // what a sample generates takes whole pages
+  // Working sets (capacity.h); 0: rows are read in place and nothing is counted.
+  double working_set_factor = 0;
+  int64_t capacity_slots = 0;
   int max_num_seqs = 256;            // sequences that run at once (--max-num-seqs)
   int max_num_batched_tokens = 512;  // tokens of a step (--max-num-batched-tokens)
   int max_chunk_tokens = 512;        // of one sequence in a step
@@ -76,6 +80,7 @@ struct SchedulerStats {
   int64_t running_tokens = 0;   // the same for running ones
   int64_t kv_tokens_reserved = 0;
   int64_t kv_tokens_capacity = 0;
+  int64_t slots_reserved = 0;
 };
 
 class Scheduler {

@@ -1,6 +1,6 @@
 // Random operations against a plain model of the ranks and of the clients: whatever happens, each
 // plan must be one that the ranks can run, and each sequence must get its tokens. Memory is that of
-// the ranks, a pool of exactly the capacity: what is admitted must fit, however fragmented it is.
+// the ranks, pools of exactly the capacity: what is admitted must fit, however fragmented they are.
 
 #include <algorithm>
 #include <map>
@@ -14,6 +14,7 @@
 #include "gtest/gtest.h"
 #include "worker/kv/kv_pool.h"
 #include "worker/kv/sequence_cache.h"
+#include "worker/kv/working_set.h"
 #include "worker/scheduler/scheduler.h"
 
 namespace skv::scheduler {
@@ -31,6 +32,7 @@ struct RequestModel {
   std::vector<TokenId> prompt;
   std::vector<int> sentence_ends;
   std::vector<SequenceId> samples;
+  policy::PolicyParams policy;
   int max_tokens = 0;
   int priority = 0;
 };
@@ -41,6 +43,7 @@ class Simulation {
       : options_(options),
         scheduler_(options),
         pool_(*kv::KvPool::Create(kLayout, options.capacity_tokens)),
+        slots_(kLayout, options.capacity_slots),
         random_(seed) {}
 
   void Run(int num_steps) {
@@ -56,9 +59,11 @@ class Simulation {
     EXPECT_FALSE(scheduler_.HasWork());
     EXPECT_TRUE(held_.empty());
     EXPECT_EQ(pool_->used_bytes(), 0u);
+    EXPECT_EQ(slots_.used_slots(), 0);
     EXPECT_TRUE(live_.empty());
     const SchedulerStats stats = scheduler_.stats();
     EXPECT_EQ(stats.kv_tokens_reserved, 0);
+    EXPECT_EQ(stats.slots_reserved, 0);
     EXPECT_EQ(stats.num_running + stats.num_waiting + stats.num_running_sequences, 0);
     EXPECT_EQ(stats.queued_tokens + stats.running_tokens, 0);
   }
@@ -68,6 +73,7 @@ class Simulation {
   int64_t num_forks() const { return num_forks_; }
   int num_finished() const { return num_finished_; }
   double most_used() const { return most_used_; }
+  double most_slots_used() const { return most_slots_used_; }
 
  private:
   int Draw(int min, int max) { return std::uniform_int_distribution<int>(min, max)(random_); }
@@ -84,8 +90,10 @@ class Simulation {
     model.prompt.resize(Draw(1, 60));
     for (TokenId& token : model.prompt) token = Draw(0, 999);
     if (Draw(0, 4) > 0) model.sentence_ends = DrawSentenceEnds(model.prompt.size());
+    if (Draw(0, 3) > 0) model.policy = {.name = "sentencekv", .budget_tokens = Draw(16, 40)};
     Request request{.prompt_ids = model.prompt,
                     .sentence_ends = model.sentence_ends,
+                    .policy = model.policy,
                     .max_tokens = model.max_tokens,
                     .priority = model.priority};
     const int num_samples = Draw(0, 3) == 0 ? Draw(2, 4) : 1;
@@ -134,6 +142,7 @@ class Simulation {
     for (const SequenceId id : plan.released) {
       ASSERT_EQ(held_.erase(id), 1u) << "released " << id << ", which holds nothing";
       caches_.erase(id);
+      working_sets_.erase(id);
     }
     for (const Admission& admission : plan.admitted) {
       const RequestModel& request = CheckedRequest(admission.id);
@@ -143,6 +152,9 @@ class Simulation {
       ASSERT_EQ(admission.sentence_ends, request.sentence_ends);
       caches_[admission.id] = std::make_unique<kv::SequenceCache>(
           pool_.get(), admission.num_prompt_tokens, admission.sentence_ends);
+      const bool copied = options_.working_set_factor > 0 && request.policy.name != "full";
+      ASSERT_EQ(admission.num_slots > 0, copied);
+      if (copied) MakeWorkingSet(admission.id, admission.num_slots);
     }
     for (const Fork& fork : plan.forked) {
       const RequestModel& request = CheckedRequest(fork.child);
@@ -152,8 +164,15 @@ class Simulation {
       ASSERT_GE(held_.at(fork.parent), fork.num_shared_tokens);
       ASSERT_TRUE(held_.emplace(fork.child, fork.num_shared_tokens).second) << "forked twice";
       caches_[fork.child] = caches_.at(fork.parent)->ForkPrompt();
+      if (const auto it = working_sets_.find(fork.parent); it != working_sets_.end()) {
+        MakeWorkingSet(fork.child, it->second->num_slots());
+      }
       ++num_forks_;
     }
+  }
+
+  void MakeWorkingSet(SequenceId id, int num_slots) {
+    ASSERT_OK_AND_ASSIGN(working_sets_[id], kv::WorkingSet::Create(&slots_, num_slots));
   }
 
   // Planning a sequence that has ended is the fault that this catches.
@@ -233,8 +252,12 @@ class Simulation {
     const int64_t used_tokens = pool_->used_bytes() / kLayout.TokenBytes();
     ASSERT_LE(used_tokens, scheduler_.stats().kv_tokens_reserved);
     ASSERT_LE(scheduler_.stats().kv_tokens_reserved, options_.capacity_tokens);
+    ASSERT_LE(slots_.used_slots(), scheduler_.stats().slots_reserved);
+    ASSERT_LE(scheduler_.stats().slots_reserved, options_.capacity_slots);
     ASSERT_LE(static_cast<int>(held_.size()), options_.max_num_seqs);
     most_used_ = std::max(most_used_, double(used_tokens) / pool_->capacity_tokens());
+    most_slots_used_ =
+        std::max(most_slots_used_, double(slots_.used_slots()) / (slots_.capacity_slots() + 1));
   }
 
   void AnswerDraws(const PlannedStep& step) {
@@ -268,17 +291,20 @@ class Simulation {
   const SchedulerOptions options_;
   Scheduler scheduler_;
   const std::unique_ptr<kv::KvPool> pool_;
+  kv::SlotPool slots_;
   std::mt19937 random_;
   std::vector<RequestModel> requests_;
   std::map<SequenceId, Client> clients_;
   std::set<SequenceId> live_;
   std::map<SequenceId, int> held_;  // KV tokens of each sequence on the ranks
   std::map<SequenceId, std::unique_ptr<kv::SequenceCache>> caches_;
+  std::map<SequenceId, std::unique_ptr<kv::WorkingSet>> working_sets_;
   SequenceId next_id_ = 1;
   int64_t num_mixed_steps_ = 0;
   int64_t num_forks_ = 0;
   int num_finished_ = 0;
   double most_used_ = 0;  // of the pool, 0 to 1
+  double most_slots_used_ = 0;
 };
 
 TEST(SchedulerRandomTest, EveryPlanCanBeRunAndEverySequenceEnds) {
@@ -292,19 +318,28 @@ TEST(SchedulerRandomTest, EveryPlanCanBeRunAndEverySequenceEnds) {
                             .max_chunk_tokens = max_chunk_tokens,
                             .max_queue = max_queue};
   };
+  const auto with_slots = [&](int64_t capacity_tokens, int64_t capacity_slots) {
+    SchedulerOptions options = options_of(capacity_tokens, 8, 32, 32, 20);
+    options.working_set_factor = 1.5;
+    options.capacity_slots = capacity_slots;
+    return options;
+  };
   const SchedulerOptions kOptions[] = {
       options_of(256, 6, 32, 32, 20),
       options_of(500, 8, 8, 3, 50),
       options_of(100000, 12, 64, 16, 10),
       options_of(192, 4, 512, 512, 5),
+      // Slots, not KV memory, are what is scarce.
+      with_slots(100000, 150),
+      with_slots(500, 90),
   };
   int64_t num_preemptions = 0, num_mixed_steps = 0, num_forks = 0, num_finished = 0;
-  double most_used = 0;
+  double most_used = 0, most_slots_used = 0;
   for (const SchedulerOptions& options : kOptions) {
     ASSERT_OK(options.Validate());
     for (int seed = 0; seed < 25; ++seed) {
-      SCOPED_TRACE(testing::Message()
-                   << "capacity " << options.capacity_tokens << " seed " << seed);
+      SCOPED_TRACE(testing::Message() << "capacity " << options.capacity_tokens << " slots "
+                                      << options.capacity_slots << " seed " << seed);
       Simulation simulation(options, seed);
       simulation.Run(200);
       if (HasFailure()) return;
@@ -313,6 +348,7 @@ TEST(SchedulerRandomTest, EveryPlanCanBeRunAndEverySequenceEnds) {
       num_forks += simulation.num_forks();
       num_finished += simulation.num_finished();
       most_used = std::max(most_used, simulation.most_used());
+      most_slots_used = std::max(most_slots_used, simulation.most_slots_used());
     }
   }
   // The test has met what it is about.
@@ -321,6 +357,7 @@ TEST(SchedulerRandomTest, EveryPlanCanBeRunAndEverySequenceEnds) {
   EXPECT_GT(num_forks, 500);
   EXPECT_GT(num_finished, 2000);
   EXPECT_GT(most_used, 0.95);
+  EXPECT_GT(most_slots_used, 0.9);
 }
 
 }  // namespace

@@ -392,6 +392,39 @@ TEST(SchedulerTest, RefusesRequestsThatItCanNeverRun) {
   EXPECT_OK(scheduler.Add(MakeRequest(2, 10, 90))) << "exactly the capacity";
 }
 
+TEST(SchedulerTest, AWorkingSetForEachSampleIsPartOfTheCost) {
+  SchedulerOptions options = kSmall;
+  options.working_set_factor = 1.5;
+  options.capacity_slots = 60;
+  Scheduler scheduler(options);
+  const auto request = [](SequenceId id, int budget_tokens) {
+    Request request = MakeRequest(id, 10, 20);
+    request.policy = {.name = "sentencekv", .budget_tokens = budget_tokens};
+    return request;
+  };
+  Request two_samples = request(1, 20);
+  two_samples.sample_ids = {1, 2};
+  ASSERT_OK(scheduler.Add(two_samples));
+  ASSERT_OK(scheduler.Add(request(3, 16)));
+  PlannedStep step = RunStep(&scheduler);
+  ASSERT_EQ(step.plan.admitted.size(), 1u) << "KV memory is left, slots are not";
+  EXPECT_EQ(step.plan.admitted[0].num_slots, 30);
+  EXPECT_EQ(scheduler.stats().slots_reserved, 60);
+  scheduler.Cancel(2);
+  step = RunStep(&scheduler);
+  ASSERT_EQ(step.plan.admitted.size(), 1u);
+  EXPECT_EQ(step.plan.admitted[0].id, 3u);
+  EXPECT_EQ(scheduler.stats().slots_reserved, 30 + 24);
+
+  Request too_large = request(4, 16);
+  too_large.sample_ids = {4, 5, 6};
+  EXPECT_THAT(scheduler.Add(too_large),
+              StatusIs(absl::StatusCode::kResourceExhausted,
+                       HasSubstr("working sets of 72 slots (24 for max_capacity_prompts 16, n 3), "
+                                 "this worker has 60; ask for less or raise "
+                                 "--working-set-memory-bytes")));
+}
+
 TEST(SchedulerTest, RefusesWhenTheQueueIsFull) {
   Scheduler scheduler(kSmall);
   for (SequenceId id = 0; id < 8; ++id) ASSERT_OK(scheduler.Add(MakeRequest(id, 10, 60)));

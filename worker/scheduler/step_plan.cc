@@ -163,7 +163,8 @@ absl::Status ReadAdmission(Reader* in, Admission* admission) {
   SKV_RETURN_IF_ERROR(
       ReadSentenceEnds(in, admission->num_prompt_tokens, &admission->sentence_ends));
   SKV_RETURN_IF_ERROR(ReadPolicy(in, &admission->policy));
-  return in->ReadInt(0, kMaxInt, "explain_top", &admission->explain_top);
+  SKV_RETURN_IF_ERROR(in->ReadInt(0, kMaxInt, "explain_top", &admission->explain_top));
+  return in->ReadInt(0, admission->max_tokens_total, "num_slots", &admission->num_slots);
 }
 
 absl::Status ReadFork(Reader* in, Fork* fork) {
@@ -208,6 +209,7 @@ std::string Encode(const StepPlan& plan) {
     PutSentenceEnds(admission.sentence_ends, &out);
     PutPolicy(admission.policy, &out);
     PutInt(admission.explain_top, &out);
+    PutInt(admission.num_slots, &out);
   }
   PutVarint(plan.forked.size(), &out);
   for (const Fork& fork : plan.forked) {
@@ -239,7 +241,7 @@ absl::StatusOr<StepPlan> Decode(std::string_view bytes) {
   SKV_RETURN_IF_ERROR(in.ReadBool("shutdown", &plan.shutdown));
   SKV_RETURN_IF_ERROR(in.ReadList(1, "length of released", &plan.released,
                                   [&](SequenceId* id) { return in.ReadId("released id", id); }));
-  SKV_RETURN_IF_ERROR(in.ReadList(15, "length of admitted", &plan.admitted,
+  SKV_RETURN_IF_ERROR(in.ReadList(16, "length of admitted", &plan.admitted,
                                   [&](Admission* entry) { return ReadAdmission(&in, entry); }));
   SKV_RETURN_IF_ERROR(in.ReadList(4, "length of forked", &plan.forked,
                                   [&](Fork* entry) { return ReadFork(&in, entry); }));

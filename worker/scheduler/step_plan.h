@@ -27,6 +27,8 @@ struct Admission {
   policy::PolicyParams policy;     // valid
   // Prompt sentences to name for each generated sentence; 0: what is read is not watched.
   int explain_top = 0;
+  // Of the working set that it, and each sequence that forks from it, gets; 0: none.
+  int num_slots = 0;
   bool operator==(const Admission&) const = default;
 };
 

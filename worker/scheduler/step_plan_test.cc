@@ -29,7 +29,8 @@ StepPlan FullPlan() {
                                .budget_tokens = 512,
                                .semantic_factor = 2.5,
                                .min_recall = 0.9},
-                    .explain_top = 5}};
+                    .explain_top = 5,
+                    .num_slots = 430}};
   plan.forked = {{.child = 5, .parent = 4, .num_shared_tokens = 2, .max_tokens_total = 8}};
   plan.chunks = {{.id = 4,
                   .first_position = 2,
@@ -61,6 +62,7 @@ StepPlan RandomPlan(std::mt19937* random) {
                     .semantic_factor = draw(0, 1) * draw(1000, 1000000) / 1000.0,
                     .min_recall = draw(0, 1) * draw(1, 1000) / 1000.0};
     entry.explain_top = draw(0, 1) * draw(1, kMaxInt);
+    entry.num_slots = draw(0, 1) * draw(1, entry.max_tokens_total);
   }
   plan.forked.resize(draw(0, 4));
   for (Fork& entry : plan.forked) {
@@ -165,6 +167,8 @@ TEST(StepPlanTest, RefusesPlansThatNoSchedulerMakes) {
       {"min_recall: 1.5, expected 0 (none) to 1",
        with([](StepPlan* p) { p->admitted[0].policy.min_recall = 1.5; })},
       {"explain_top is 4294967295", with([](StepPlan* p) { p->admitted[0].explain_top = -1; })},
+      {"num_slots is 431, expected at most 430",
+       with([](StepPlan* p) { p->admitted[0].num_slots = 431; })},
       {"forks from itself", with([](StepPlan* p) { p->forked[0].parent = 5; })},
       {"max_tokens_total is 1, expected 2",
        with([](StepPlan* p) { p->forked[0].max_tokens_total = 1; })},
