@@ -34,6 +34,9 @@ struct LlmOptions {
   // For keys and values of all answers, committed as they come; 0: 2 GiB, or what one longest
   // answer needs.
   int64_t kv_cache_memory_bytes = 0;
+  // Where generated tokens read what they attend: "in-place", or "copied" into a working set of 1.5
+  // times the budget, as a device would do it. The same text either way.
+  std::string kv_placement = "in-place";
 };
 
 struct ChatMessage {

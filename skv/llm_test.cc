@@ -264,7 +264,8 @@ TEST(LlmOpenTest, ModelsAndOptionsThatAreWrongAreNamed) {
                 {{.max_model_len = -1}, "--max-model-len: -1"},
                 {{.max_num_seqs = 0}, "--max-num-seqs"},
                 {{.max_num_seqs = 513}, "--max-num-seqs, 513"},
-                {{.kv_cache_memory_bytes = -1}, "--kv-cache-memory-bytes: -1"}};
+                {{.kv_cache_memory_bytes = -1}, "--kv-cache-memory-bytes: -1"},
+                {{.kv_placement = "gpu"}, "--kv-placement: \"gpu\""}};
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.message);
     EXPECT_THAT(Llm::Open(model.path(), c.options).status(),

@@ -43,6 +43,8 @@ void AddGenerateFlags(Flags* flags, GenerateFlags* options) {
   flags->AddChoice("backend", &options->local.backend, {"cpu", "ref"},
                    "Arithmetic; ref is exact and slow");
   flags->Add("threads", &options->local.num_threads, IntRange{0, 1024}, "Threads, 0: all cores");
+  flags->AddChoice("kv-placement", &options->local.kv_placement, {"in-place", "copied"},
+                   "Where generated tokens read what they attend, in this process; see skv-worker");
   flags->Add("file", &options->file, "Document to put before the prompt; - for stdin");
   flags->Add("system", &generate.system, "System message");
   flags->Add("raw", &options->raw, "Continue the prompt as it stands: no chat template");

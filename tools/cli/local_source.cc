@@ -98,9 +98,11 @@ class LocalSource : public TextSource {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<TextSource>> OpenLocalSource(const LocalOptions& options) {
-  SKV_ASSIGN_OR_RETURN(auto llm, Llm::Open(options.model_path, {.num_threads = options.num_threads,
-                                                                .backend = options.backend,
-                                                                .max_num_seqs = 1}));
+  SKV_ASSIGN_OR_RETURN(auto llm,
+                       Llm::Open(options.model_path, {.num_threads = options.num_threads,
+                                                      .backend = options.backend,
+                                                      .max_num_seqs = 1,
+                                                      .kv_placement = options.kv_placement}));
   return std::make_unique<LocalSource>(std::move(llm));
 }
 

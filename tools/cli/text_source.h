@@ -88,6 +88,7 @@ struct LocalOptions {
   std::string model_path;
   std::string backend = "cpu";
   int num_threads = 0;
+  std::string kv_placement = "in-place";
 };
 
 struct RemoteOptions {

@@ -41,7 +41,11 @@ struct EngineStats {
   CancelStats cancels;
   std::map<std::string, policy::KvUse> kv_use;         // by policy name, of the leader's rank
   std::map<std::string, policy::RecallCounts> recall;  // the same, of all ranks
-  size_t index_bytes = 0;                              // of the policies of all sequences, the same
+  // Of all sequences, on the leader's rank; what they mean: RankExecutor.
+  size_t index_bytes = 0;
+  size_t working_set_bytes = 0;
+  size_t step_in_place_bytes = 0;
+  kv::WorkingSetUse working_set_use;
 };
 
 // Sees every step of the leader; for step logs and tests. Engine thread.

@@ -92,7 +92,11 @@ TEST_P(ExplainEngineTest, BeingWatchedChangesNoBit) {
   const auto unwatched = Run(plain_engine.get(), plain);
   EXPECT_EQ(watched->tokens(), unwatched->tokens());
   EXPECT_EQ(watched_engine->recorder().logit_hashes(1), plain_engine->recorder().logit_hashes(1));
-  EXPECT_EQ(watched->finish().kv_use, unwatched->finish().kv_use);
+  policy::KvUse use = watched->finish().kv_use;
+  const policy::KvUse want = unwatched->finish().kv_use;
+  EXPECT_GT(use.scanned, want.scanned) << "watching reads keys";
+  use.scanned = want.scanned;
+  EXPECT_EQ(use, want);
   EXPECT_THAT(unwatched->explanations(), IsEmpty());
 }
 

@@ -54,6 +54,19 @@ int64_t KvTokens(int64_t wanted_bytes, const loader::LlamaConfig& config, int el
   return std::max(kDefaultKvBytes / token_bytes, one_sequence);
 }
 
+// 0 when rows are read in place.
+absl::StatusOr<double> ChooseWorkingSetFactor(const RankOptions& options) {
+  if (options.kv_placement == "in-place") return 0;
+  if (options.kv_placement != "copied") {
+    return absl::InvalidArgumentError(absl::StrCat("--kv-placement: \"", options.kv_placement,
+                                                   "\", expected in-place or copied"));
+  }
+  // Below 1 no selection would fit. Also refuses what is no number.
+  if (options.working_set_factor >= 1) return options.working_set_factor;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--working-set-factor: ", options.working_set_factor, ", expected at least 1"));
+}
+
 }  // namespace
 
 absl::StatusOr<ModelDescription> DescribeModel(const std::string& model_path) {
@@ -83,6 +96,7 @@ absl::StatusOr<std::unique_ptr<Rank>> Rank::Open(const RankOptions& options,
                                               : std::max(1u, std::thread::hardware_concurrency());
   auto rank = std::unique_ptr<Rank>(new Rank);
   SKV_ASSIGN_OR_RETURN(rank->max_model_len_, ChooseMaxModelLen(options, config));
+  SKV_ASSIGN_OR_RETURN(rank->working_set_factor_, ChooseWorkingSetFactor(options));
   SKV_ASSIGN_OR_RETURN(rank->backend_, backend::CreateBackend(options.backend, threads));
   SKV_ASSIGN_OR_RETURN(const auto file, loader::GgufFile::Open(options.model_path));
   SKV_ASSIGN_OR_RETURN(const auto tensors, loader::FindLlamaTensors(*file, config));
@@ -97,8 +111,14 @@ absl::StatusOr<std::unique_ptr<Rank>> Rank::Open(const RankOptions& options,
   const int64_t kv_tokens = KvTokens(options.kv_cache_memory_bytes, config,
                                      rank->backend_->kv_element_bytes(), rank->max_model_len_);
   SKV_ASSIGN_OR_RETURN(rank->pool_, kv::KvPool::Create(rank->model_->kv_layout(), kv_tokens));
-  rank->executor_ = std::make_unique<RankExecutor>(rank->model_.get(), rank->pool_.get(),
-                                                   communicator, description.segmenter, clock);
+  const int64_t slot_bytes = options.working_set_memory_bytes > 0 ? options.working_set_memory_bytes
+                                                                  : options.kv_cache_memory_bytes;
+  rank->slots_ = std::make_unique<kv::SlotPool>(
+      rank->model_->kv_layout(),
+      KvTokens(slot_bytes, config, rank->backend_->kv_element_bytes(), rank->max_model_len_));
+  rank->executor_ =
+      std::make_unique<RankExecutor>(rank->model_.get(), rank->pool_.get(), rank->slots_.get(),
+                                     communicator, description.segmenter, clock);
   return rank;
 }
 
@@ -109,6 +129,8 @@ EngineOptions Rank::MakeEngineOptions(const ModelDescription& description, int m
       static_cast<int64_t>(kAdmittedShare * pool_->capacity_tokens());
   options.scheduler.unit_tokens = kv::kUnitTokens;
   options.scheduler.page_tokens = kv::kSlotsPerPage;
+  options.scheduler.working_set_factor = working_set_factor_;
+  options.scheduler.capacity_slots = slots_->capacity_slots();
   options.scheduler.max_num_seqs = max_num_seqs;
   options.scheduler.max_num_batched_tokens = max_num_batched_tokens;
   options.scheduler.max_chunk_tokens = max_num_batched_tokens;

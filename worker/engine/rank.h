@@ -13,6 +13,7 @@
 #include "worker/engine/engine.h"
 #include "worker/engine/rank_executor.h"
 #include "worker/kv/kv_pool.h"
+#include "worker/kv/slot_pool.h"
 #include "worker/loader/llama_config.h"
 #include "worker/model/llama_model.h"
 
@@ -27,6 +28,11 @@ struct RankOptions {
   // KV of the whole group, all ranks together; 0: kDefaultKvBytes, or what one longest sequence
   // needs.
   int64_t kv_cache_memory_bytes = 0;
+  // Where generated tokens read what they attend: "in-place" in the cache, or "copied" into working
+  // sets of `working_set_factor` (at least 1) times the budget, as a device would.
+  std::string kv_placement = "in-place";
+  double working_set_factor = 1.5;
+  int64_t working_set_memory_bytes = 0;  // of the whole group; 0: as much as the KV memory
   int max_num_batched_tokens = 512;
 };
 
@@ -62,17 +68,19 @@ class Rank {
   size_t weight_bytes() const { return model_->weight_bytes(); }
   int max_model_len() const { return max_model_len_; }
 
-  // Options for an engine over this rank: vocabulary, lengths, capacity (0.9 of the pool) and
-  // end-of-generation tokens of `description`; scheduler limits as given.
+  // Options for an engine over this rank: vocabulary, lengths, capacity (0.9 of the pool, all
+  // slots) and end-of-generation tokens of `description`; scheduler limits as given.
   EngineOptions MakeEngineOptions(const ModelDescription& description, int max_num_seqs,
                                   int max_num_batched_tokens, int max_queue) const;
 
  private:
   Rank() = default;
   int max_model_len_ = 0;
+  double working_set_factor_ = 0;  // 0: in place
   std::unique_ptr<backend::Backend> backend_;
   std::unique_ptr<model::LlamaModel> model_;
   std::unique_ptr<kv::KvPool> pool_;
+  std::unique_ptr<kv::SlotPool> slots_;
   std::unique_ptr<RankExecutor> executor_;
 };
 

@@ -29,12 +29,13 @@ bool HasContract(const policy::PolicyParams& params) {
 
 }  // namespace
 
-RankExecutor::RankExecutor(model::LlamaModel* model, kv::KvPool* pool,
+RankExecutor::RankExecutor(model::LlamaModel* model, kv::KvPool* pool, kv::SlotPool* slots,
                            comm::Communicator* communicator,
                            std::shared_ptr<const text::SentenceSegmenter> segmenter,
                            const Clock& clock)
     : model_(model),
       pool_(pool),
+      slots_(slots),
       communicator_(communicator),
       segmenter_(std::move(segmenter)),
       clock_(clock),
@@ -49,6 +50,7 @@ void RankExecutor::StartAudit(double fraction, AuditSink sink) {
 
 absl::Status RankExecutor::Execute(const StepPlan& plan, std::vector<float>* logits) {
   SKV_RETURN_IF_ERROR(ApplyMembership(plan));
+  step_in_place_vectors_ = 0;
   if (!plan.chunks.empty()) {
     SKV_RETURN_IF_ERROR(ReserveChunks(plan));
     SKV_RETURN_IF_ERROR(model_->Forward(
@@ -97,6 +99,7 @@ absl::Status RankExecutor::Admit(const scheduler::Admission& admission) {
     state->policy = std::move(watched);
     StartWatches(admission.id, state.get());
   }
+  SKV_RETURN_IF_ERROR(MakeWorkingSet(admission.num_slots, state.get()));
   sequences_[admission.id] = std::move(state);
   return absl::OkStatus();
 }
@@ -117,7 +120,16 @@ absl::Status RankExecutor::Fork(const scheduler::Fork& fork, int64_t step_idx) {
   child->policy = parent.policy->ForkPrompt(&child->tracker.sentences());
   child->explain_top = parent.explain_top;
   if (parent.watched != nullptr) StartWatches(fork.child, child.get());
+  if (parent.working_set != nullptr) {
+    SKV_RETURN_IF_ERROR(MakeWorkingSet(parent.working_set->num_slots(), child.get()));
+  }
   sequences_[fork.child] = std::move(child);
+  return absl::OkStatus();
+}
+
+absl::Status RankExecutor::MakeWorkingSet(int num_slots, SequenceState* state) {
+  if (num_slots == 0) return absl::OkStatus();
+  SKV_ASSIGN_OR_RETURN(state->working_set, kv::WorkingSet::Create(slots_, num_slots));
   return absl::OkStatus();
 }
 
@@ -146,7 +158,8 @@ absl::Status RankExecutor::ReserveChunks(const StepPlan& plan) {
                      .use = &state.step_use,
                      .first_position = chunk.first_position,
                      .num_rows = chunk.num_tokens,
-                     .generated = generated});
+                     .generated = generated,
+                     .working_set = state.working_set.get()});
     row += chunk.num_tokens;
     if (chunk.sample) logit_rows_.push_back(row - 1);
   }
@@ -157,11 +170,25 @@ void RankExecutor::Commit(const StepPlan& plan) {
   for (const Chunk& chunk : plan.chunks) {
     SequenceState& state = *sequences_.at(chunk.id);
     state.cache->Commit();
+    CountPlacement(&state);
     state.use += state.step_use;
     total_kv_use_[state.params.name] += std::exchange(state.step_use, {});
   }
   num_tokens_.fetch_add(plan.tokens.size(), std::memory_order_relaxed);
   num_steps_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void RankExecutor::CountPlacement(SequenceState* state) {
+  const policy::KvUse& step = state->step_use;
+  if (step.positions == 0) return;
+  // Rows of one step are neighbours and read about equally much.
+  int64_t in_place_rows = step.attended / step.positions;
+  if (state->working_set != nullptr) {
+    const kv::WorkingSetUse use = state->working_set->TakeUse();
+    in_place_rows = use.in_place_rows;
+    total_working_set_use_ += use;
+  }
+  step_in_place_vectors_ += 2 * in_place_rows + step.scanned / step.positions;
 }
 
 bool RankExecutor::IsAudited(const policy::PolicyParams& policy) const {
@@ -274,6 +301,18 @@ size_t RankExecutor::index_bytes() const {
   size_t bytes = 0;
   for (const auto& [id, state] : sequences_) bytes += state->policy->index_bytes();
   return bytes;
+}
+
+size_t RankExecutor::working_set_bytes() const {
+  size_t bytes = 0;
+  for (const auto& [id, state] : sequences_) {
+    if (state->working_set != nullptr) bytes += state->working_set->size_bytes();
+  }
+  return bytes;
+}
+
+size_t RankExecutor::step_in_place_bytes() const {
+  return step_in_place_vectors_ * pool_->layout().RowBytes();
 }
 
 void RankExecutor::Beat() {

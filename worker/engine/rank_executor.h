@@ -21,6 +21,8 @@
 #include "worker/engine/sentence_tracker.h"
 #include "worker/kv/kv_pool.h"
 #include "worker/kv/sequence_cache.h"
+#include "worker/kv/slot_pool.h"
+#include "worker/kv/working_set.h"
 #include "worker/model/llama_model.h"
 #include "worker/policy/kv_policy.h"
 #include "worker/policy/kv_use.h"
@@ -31,8 +33,9 @@ namespace skv::engine {
 
 class RankExecutor {
  public:
-  // Model, pool and communicator, which is also the model's, outlive the executor.
-  RankExecutor(model::LlamaModel* model, kv::KvPool* pool, comm::Communicator* communicator,
+  // Model, pools and communicator, which is also the model's, outlive the executor.
+  RankExecutor(model::LlamaModel* model, kv::KvPool* pool, kv::SlotPool* slots,
+               comm::Communicator* communicator,
                std::shared_ptr<const text::SentenceSegmenter> segmenter, const Clock& clock);
 
   // Releases, admits, forks and runs the chunks of `plan`. On rank 0 `logits` then holds one row of
@@ -68,6 +71,13 @@ class RankExecutor {
   const std::map<std::string, policy::RecallCounts>& total_recall() const { return total_recall_; }
   // Memory of the policies' indices of all sequences.
   size_t index_bytes() const;
+  // Memory of the working sets of all sequences, and what their selections have cost since the
+  // start.
+  size_t working_set_bytes() const;
+  const kv::WorkingSetUse& total_working_set_use() const { return total_working_set_use_; }
+  // Keys and values that the last step read where the cache holds them, to attend or to choose, for
+  // the last generated row of each of its sequences.
+  size_t step_in_place_bytes() const;
 
  private:
   // In a unique_ptr: the policy points at the tracker's sentences.
@@ -78,6 +88,7 @@ class RankExecutor {
     std::optional<SentenceTracker> prompt_tracker;  // as it was when the prompt ended
     std::unique_ptr<kv::SequenceCache> cache;
     std::unique_ptr<policy::KvPolicy> policy;
+    std::unique_ptr<kv::WorkingSet> working_set;  // null: everything is read in place
     policy::KvUse use;
     policy::KvUse step_use;                    // of the running step
     policy::WatchedPolicy* watched = nullptr;  // the policy, where something looks at it
@@ -89,6 +100,7 @@ class RankExecutor {
   absl::Status ApplyMembership(const scheduler::StepPlan& plan);
   absl::Status Admit(const scheduler::Admission& admission);
   absl::Status Fork(const scheduler::Fork& fork, int64_t step_idx);
+  absl::Status MakeWorkingSet(int num_slots, SequenceState* state);
   absl::Status ReserveChunks(const scheduler::StepPlan& plan);
   void Commit(const scheduler::StepPlan& plan);
   bool IsAudited(const policy::PolicyParams& policy) const;
@@ -97,6 +109,7 @@ class RankExecutor {
   void StartWatches(SequenceId id, SequenceState* state) const;
   // Of a chunk of generated positions; null where nothing looks at its policy, and for others.
   const policy::WatchedPolicy* Watched(const scheduler::Chunk& chunk) const;
+  void CountPlacement(SequenceState* state);
   // Brings what this step's explained rows read from all ranks to the logs of rank 0.
   absl::Status GatherReads(const scheduler::StepPlan& plan);
   // `all`: what each rank gathered, one after another.
@@ -107,6 +120,7 @@ class RankExecutor {
 
   model::LlamaModel* const model_;
   kv::KvPool* const pool_;
+  kv::SlotPool* const slots_;
   comm::Communicator* const communicator_;
   const std::shared_ptr<const text::SentenceSegmenter> segmenter_;
   const Clock& clock_;
@@ -115,6 +129,8 @@ class RankExecutor {
   absl::flat_hash_map<SequenceId, std::unique_ptr<SequenceState>> sequences_;
   std::map<std::string, policy::KvUse> total_kv_use_;
   std::map<std::string, policy::RecallCounts> total_recall_;
+  kv::WorkingSetUse total_working_set_use_;
+  int64_t step_in_place_vectors_ = 0;  // keys and values, each by itself
   std::vector<model::SequenceRows> rows_;
   std::vector<int> logit_rows_;
   std::atomic<Duration::rep> last_beat_;

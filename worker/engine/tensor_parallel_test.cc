@@ -47,6 +47,11 @@ class RankGroup {
     audit_samples_ = samples;
   }
 
+  void CopyRows(const policy::PolicyParams& policy) {
+    policy_ = policy;
+    options_.kv_placement = "copied";
+  }
+
   struct Result {
     std::vector<TokenId> tokens;
     std::map<int, uint64_t> logit_hashes;  // by position
@@ -121,7 +126,7 @@ class RankGroup {
   }
 
   const int world_size_;
-  const RankOptions options_;
+  RankOptions options_;
   policy::PolicyParams policy_;
   int explain_top_ = 0;
   double audit_fraction_ = 0;
@@ -155,6 +160,22 @@ TEST(TensorParallelTest, EveryNumberOfRanksGivesTheLogitBitsOfOneWithBlocksOf256
                                .ffn = 768,
                                .weight_type = QuantType::kQ4_K,
                                .value_type = QuantType::kQ6_K});
+}
+
+// Ranks of one and two KV heads: their slots differ in bytes.
+TEST(TensorParallelTest, EveryNumberOfRanksGivesTheBitsOfOneFromWorkingSets) {
+  const loader::TinyLlamaFile model(
+      {.num_heads = 6, .num_kv_heads = 3, .head_dim = 32, .ffn = 448});
+  const policy::PolicyParams policy{.name = "sentencekv", .budget_tokens = 32};
+  const auto logits = [&](int world_size) {
+    RankGroup group(model.path(), world_size);
+    group.CopyRows(policy);
+    return group.Generate().logit_hashes;
+  };
+  const auto want = logits(1);
+  ASSERT_EQ(want.size(), size_t{kNewTokens});
+  EXPECT_EQ(logits(2), want);
+  EXPECT_EQ(logits(3), want);
 }
 
 TEST(TensorParallelTest, EveryNumberOfRanksGivesTheExplanationsOfOne) {

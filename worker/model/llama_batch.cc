@@ -72,12 +72,19 @@ void LlamaModel::AppendExactTask(const SequenceRows& rows, int layer, int head, 
 void LlamaModel::AppendSelectedTasks(const SequenceRows& rows, int layer, int head, int first_row) {
   for (int i = 0; i < rows.num_rows; ++i) {
     task_run_begin_.push_back(runs_.size());
+    const Choice& choice = choices_[next_choice_++];
+    row_runs_.clear();
+    if (choice.in_slots) rows.working_set->AppendRuns(layer, head, &row_runs_);
     int num_visible = 0;
-    for (const policy::PositionRange& range : choices_[next_choice_++]) {
-      AppendRuns(*rows.cache, layer, head, range);
+    for (const policy::PositionRange& range : choice.attended) {
+      if (!choice.in_slots) {
+        rows.cache->AppendRuns(layer, head, range.begin, range.end, &row_runs_);
+      }
       num_visible += range.end - range.begin;
     }
-    *rows.use += {.attended = num_visible, .visible = rows.first_position + i + 1};
+    for (const kv::RowRun& run : row_runs_) runs_.push_back({run.k, run.v, run.num_rows});
+    *rows.use += {
+        .attended = num_visible, .visible = rows.first_position + i + 1, .scanned = choice.scanned};
     tasks_.push_back({.kv_head = head,
                       .query_row = first_row + i,
                       .num_queries = 1,

@@ -17,6 +17,7 @@
 #include "worker/comm/communicator.h"
 #include "worker/kv/kv_layout.h"
 #include "worker/kv/sequence_cache.h"
+#include "worker/kv/working_set.h"
 #include "worker/loader/llama_config.h"
 #include "worker/loader/llama_weights.h"
 #include "worker/loader/shard_plan.h"
@@ -33,6 +34,9 @@ struct SequenceRows {
   int first_position;
   int num_rows;
   bool generated;  // attends by the policy; prompt rows attend everything before them
+  // Where the last row, if generated, reads what it selects, unless that is more than it can hold;
+  // the other rows, and all without one, read the cache in place.
+  kv::WorkingSet* working_set = nullptr;
 };
 
 struct ForwardBatch {
@@ -73,6 +77,20 @@ class LlamaModel {
 
  private:
   struct Layer;
+  // The rows of one sequence, asked of its policy for one KV head.
+  struct PolicyCall {
+    const SequenceRows* rows;
+    int head;
+    int first_row;        // of the batch
+    size_t first_choice;  // into choices_, one a row
+  };
+  // What one generated row attends in one KV head.
+  struct Choice {
+    std::vector<policy::PositionRange> attended;
+    bool in_slots;    // of the working set
+    int64_t scanned;  // KvUse
+  };
+
   LlamaModel(const loader::LlamaConfig& config, const loader::ShardPlan& plan,
              const Options& options, backend::Backend* backend, comm::Communicator* communicator);
   absl::Status LoadWeights(const loader::LlamaTensors& tensors);
@@ -83,6 +101,8 @@ class LlamaModel {
   // ones.
   void PlanPolicyCalls(const ForwardBatch& batch);
   void AskPolicies(int layer, backend::Rows q);
+  void Select(const PolicyCall& call, int layer, backend::Rows q);
+  policy::QueryRows QueriesOf(const PolicyCall& call, int row, backend::Rows q) const;
 
   // llama_batch.cc: this batch's positions, KV rows and attention tasks.
   void PlanBatch(const ForwardBatch& batch);
@@ -129,14 +149,6 @@ class LlamaModel {
   std::unique_ptr<backend::Buffer> totals_;    // [H] double: products that ranks add up
   std::vector<float> logit_shard_, gathered_;
 
-  // The rows of one sequence, asked of its policy for one KV head.
-  struct PolicyCall {
-    const SequenceRows* rows;
-    int head;
-    int first_row;        // of the batch
-    size_t first_choice;  // into choices_, one a row
-  };
-
   // This batch.
   int num_rows_ = 0;
   std::vector<int32_t> positions_;
@@ -145,7 +157,7 @@ class LlamaModel {
   std::vector<backend::KvRun> runs_;
   std::vector<size_t> task_run_begin_;  // of each task, in runs_
   std::vector<PolicyCall> prompt_calls_, select_calls_;
-  std::vector<std::vector<policy::PositionRange>> choices_;  // in order of the select calls' rows
+  std::vector<Choice> choices_;  // in order of the select calls' rows
   size_t next_choice_ = 0;
   std::vector<kv::RowRun> row_runs_;
 };

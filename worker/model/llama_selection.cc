@@ -1,5 +1,9 @@
 // The policies' part of an attention block.
 
+#include <span>
+#include <utility>
+#include <vector>
+
 #include "worker/model/llama_model.h"
 
 namespace skv::model {
@@ -18,8 +22,12 @@ class CacheReader : public policy::KvReader {
     Read(begin, end, &kv::RowRun::v, rows);
   }
 
+  // Keys and values read since the last call.
+  int64_t TakeNumRead() { return std::exchange(num_read_, 0); }
+
  private:
   void Read(int begin, int end, const std::byte* kv::RowRun::*part, float* rows) const {
+    num_read_ += end - begin;
     std::vector<kv::RowRun> runs;
     cache_.AppendRuns(layer_, head_, begin, end, &runs);
     for (const kv::RowRun& run : runs) {
@@ -32,7 +40,19 @@ class CacheReader : public policy::KvReader {
   const backend::Backend& backend_;
   const kv::SequenceCache& cache_;
   const int layer_, head_, head_dim_;
+  mutable int64_t num_read_ = 0;
 };
+
+// Every position of `ranges`, for as long as this thread does not ask again.
+std::span<const int> Positions(std::span<const policy::PositionRange> ranges) {
+  thread_local std::vector<int> positions;
+  positions.clear();
+  for (const policy::PositionRange& range : ranges) {
+    for (int position = range.begin; position < range.end; ++position)
+      positions.push_back(position);
+  }
+  return positions;
+}
 
 }  // namespace
 
@@ -53,31 +73,39 @@ void LlamaModel::PlanPolicyCalls(const ForwardBatch& batch) {
 
 void LlamaModel::AskPolicies(int layer, backend::Rows q) {
   if (prompt_calls_.empty() && select_calls_.empty()) return;
-  const int group_width = AttentionShape().group_size * config_.head_dim;
-  const auto queries = [&](const PolicyCall& call, int i) {
-    return policy::QueryRows{.data = q.data + (call.first_row + i) * q.stride +
-                                     static_cast<int64_t>(call.head) * group_width,
-                             .stride = q.stride,
-                             .first_position = call.rows->first_position + i,
-                             .num_rows = 1};
-  };
   // A sequence may end its prompt and go on in one step: its prompt first.
   backend_->ForEach(static_cast<int>(prompt_calls_.size()), [&](int c) {
     const PolicyCall& call = prompt_calls_[c];
     const CacheReader reader(*backend_, *call.rows->cache, layer, call.head, config_.head_dim);
-    policy::QueryRows rows = queries(call, 0);
+    policy::QueryRows rows = QueriesOf(call, 0, q);
     rows.num_rows = call.rows->num_rows;
     call.rows->policy->OnPrompt({layer, call.head, &reader}, rows);
   });
-  backend_->ForEach(static_cast<int>(select_calls_.size()), [&](int c) {
-    const PolicyCall& call = select_calls_[c];
-    const CacheReader reader(*backend_, *call.rows->cache, layer, call.head, config_.head_dim);
-    for (int i = 0; i < call.rows->num_rows; ++i) {
-      std::vector<policy::PositionRange>& attended = choices_[call.first_choice + i];
-      attended.clear();
-      call.rows->policy->Select({layer, call.head, &reader}, queries(call, i), &attended);
-    }
-  });
+  backend_->ForEach(static_cast<int>(select_calls_.size()),
+                    [&](int c) { Select(select_calls_[c], layer, q); });
+}
+
+policy::QueryRows LlamaModel::QueriesOf(const PolicyCall& call, int row, backend::Rows q) const {
+  const int64_t group_width = AttentionShape().group_size * config_.head_dim;
+  return {.data = q.data + (call.first_row + row) * q.stride + call.head * group_width,
+          .stride = q.stride,
+          .first_position = call.rows->first_position + row,
+          .num_rows = 1};
+}
+
+void LlamaModel::Select(const PolicyCall& call, int layer, backend::Rows q) {
+  const SequenceRows& rows = *call.rows;
+  CacheReader reader(*backend_, *rows.cache, layer, call.head, config_.head_dim);
+  for (int i = 0; i < rows.num_rows; ++i) {
+    Choice& choice = choices_[call.first_choice + i];
+    choice.attended.clear();
+    rows.policy->Select({layer, call.head, &reader}, QueriesOf(call, i, q), &choice.attended);
+    choice.scanned = reader.TakeNumRead();
+    // All rows of a step attend at once, and their selections together may be more than the slots.
+    choice.in_slots =
+        rows.working_set != nullptr && i == rows.num_rows - 1 &&
+        rows.working_set->Hold(layer, call.head, Positions(choice.attended), *rows.cache);
+  }
 }
 
 }  // namespace skv::model

@@ -10,11 +10,14 @@ struct KvUse {
   int64_t positions = 0;  // generated positions that were computed, once each
   int64_t attended = 0;   // entries read
   int64_t visible = 0;    // entries that `full` would have read
+  // Keys, and values, that the policy read to choose, each counted by itself; an entry has both.
+  int64_t scanned = 0;
 
   KvUse& operator+=(const KvUse& other) {
     positions += other.positions;
     attended += other.attended;
     visible += other.visible;
+    scanned += other.scanned;
     return *this;
   }
   bool operator==(const KvUse&) const = default;

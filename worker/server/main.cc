@@ -36,6 +36,13 @@ void AddFlags(WorkerOptions* options, Flags* flags) {
   flags->Add("kv-cache-memory-bytes", &rank->kv_cache_memory_bytes, {0, int64_t{1} << 46},
              "KV memory of the group, all ranks together; 0: 2 GiB or one longest sequence");
   AddPolicyFlags(&options->kv_policies, flags);
+  flags->AddChoice("kv-placement", &rank->kv_placement, {"in-place", "copied"},
+                   "Where generated tokens read what they attend: the cache, or working sets that "
+                   "it is copied into, as on a device");
+  flags->Add("working-set-factor", &rank->working_set_factor, RealRange{1, 1000},
+             "copied: slots of a sequence's working set, as a multiple of its budget");
+  flags->Add("working-set-memory-bytes", &rank->working_set_memory_bytes, {0, int64_t{1} << 46},
+             "copied: memory of the group's working sets; 0: as much as the KV memory");
   flags->Add("max-num-seqs", &options->max_num_seqs, {1, 4096}, "Sequences that run at once");
   flags->Add("max-num-batched-tokens", &rank->max_num_batched_tokens, {1, 65536},
              "Tokens of one step");

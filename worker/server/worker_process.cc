@@ -47,7 +47,9 @@ absl::StatusOr<std::unique_ptr<comm::Communicator>> JoinGroup(
   shm.fingerprint = absl::StrCat(
       "model ", description.fingerprint, ", backend ", options.rank.backend, ", max-model-len ",
       options.rank.max_model_len, ", max-num-batched-tokens ", options.rank.max_num_batched_tokens,
-      ", kv-cache-memory-bytes ", options.rank.kv_cache_memory_bytes);
+      ", kv-cache-memory-bytes ", options.rank.kv_cache_memory_bytes, ", kv-placement ",
+      options.rank.kv_placement, ", working-set-factor ", options.rank.working_set_factor,
+      ", working-set-memory-bytes ", options.rank.working_set_memory_bytes);
   return comm::JoinShmGroup(shm);
 }
 
