@@ -13,7 +13,9 @@ constexpr const char* kPhases[] = {"waiting", "prefill", "prompt_end", "decode"}
 }  // namespace
 
 WorkerMetrics::WorkerMetrics(const engine::Rank* rank, int rank_idx)
-    : num_heads_(rank->pool().layout().NumHeads()), metrics_({{"rank", absl::StrCat(rank_idx)}}) {
+    : num_heads_(rank->pool().layout().NumHeads()),
+      row_bytes_(2 * rank->pool().layout().RowBytes()),
+      metrics_({{"rank", absl::StrCat(rank_idx)}}) {
   AddProcessMetrics(&metrics_);
   const engine::RankExecutor* const executor = rank->executor();
   const kv::KvPool* const pool = &rank->pool();
@@ -107,11 +109,10 @@ void WorkerMetrics::AddLeader(const engine::Engine* engine, std::function<int()>
   }
   AddKvPolicies(engine);
   AddRecallChecks(engine);
+  AddKvPlacement(engine);
 }
 
 void WorkerMetrics::AddKvPolicies(const engine::Engine* engine) {
-  metrics_.AddGauge("skv_worker_kv_index_bytes", "Memory of the KV policies' own indexes.", {},
-                    [engine] { return double(engine->stats().index_bytes); });
   for (const std::string_view policy : policy::PolicyNames()) {
     const std::string name(policy);
     const MetricLabels labels{{"policy", name}};
@@ -155,6 +156,32 @@ void WorkerMetrics::AddRecallChecks(const engine::Engine* engine) {
     counter("widened", [](const Counts& counts) { return counts.widened - counts.full; });
     counter("full", [](const Counts& counts) { return counts.full; });
   }
+}
+
+void WorkerMetrics::AddKvPlacement(const engine::Engine* engine) {
+  const auto gauge = [&](const char* name, const char* help, auto read) {
+    metrics_.AddGauge(name, help, {}, [engine, read] { return double(read(engine->stats())); });
+  };
+  const auto counter = [&](const char* name, const char* help, auto read) {
+    metrics_.AddCounterFrom(
+        name, help, {}, [engine, read] { return double(read(engine->stats().working_set_use)); });
+  };
+  using Stats = engine::EngineStats;
+  using Use = kv::WorkingSetUse;
+  gauge("skv_worker_kv_index_bytes", "Memory of the KV policies' own indexes.",
+        [](const Stats& s) { return s.index_bytes; });
+  gauge("skv_worker_kv_working_set_bytes", "Memory of the sequences' working sets.",
+        [](const Stats& s) { return s.working_set_bytes; });
+  gauge("skv_worker_kv_in_place_bytes", "Keys and values that the last step read in place.",
+        [](const Stats& s) { return s.step_in_place_bytes; });
+  counter("skv_worker_kv_hit_rows_total", "Selected rows that lay in the working set.",
+          [](const Use& use) { return use.hit_rows; });
+  counter("skv_worker_kv_fetched_rows_total", "Selected rows copied into the working set.",
+          [](const Use& use) { return use.fetched_rows; });
+  counter("skv_worker_kv_fetched_bytes_total", "Bytes of these rows.",
+          [bytes = row_bytes_](const Use& use) { return use.fetched_rows * bytes; });
+  counter("skv_worker_kv_evicted_rows_total", "Rows that made room in the working set.",
+          [](const Use& use) { return use.evicted_rows; });
 }
 
 void WorkerMetrics::Observe(const engine::GenerationRequest& request) {

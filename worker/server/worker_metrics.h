@@ -44,8 +44,10 @@ class WorkerMetrics {
   void AddAudits();
   void AddRecallChecks(const engine::Engine* engine);
   void AddKvPolicies(const engine::Engine* engine);
+  void AddKvPlacement(const engine::Engine* engine);
 
-  const int num_heads_;  // KV heads of this rank, all layers together
+  const int num_heads_;     // KV heads of this rank, all layers together
+  const size_t row_bytes_;  // key and value of one token in one of them
   Metrics metrics_;
   prometheus::Histogram* time_to_first_token_ = nullptr;
   prometheus::Histogram* queue_time_ = nullptr;
