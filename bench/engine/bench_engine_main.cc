@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "bench/engine/allocation_count.h"
 #include "bench/engine/bench_session.h"
 #include "common/flags.h"
 #include "common/status.h"
@@ -79,23 +81,30 @@ class EngineTarget : public BenchTarget {
 
   absl::Status Start(const std::vector<TokenId>& prompt, int max_tokens,
                      std::shared_ptr<TokenLog> stream) override {
-    engine::GenerationRequest request;
-    request.prompt_ids = prompt;
-    request.params.temperature = 0;
-    request.params.ignore_eos = true;
-    request.seeds = {0};
-    request.max_tokens = max_tokens;
-    request.policy = policy_;
-    return engine_->engine()
-        .Submit(std::move(request), std::make_shared<Sink>(std::move(stream)))
-        .status();
+    return Submit(prompt, max_tokens, std::make_shared<Sink>(std::move(stream)));
+  }
+
+  absl::StatusOr<nlohmann::json> Memory(const std::vector<TokenId>& prompt,
+                                        int max_tokens) override {
+    const int64_t before = AllocatedBytes();
+    auto memory = std::make_shared<nlohmann::json>();
+    auto stream = std::make_shared<TokenLog>();
+    SKV_RETURN_IF_ERROR(
+        Submit(prompt, max_tokens, std::make_shared<Sink>(stream, [=, this](int count) {
+                 if (count == max_tokens) *memory = HeldMemory(before);
+               })));
+    SKV_RETURN_IF_ERROR(stream->WaitForFinish());
+    return *memory;
   }
 
  private:
   class Sink : public engine::TokenSink {
    public:
-    explicit Sink(std::shared_ptr<TokenLog> stream) : stream_(std::move(stream)) {}
+    // `on_token` hears how many tokens there are, in the engine's thread.
+    explicit Sink(std::shared_ptr<TokenLog> stream, std::function<void(int)> on_token = nullptr)
+        : stream_(std::move(stream)), on_token_(std::move(on_token)) {}
     bool OnToken(const engine::TokenEvent& event) override {
+      if (on_token_ != nullptr) on_token_(++num_tokens_);
       stream_->Add(event.token.token, event.token.margin);
       return true;
     }
@@ -105,11 +114,44 @@ class EngineTarget : public BenchTarget {
 
    private:
     const std::shared_ptr<TokenLog> stream_;
+    const std::function<void(int)> on_token_;
+    int num_tokens_ = 0;
   };
+
+  int64_t AllocatedBytes() const { return allocation_count_ == nullptr ? 0 : allocation_count_(); }
+
+  nlohmann::json HeldMemory(int64_t allocated_before) const {
+    const engine::EngineStats stats = engine_->engine().stats();
+    const kv::KvPool& pool = engine_->rank().pool();
+    return {{"index_bytes", stats.index_bytes},
+            {"working_set_bytes", stats.working_set_bytes},
+            {"in_place_bytes", stats.step_in_place_bytes},
+            {"hit_rows", stats.working_set_use.hit_rows},
+            {"fetched_rows", stats.working_set_use.fetched_rows},
+            {"evicted_rows", stats.working_set_use.evicted_rows},
+            {"kv_used_bytes", pool.used_bytes()},
+            {"kv_blocks", pool.num_blocks()},
+            {"kv_token_bytes", pool.layout().TokenBytes()},
+            {"counts_allocations", allocation_count_ != nullptr},
+            {"allocated_bytes", AllocatedBytes() - allocated_before}};
+  }
+
+  absl::Status Submit(const std::vector<TokenId>& prompt, int max_tokens,
+                      std::shared_ptr<Sink> sink) {
+    engine::GenerationRequest request;
+    request.prompt_ids = prompt;
+    request.params.temperature = 0;
+    request.params.ignore_eos = true;
+    request.seeds = {0};
+    request.max_tokens = max_tokens;
+    request.policy = policy_;
+    return engine_->engine().Submit(std::move(request), std::move(sink)).status();
+  }
 
   EngineTarget() = default;
   int threads_ = 0;
   policy::PolicyParams policy_;
+  AllocationCount* const allocation_count_ = FindAllocationCount();
   std::unique_ptr<engine::InProcessEngine> engine_;
 };
 
@@ -131,6 +173,10 @@ int Main(int argc, char** argv) {
             "Longest sequence; 0: the model's context");
   flags.Add("allow-untrained-length", &options.allow_untrained_length,
             "Sequences longer than the model's context: for timing only");
+  flags.AddChoice("kv-placement", &options.kv_placement, {"in-place", "copied"},
+                  "See skv-worker --help");
+  flags.Add("working-set-factor", &options.working_set_factor, RealRange{1, 1000},
+            "See skv-worker --help");
   flags.Add("kv-policy", &policy.name, "KV policy of every request");
   flags.Add("max-capacity-prompts", &policy.budget_tokens,
             IntRange{policy::kMinBudgetTokens, policy::kMaxBudgetTokens},

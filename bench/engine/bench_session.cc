@@ -110,14 +110,22 @@ absl::StatusOr<nlohmann::json> Answer(BenchTarget* target, const std::string& li
     if (command == "decode") return Decode(target, request);
     if (command == "streams") return Streams(target, request);
     if (command == "greedy") return Greedy(target, request);
+    if (command == "memory") {
+      return target->Memory(request.at("tokens").get<std::vector<TokenId>>(),
+                            request.at("n").get<int>());
+    }
     return absl::InvalidArgumentError(
-        absl::StrCat("cmd: \"", command, "\", expected info, decode, streams or greedy"));
+        absl::StrCat("cmd: \"", command, "\", expected info, decode, streams, greedy or memory"));
   } catch (const nlohmann::json::exception& error) {
     return absl::InvalidArgumentError(absl::StrCat("request: ", error.what()));
   }
 }
 
 }  // namespace
+
+absl::StatusOr<nlohmann::json> BenchTarget::Memory(const std::vector<TokenId>&, int) {
+  return absl::UnimplementedError("memory: only an engine in this process tells");
+}
 
 void TokenLog::Add(TokenId id, float margin) {
   const TimePoint now = RealClock().Now();

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "common/types.h"
@@ -50,6 +50,9 @@ class BenchTarget {
   // Begins one greedy stream that ignores end-of-text tokens.
   virtual absl::Status Start(const std::vector<TokenId>& prompt, int max_tokens,
                              std::shared_ptr<TokenLog> stream) = 0;
+  // Runs one such stream alone; the reply to `memory`, as of its last token. Unimplemented: the
+  // target does not tell.
+  virtual absl::StatusOr<nlohmann::json> Memory(const std::vector<TokenId>& prompt, int max_tokens);
 };
 
 // Answers requests until the end of `in`.
