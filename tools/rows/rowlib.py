@@ -29,6 +29,14 @@ def binary(name):
     return path
 
 
+def preloaded(name):
+    """An environment in which programs start with the shared library of the target `name`."""
+    path = BIN / f"lib{name}.so"
+    if not path.exists():
+        fail(f"library {path} is missing; run 'cmake --build build/release --target {name}'")
+    return {**os.environ, "LD_PRELOAD": str(path)}
+
+
 def progress(message):
     print(message, file=sys.stderr, flush=True)
 
@@ -102,10 +110,10 @@ def cluster(*flags):
         process.stdout.close()
 
 
-def bench_engine(stack, name, *flags):
+def bench_engine(stack, name, *flags, env=None):
     """A LineProcess `name`: our engine on the default model with these flags. `stack` closes it."""
     process = LineProcess(name, [binary("skv-bench-engine"), "--model", model_path(),
-                                 *map(str, flags)])
+                                 *map(str, flags)], env)
     stack.callback(process.close)
     return process
 
