@@ -8,7 +8,7 @@ import rowlib
 # What the names of a row's patches begin with. Every patch belongs to one row.
 AREAS = {
     "A.mutants": ["comm", "detokenizer", "kernels", "loader", "model", "router", "scheduler"],
-    "B.mutants": ["segmenter", "masks", "selection", "policy"],
+    "B.mutants": ["segmenter", "masks", "selection", "working_set", "policy"],
 }
 MIN_FAULTS = 20
 
