@@ -32,6 +32,13 @@ void PackIndexVector(const float* vector, int width, int number, uint32_t* index
 void ScoreVectors(const float* queries, int64_t query_stride, int num_queries, int width,
                   const uint32_t* index, int num_vectors, float* scores, int64_t score_stride);
 
+// scores[r, i] = query r . row i, for few rows that are not worth an index.
+//   queries [num_queries, width], query_stride in floats
+//   rows    [num_rows, width]
+//   scores  [num_queries, num_rows], score_stride in floats
+void ScoreRows(const float* queries, int64_t query_stride, int num_queries, int width,
+               const float* rows, int num_rows, float* scores, int64_t score_stride);
+
 // scores[i] = exp(scores[i] - max) / sum over j of weights[j] * exp(scores[j] - max), in place:
 // with weights the softmax of one of weights[i] equal entries. Null weights are all 1.
 //   scores, weights [n]; n >= 1; at least one weight is positive
@@ -43,6 +50,12 @@ void WeightedSoftmax(const float* weights, int n, float* scores);
 //   keys   [n]
 void GroupMass(const float* weights, int n, int group_size, float* scores, int64_t score_stride,
                float* keys);
+
+// mass[i] = the sum over the group of WeightedSoftmax of its rows, without weights: the attention
+// that the group gives entry i. `scores` is overwritten.
+//   scores [group_size, n], score_stride in floats
+//   mass   [n]
+void GroupSum(int n, int group_size, float* scores, int64_t score_stride, float* mass);
 
 // Where a budget ends among entries in order of their keys.
 struct KeyCut {

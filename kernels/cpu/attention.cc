@@ -229,9 +229,16 @@ void ConvertToBf16(const float* src, int64_t count, Bf16* dst) {
 }
 
 void ConvertFromBf16(const Bf16* src, int64_t count, float* dst) {
-  for (int64_t i = 0; i < count; ++i) {
-    const uint32_t bits = uint32_t{src[i]} << 16;
-    std::memcpy(dst + i, &bits, sizeof(bits));
+  constexpr int kPiece = 16;  // a loop of constant length becomes vectors
+  for (int64_t i = 0; i < count; i += kPiece) {
+    uint32_t bits[kPiece];
+    const int64_t n = std::min<int64_t>(kPiece, count - i);
+    if (n == kPiece) {
+      for (int j = 0; j < kPiece; ++j) bits[j] = uint32_t{src[i + j]} << 16;
+    } else {
+      for (int j = 0; j < n; ++j) bits[j] = uint32_t{src[i + j]} << 16;
+    }
+    std::memcpy(dst + i, bits, n * sizeof(float));
   }
 }
 

@@ -42,6 +42,13 @@ void ScoreVectors(const float* queries, int64_t query_stride, int num_queries, i
                          score_stride);
 }
 
+void ScoreRows(const float* queries, int64_t query_stride, int num_queries, int width,
+               const float* rows, int num_rows, float* scores, int64_t score_stride) {
+  const FlushDenormals flush;
+  Active().score_rows(queries, query_stride, num_queries, width, rows, num_rows, scores,
+                      score_stride);
+}
+
 void WeightedSoftmax(const float* weights, int n, float* scores) {
   const FlushDenormals flush;
   Active().weighted_softmax(weights, n, scores);
@@ -51,6 +58,11 @@ void GroupMass(const float* weights, int n, int group_size, float* scores, int64
                float* keys) {
   const FlushDenormals flush;
   Active().group_mass(weights, n, group_size, scores, score_stride, keys);
+}
+
+void GroupSum(int n, int group_size, float* scores, int64_t score_stride, float* mass) {
+  const FlushDenormals flush;
+  Active().group_sum(n, group_size, scores, score_stride, mass);
 }
 
 KeyCut FindCut(const float* keys, const float* weights, int n, float budget) {

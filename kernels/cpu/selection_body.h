@@ -87,6 +87,36 @@ void ScoreVectorsBody(const float* queries, int64_t query_stride, int num_querie
   }
 }
 
+// A row is loaded once for kQueries queries.
+template <int kQueries>
+void ScoreRowsOf(const float* queries, int64_t query_stride, int width, const float* rows,
+                 int num_rows, float* scores, int64_t score_stride) {
+  for (int i = 0; i < num_rows; ++i, rows += width) {
+    F32x16 sums[kQueries];
+    for (F32x16& sum : sums) sum = Zero();
+    ForEachLanes(width, [&](int c, int n) {
+      const F32x16 lanes = LoadLanes(rows + c, n);
+      for (int r = 0; r < kQueries; ++r) {
+        sums[r] = Fma(LoadLanes(queries + r * query_stride + c, n), lanes, sums[r]);
+      }
+    });
+    for (int r = 0; r < kQueries; ++r) scores[r * score_stride + i] = ReduceAdd(sums[r]);
+  }
+}
+
+void ScoreRowsBody(const float* queries, int64_t query_stride, int num_queries, int width,
+                   const float* rows, int num_rows, float* scores, int64_t score_stride) {
+  constexpr decltype(&ScoreRowsOf<1>) kScore[] = {nullptr, ScoreRowsOf<1>, ScoreRowsOf<2>,
+                                                  ScoreRowsOf<3>, ScoreRowsOf<4>};
+  while (num_queries > 0) {
+    const int tile = num_queries < 4 ? num_queries : 4;
+    kScore[tile](queries, query_stride, width, rows, num_rows, scores, score_stride);
+    queries += tile * query_stride;
+    scores += tile * score_stride;
+    num_queries -= tile;
+  }
+}
+
 // Leaves exp(score - max) in `scores`; returns 1 / their weighted sum.
 F32x16 Exponentials(const float* weights, int n, float* scores) {
   const F32x16 lowest = Set1(-3.4e38f);
@@ -113,16 +143,29 @@ void WeightedSoftmaxBody(const float* weights, int n, float* scores) {
   });
 }
 
-void GroupMassBody(const float* weights, int n, int group_size, float* scores, int64_t score_stride,
-                   float* keys) {
+// keys[i] = share of head 0, then for each other head join(its share, keys[i]).
+template <class Join>
+void JoinShares(const float* weights, int n, int group_size, float* scores, int64_t score_stride,
+                float* keys, const Join& join) {
   for (int h = 0; h < group_size; ++h) {
     const float* const row = scores + h * score_stride;
     const F32x16 inverse = Exponentials(weights, n, scores + h * score_stride);
     ForEachLanes(n, [&](int i, int count) {
       const F32x16 share = Mul(LoadLanes(row + i, count), inverse);
-      StoreLanes(keys + i, h == 0 ? share : Max(share, LoadLanes(keys + i, count)), count);
+      StoreLanes(keys + i, h == 0 ? share : join(share, LoadLanes(keys + i, count)), count);
     });
   }
+}
+
+void GroupMassBody(const float* weights, int n, int group_size, float* scores, int64_t score_stride,
+                   float* keys) {
+  JoinShares(weights, n, group_size, scores, score_stride, keys,
+             [](F32x16 share, F32x16 key) { return Max(share, key); });
+}
+
+void GroupSumBody(int n, int group_size, float* scores, int64_t score_stride, float* mass) {
+  JoinShares(/*weights=*/nullptr, n, group_size, scores, score_stride, mass,
+             [](F32x16 share, F32x16 sum) { return Add(sum, share); });
 }
 
 // Searches the bits of floats that are not negative, which grow as they do. A pass cuts the

@@ -121,6 +121,59 @@ TEST(SelectionTest, AScoreDoesNotDependOnItsPlace) {
   }
 }
 
+// Of one instruction set: scores of rows, then the mass that the group gives each row.
+std::vector<float> RunRows(const SelectionKernels& kernels, int group_size, int n, int width) {
+  const std::vector<float> queries = RandomFloats(group_size * width, 10);
+  const std::vector<float> rows = RandomFloats(n * width, 11);
+  std::vector<float> scores(group_size * n), mass(n);
+  kernels.score_rows(queries.data(), width, group_size, width, rows.data(), n, scores.data(), n);
+  std::vector<float> all = scores;
+  kernels.group_sum(n, group_size, scores.data(), n, mass.data());
+  all.insert(all.end(), mass.begin(), mass.end());
+  return all;
+}
+
+TEST(SelectionTest, EveryInstructionSetYieldsTheScalarBitsOfRows) {
+  for (const int group_size : {1, 2, 3, 4, 5, 8}) {
+    for (const int n : {1, 16, 33}) {
+      for (const int width : {8, 64, 80}) {
+        const auto expected = Bits(RunRows(kSelectionScalar, group_size, n, width));
+        for (int level = 1; level <= static_cast<int>(BestIsa()); ++level) {
+          const Isa isa = static_cast<Isa>(level);
+          EXPECT_EQ(Bits(RunRows(SelectionKernelsFor(isa), group_size, n, width)), expected)
+              << IsaName(isa) << ", " << group_size << " queries, " << n << " rows of " << width;
+        }
+      }
+    }
+  }
+}
+
+TEST(SelectionTest, ScoresOfRowsAreDotProducts) {
+  constexpr int kQueries = 5, kRows = 7, kWidth = 40, kStride = 9;
+  const std::vector<float> queries = RandomFloats(kQueries * kWidth, 3);
+  const std::vector<float> rows = RandomFloats(kRows * kWidth, 4);
+  std::vector<float> scores(kQueries * kStride, -1.0f);
+  ScoreRows(queries.data(), kWidth, kQueries, kWidth, rows.data(), kRows, scores.data(), kStride);
+  for (int r = 0; r < kQueries; ++r) {
+    for (int i = 0; i < kRows; ++i) {
+      double dot = 0;
+      for (int c = 0; c < kWidth; ++c)
+        dot += double{queries[r * kWidth + c]} * rows[i * kWidth + c];
+      EXPECT_NEAR(scores[r * kStride + i], dot, 1e-4) << r << ", " << i;
+    }
+    for (int i = kRows; i < kStride; ++i) EXPECT_EQ(scores[r * kStride + i], -1.0f);
+  }
+}
+
+TEST(SelectionTest, GroupSumIsWhatAllHeadsGive) {
+  std::vector<float> scores = {30.0f, 20.0f, 10.0f, 0.0f, 0.0f, 3.0f};
+  std::vector<float> mass(3);
+  GroupSum(3, 2, scores.data(), 3, mass.data());
+  EXPECT_NEAR(mass[0], 1 + 1 / (2 + std::exp(3.0)), 1e-4);
+  EXPECT_NEAR(mass[1], 1 / (2 + std::exp(3.0)), 1e-4);
+  EXPECT_NEAR(mass[2], std::exp(3.0) / (2 + std::exp(3.0)), 1e-4);
+}
+
 TEST(SelectionTest, SoftmaxIsThatOfAsManyEqualEntriesAsTheWeightSays) {
   for (const int n : {1, 5, 16, 70}) {
     std::vector<float> scores = RandomFloats(n, 8), weights(n);
@@ -234,6 +287,9 @@ TEST(SelectionGoldenTest, BitsAreThoseOfTheArithmeticRevision) {
   ASSERT_EQ(kArithmeticRevision, 3) << "new revision: put the new hash here";
   const std::vector<float> all = RunAll(SelectionKernelsFor(ActiveIsa()), 3, 100, 64);
   EXPECT_EQ(XXH64(all.data(), all.size() * sizeof(float), 0), 0x59b568bb79109203u)
+      << IsaName(ActiveIsa());
+  const std::vector<float> rows = RunRows(SelectionKernelsFor(ActiveIsa()), 3, 100, 64);
+  EXPECT_EQ(XXH64(rows.data(), rows.size() * sizeof(float), 0), 0x9873b1fc6c30625u)
       << IsaName(ActiveIsa());
 }
 
