@@ -30,7 +30,7 @@ constexpr int kMatMulRowTile = 256;
 constexpr int kRowTile = 16;
 // Queries of one prefill attention task, and entry groups of one decode task.
 constexpr int kQueryTile = 64;
-constexpr int kGroupsPerTask = 8;
+constexpr int kGroupsPerTask = 4;
 
 int CeilDiv(int a, int b) { return (a + b - 1) / b; }
 
