@@ -62,6 +62,8 @@ absl::StatusOr<nlohmann::json> Decode(BenchTarget* target, const nlohmann::json&
                         {"kv_positions", timeline.kv_use.positions},
                         {"kv_attended", timeline.kv_use.attended},
                         {"kv_visible", timeline.kv_use.visible},
+                        {"kv_scanned", timeline.kv_use.scanned},
+                        {"kv_index_bytes", timeline.kv_use.index_bytes},
                         {"prefill_seconds", ToSeconds(first - timeline.start)},
                         {"prefill_tokens", tokens.size()}};
 }

@@ -73,16 +73,11 @@ void LlamaModel::AppendSelectedTasks(const SequenceRows& rows, int layer, int he
   for (int i = 0; i < rows.num_rows; ++i) {
     task_run_begin_.push_back(runs_.size());
     const Choice& choice = choices_[next_choice_++];
-    row_runs_.clear();
-    if (choice.in_slots) rows.working_set->AppendRuns(layer, head, &row_runs_);
     int num_visible = 0;
-    for (const policy::PositionRange& range : choice.attended) {
-      if (!choice.in_slots) {
-        rows.cache->AppendRuns(layer, head, range.begin, range.end, &row_runs_);
-      }
-      num_visible += range.end - range.begin;
+    for (const kv::RowRun& run : choice.runs) {
+      runs_.push_back({run.k, run.v, run.num_rows});
+      num_visible += run.num_rows;
     }
-    for (const kv::RowRun& run : row_runs_) runs_.push_back({run.k, run.v, run.num_rows});
     *rows.use += {
         .attended = num_visible, .visible = rows.first_position + i + 1, .scanned = choice.scanned};
     tasks_.push_back({.kv_head = head,

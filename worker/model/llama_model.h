@@ -87,8 +87,8 @@ class LlamaModel {
   // What one generated row attends in one KV head.
   struct Choice {
     std::vector<policy::PositionRange> attended;
-    bool in_slots;    // of the working set
-    int64_t scanned;  // KvUse
+    std::vector<kv::RowRun> runs;  // where these lie: in the cache or in the working set
+    int64_t scanned;               // KvUse
   };
 
   LlamaModel(const loader::LlamaConfig& config, const loader::ShardPlan& plan,
@@ -102,6 +102,9 @@ class LlamaModel {
   void PlanPolicyCalls(const ForwardBatch& batch);
   void AskPolicies(int layer, backend::Rows q);
   void Select(const PolicyCall& call, int layer, backend::Rows q);
+  // Brings what `choice` attends to the working set, if there is one with room, and says where it
+  // is.
+  void FindRuns(const SequenceRows& rows, int layer, int head, bool last_row, Choice* choice) const;
   policy::QueryRows QueriesOf(const PolicyCall& call, int row, backend::Rows q) const;
 
   // llama_batch.cc: this batch's positions, KV rows and attention tasks.

@@ -28,7 +28,8 @@ class CacheReader : public policy::KvReader {
  private:
   void Read(int begin, int end, const std::byte* kv::RowRun::*part, float* rows) const {
     num_read_ += end - begin;
-    std::vector<kv::RowRun> runs;
+    thread_local std::vector<kv::RowRun> runs;
+    runs.clear();
     cache_.AppendRuns(layer_, head_, begin, end, &runs);
     for (const kv::RowRun& run : runs) {
       const int64_t count = int64_t{run.num_rows} * head_dim_;
@@ -66,6 +67,9 @@ void LlamaModel::PlanPolicyCalls(const ForwardBatch& batch) {
       (rows.generated ? select_calls_ : prompt_calls_).push_back({&rows, head, row, num_choices});
       if (rows.generated) num_choices += rows.num_rows;
     }
+    if (rows.generated) {
+      rows.use->index_bytes += static_cast<int64_t>(rows.policy->index_bytes()) * rows.num_rows;
+    }
     row += rows.num_rows;
   }
   if (choices_.size() < num_choices) choices_.resize(num_choices);
@@ -101,10 +105,21 @@ void LlamaModel::Select(const PolicyCall& call, int layer, backend::Rows q) {
     choice.attended.clear();
     rows.policy->Select({layer, call.head, &reader}, QueriesOf(call, i, q), &choice.attended);
     choice.scanned = reader.TakeNumRead();
-    // All rows of a step attend at once, and their selections together may be more than the slots.
-    choice.in_slots =
-        rows.working_set != nullptr && i == rows.num_rows - 1 &&
-        rows.working_set->Hold(layer, call.head, Positions(choice.attended), *rows.cache);
+    FindRuns(rows, layer, call.head, i == rows.num_rows - 1, &choice);
+  }
+}
+
+void LlamaModel::FindRuns(const SequenceRows& rows, int layer, int head, bool last_row,
+                          Choice* choice) const {
+  choice->runs.clear();
+  // All rows of a step attend at once, and their selections together may be more than the slots.
+  if (last_row && rows.working_set != nullptr &&
+      rows.working_set->Hold(layer, head, Positions(choice->attended), *rows.cache)) {
+    rows.working_set->AppendRuns(layer, head, &choice->runs);
+    return;
+  }
+  for (const policy::PositionRange& range : choice->attended) {
+    rows.cache->AppendRuns(layer, head, range.begin, range.end, &choice->runs);
   }
 }
 

@@ -12,12 +12,14 @@ struct KvUse {
   int64_t visible = 0;    // entries that `full` would have read
   // Keys, and values, that the policy read to choose, each counted by itself; an entry has both.
   int64_t scanned = 0;
+  int64_t index_bytes = 0;  // of the policy's own index, read at most once a position
 
   KvUse& operator+=(const KvUse& other) {
     positions += other.positions;
     attended += other.attended;
     visible += other.visible;
     scanned += other.scanned;
+    index_bytes += other.index_bytes;
     return *this;
   }
   bool operator==(const KvUse&) const = default;
