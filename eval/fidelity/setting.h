@@ -15,7 +15,7 @@ struct Setting {
   // Its selections are scored where full attention goes, and no sequence attends them.
   bool shadow_only = false;
 
-  // "sentencekv/budget=1024/factor=0/r3", "oracle_topk/budget=1024/r3/shadow".
+  // "sentencekv/budget=1024/factor=0/r4", "oracle_topk/budget=1024/r4/shadow".
   std::string name() const;
 };
 

@@ -9,7 +9,7 @@
 
 namespace skv::policy {
 
-void ChooseSentences(const std::vector<PositionRange>& sentences, const std::vector<float>& keys,
+void ChooseSentences(std::span<const PositionRange> sentences, std::span<const float> keys,
                      int budget, std::vector<PositionRange>* chosen) {
   const kernels::FlushDenormals flush;  // keys compare here as they do in FindCut
   const int n = static_cast<int>(keys.size());

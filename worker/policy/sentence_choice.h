@@ -1,6 +1,7 @@
 #pragma once
 // Which sentences a budget of tokens buys.
 
+#include <span>
 #include <vector>
 
 #include "worker/policy/kv_policy.h"
@@ -13,7 +14,7 @@ namespace skv::policy {
 //   sentences  sorted and disjoint; empty ones are allowed
 //   keys       [sentences.size()], not negative; a NaN is taken as the largest
 //   REQUIRES: budget > 0
-void ChooseSentences(const std::vector<PositionRange>& sentences, const std::vector<float>& keys,
+void ChooseSentences(std::span<const PositionRange> sentences, std::span<const float> keys,
                      int budget, std::vector<PositionRange>* chosen);
 
 }  // namespace skv::policy

@@ -19,6 +19,7 @@
 #include "worker/policy/running_query.h"
 #include "worker/policy/sentence_choice.h"
 #include "worker/policy/sentence_index.h"
+#include "worker/policy/token_choice.h"
 
 namespace skv::policy {
 namespace {
@@ -56,7 +57,7 @@ struct Workspace {
   std::vector<float> forms;  // [group_size, width of the index]
   std::vector<std::byte> queries;
   std::vector<float> scores;  // [group_size, all sentences]
-  std::vector<PositionRange> candidates, chosen;
+  std::vector<PositionRange> candidates, chosen, found;
   std::vector<float> lengths, keys;  // of the candidates
 };
 
@@ -141,10 +142,14 @@ class SentenceKvPolicy : public KvPolicy {
     }
     const int recent =
         split_.RecentBehind(std::span(*sentences_).first(state.num_known), num_visible);
-    AppendRange({0, split_.start}, attended);
-    AppendChosen(prompt, state, {split_.start, num_visible - recent},
-                 split_.budget - split_.start - recent, attended);
-    AppendRange({num_visible - recent, num_visible}, attended);
+    const int budget = split_.budget - split_.start - recent;
+    std::vector<PositionRange>& found = ThreadWorkspace().found;
+    found.clear();
+    AppendRange({0, split_.start}, &found);
+    AppendFound(prompt, state, {split_.start, num_visible - recent}, kFoundPerChosen * budget,
+                &found);
+    AppendRange({num_visible - recent, num_visible}, &found);
+    ChooseTokens(*view.kv, shape_, query.data, found, split_.start, recent, budget, attended);
   }
 
   std::unique_ptr<KvPolicy> ForkPrompt(const std::vector<Sentence>* sentences) const override {
@@ -248,8 +253,8 @@ class SentenceKvPolicy : public KvPolicy {
   }
 
   // Appends `budget` tokens of the sentences in [within.begin, within.end).
-  void AppendChosen(const PromptHead& prompt, const HeadState& state, PositionRange within,
-                    int budget, std::vector<PositionRange>* attended) const {
+  void AppendFound(const PromptHead& prompt, const HeadState& state, PositionRange within,
+                   int budget, std::vector<PositionRange>* found) const {
     const PositionRange tokens = {prompt.kept.NumBefore(within.begin),
                                   prompt.kept.NumBefore(within.end)};
     if (budget == 0 || tokens.begin == tokens.end) return;
@@ -282,7 +287,7 @@ class SentenceKvPolicy : public KvPolicy {
     work.chosen.clear();
     ChooseSentences(work.candidates, work.keys, budget, &work.chosen);
     for (const PositionRange& range : work.chosen) {
-      prompt.kept.AppendPositions(range.begin, range.end, attended);
+      prompt.kept.AppendPositions(range.begin, range.end, found);
     }
   }
 

@@ -1,14 +1,18 @@
 #pragma once
 // `sentencekv` (SentenceKV, arXiv 2504.00970): one vector a sentence; a query attends the start,
-// the recent tokens and the whole sentences that the sentence being written asks for.
+// the recent tokens and, of the sentences that the sentence being written asks for, the tokens that
+// it wants most itself. The paper attends whole sentences; at an equal budget they hold less of
+// full attention than tokens, even if chosen with full knowledge of it (`oracle_sentence`).
 //
 // With budget B, a query at `position` attends all when position < B, else exactly B tokens:
 //   start   the first min(32, B / 8)
 //   recent  the last min(32, B / 4), or as many as follow the last sentence end if that is more;
 //           never more than the start leaves
-//   chosen  whole sentences of what lies between, by the share of attention that one of their
-//           tokens is expected to get (kernels::GroupMass of the running query and the digests);
-//           the last one is cut at its end
+//   chosen  of what lies between, in two stages:
+//           1. kFoundPerChosen times as many tokens are found: whole sentences, by the share of
+//              attention that one of their tokens is expected to get (kernels::GroupMass of the
+//              running query and the digests); the last one is cut at its end
+//           2. of these the query chooses by their keys (worker/policy/token_choice.h)
 // With a semantic factor r > 0 and a prompt of more than r * B tokens only its r * B most important
 // ones (worker/policy/importance.h) can be chosen and take part in digests.
 
@@ -18,6 +22,8 @@
 #include "worker/policy/kv_policy.h"
 
 namespace skv::policy {
+
+inline constexpr int kFoundPerChosen = 2;
 
 // REQUIRES: Validate(params).ok(); sentences are adjacent, the first begins at 0, and known_at does
 // not fall.

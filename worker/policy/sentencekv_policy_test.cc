@@ -156,7 +156,9 @@ TEST(SentenceKvPolicyTest, OnlyTheLastPromptQueriesCount) {
   TestSequence sequence = AxisSequence(201);
   sequence.sentences.resize(15);                 // unfinished from 150 on
   sequence.queries[(200 - 33) * 32 + 3] = 1e4f;  // asks for sentence 3, too early
-  sequence.queries[(200 - 32) * 32 + 7] = 1e3f;  // asks for sentence 7
+  sequence.queries[(200 - 32) * 32 + 7] = 1e3f;  // asks for sentence 7, and not for 3
+  sequence.queries[(200 - 32) * 32 + 3] = -1e3f;
+  for (const int s : {3, 7}) sequence.queries[200 * 32 + s] = 1.0f;  // of what is found, for both
   const Selections selections = RunAll(sequence, {"sentencekv", 80, 0}, kCuboid, 512, 1);
   EXPECT_EQ(selections[0][0], (std::vector<PositionRange>{{0, 19}, {70, 80}, {150, 201}}));
 }
@@ -169,6 +171,22 @@ TEST(SentenceKvPolicyTest, AGeneratedSentenceCanBeChosenOnceItHasEnded) {
   for (int t = 258; t < 260; ++t) sequence.queries[t * 32 + 30] = 200.0f;
   const Selections selections = RunAll(sequence, {"sentencekv", 40, 0}, kCuboid, 1, 1);
   EXPECT_THAT(selections[0].back(), testing::Contains(PositionRange{200, 210}));
+}
+
+TEST(SentenceKvPolicyTest, OfWhatTheSentenceAsksForTheQueryChooses) {
+  TestSequence sequence = AxisSequence(201);
+  sequence.sentences.resize(15);  // unfinished from 150 on
+  // It asks for sentences 4, 9 and 11; the query at 200 itself for the end of 9, and for 13.
+  for (int t = 150; t < 200; ++t) {
+    for (const int s : {4, 9, 11}) sequence.queries[t * 32 + s] = 200.0f;
+    sequence.queries[t * 32 + 13] = -200.0f;
+  }
+  for (int t = 95; t < 100; ++t) sequence.keys[t * 32 + 30] = 1.0f;
+  sequence.queries[200 * 32 + 30] = sequence.queries[200 * 32 + 13] = 50.0f;
+  const Selections selections = RunAll(sequence, {"sentencekv", 76, 0}, kCuboid, 512, 1);
+  // 9 of the start and 51 recent leave 16: the end of 9, and in order 11 of what else is found.
+  EXPECT_EQ(selections[0][0],
+            (std::vector<PositionRange>{{0, 11}, {40, 49}, {95, 100}, {150, 201}}));
 }
 
 TEST(SentenceKvPolicyTest, IndexBytesAreThoseOfTheDigests) {

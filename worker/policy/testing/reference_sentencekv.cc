@@ -7,6 +7,7 @@
 
 #include "kernels/quantised_index.h"
 #include "kernels/selection.h"
+#include "worker/policy/sentencekv_policy.h"
 
 namespace skv::policy {
 
@@ -147,6 +148,36 @@ std::vector<ReferenceSentenceKv::Candidate> ReferenceSentenceKv::RankedSentences
   return candidates;
 }
 
+std::vector<float> ReferenceSentenceKv::Mass(int position, const std::vector<int>& tokens) const {
+  const int head_dim = sequence_->shape.head_dim, n = static_cast<int>(tokens.size());
+  std::vector<float> mass(n, 0.0f);
+  for (int h = 0; h < sequence_->shape.group_size; ++h) {
+    std::vector<float> query(Query(position) + h * head_dim, Query(position) + (h + 1) * head_dim);
+    for (float& x : query) x *= 1.0f / std::sqrt(static_cast<float>(head_dim));
+    std::vector<float> shares(n);
+    for (int i = 0; i < n; ++i) {
+      kernels::ScoreRows(query.data(), head_dim, 1, head_dim, Key(tokens[i]), 1, &shares[i], 1);
+    }
+    kernels::WeightedSoftmax(nullptr, n, shares.data());
+    for (int i = 0; i < n; ++i) mass[i] += shares[i];
+  }
+  return mass;
+}
+
+std::vector<int> ReferenceSentenceKv::BestTokens(int position, const std::vector<int>& found,
+                                                 const std::vector<bool>& open, int budget) const {
+  const std::vector<float> mass = Mass(position, found);
+  std::vector<int> order;  // of those that may be left out
+  for (size_t i = 0; i < found.size(); ++i) {
+    if (open[found[i]]) order.push_back(static_cast<int>(i));
+  }
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return mass[a] > mass[b]; });
+  order.resize(std::min<size_t>(order.size(), budget));
+  std::vector<int> best;
+  for (const int i : order) best.push_back(found[i]);
+  return best;
+}
+
 std::vector<PositionRange> ReferenceSentenceKv::Select(int position) const {
   const int num_visible = position + 1;
   if (num_visible <= budget_) return {{0, num_visible}};
@@ -154,16 +185,21 @@ std::vector<PositionRange> ReferenceSentenceKv::Select(int position) const {
   int recent = std::max(std::min(32, budget_ / 4), num_visible - LastEnd(position));
   recent = std::min(recent, budget_ - start);
   std::vector<bool> attended(num_visible), open(num_visible);
+  std::vector<int> found;
   for (int t = 0; t < num_visible; ++t) {
     attended[t] = t < start || t >= num_visible - recent;
     open[t] = !attended[t];
+    if (attended[t]) found.push_back(t);
   }
-  int budget = budget_ - start - recent;
+  const int budget = budget_ - start - recent;
+  int room = kFoundPerChosen * budget;
   for (const Candidate& candidate : RankedSentences(position, open)) {
     for (const int t : candidate.tokens) {
-      if (budget-- > 0) attended[t] = true;
+      if (room-- > 0) found.push_back(t);
     }
   }
+  std::sort(found.begin(), found.end());
+  for (const int t : BestTokens(position, found, open, budget)) attended[t] = true;
   std::vector<PositionRange> ranges;
   for (int t = 0; t < num_visible; ++t) {
     if (!attended[t]) continue;

@@ -33,6 +33,11 @@ class ReferenceSentenceKv {
     float key = 0;
   };
   std::vector<Candidate> RankedSentences(int position, const std::vector<bool>& open) const;
+  // What the group's heads give each of `tokens` when they attend to these alone.
+  std::vector<float> Mass(int position, const std::vector<int>& tokens) const;
+  // The `budget` tokens with most of it, of those that `open` allows.
+  std::vector<int> BestTokens(int position, const std::vector<int>& found,
+                              const std::vector<bool>& open, int budget) const;
 
   int budget_;
   Digest digest_;

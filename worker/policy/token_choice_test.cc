@@ -1,0 +1,76 @@
+#include "worker/policy/token_choice.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "worker/policy/testing/policy_driver.h"
+#include "worker/policy/testing/random_sequence.h"
+
+namespace skv::policy {
+namespace {
+
+using Ranges = std::vector<PositionRange>;
+
+constexpr int kHeadDim = 32, kTokens = 100;
+
+// Two heads a group; token t has a key of size[t] along channel 0.
+TestSequence SequenceOf(const std::vector<float>& size) {
+  TestSequence sequence = {{1, 1, 2, kHeadDim, kTokens}, kTokens, {}, {}, {}};
+  sequence.keys.resize(kTokens * kHeadDim, 0.0f);
+  for (int t = 0; t < kTokens; ++t) sequence.keys[t * kHeadDim] = size[t];
+  return sequence;
+}
+
+Ranges Choose(const TestSequence& sequence, const std::vector<float>& query, const Ranges& found,
+              int num_first, int num_last, int budget) {
+  const FakeKv kv(&sequence, 0, 0, kTokens);
+  Ranges attended;
+  ChooseTokens(kv, sequence.shape, query.data(), found, num_first, num_last, budget, &attended);
+  return attended;
+}
+
+std::vector<float> QueryAlong(int channel) {
+  std::vector<float> query(2 * kHeadDim, 0.0f);
+  query[channel] = query[kHeadDim + channel] = 4.0f;
+  return query;
+}
+
+TEST(TokenChoiceTest, TheTokensWithTheLargestKeysAreAttended) {
+  std::vector<float> size(kTokens, 0.0f);
+  for (const int t : {3, 21, 22, 60, 95}) size[t] = 8.0f;
+  const Ranges found = {{0, 5}, {20, 30}, {50, 70}, {90, 100}};
+  // 3 and 95 are attended anyway, as the first and the last are.
+  EXPECT_EQ(Choose(SequenceOf(size), QueryAlong(0), found, 5, 10, 3),
+            (Ranges{{0, 5}, {21, 23}, {60, 61}, {90, 100}}));
+}
+
+TEST(TokenChoiceTest, OfEqualTokensTheEarlierAreAttended) {
+  const Ranges found = {{0, 5}, {20, 30}, {50, 70}, {90, 100}};
+  EXPECT_EQ(Choose(SequenceOf(std::vector<float>(kTokens, 1.0f)), QueryAlong(1), found, 5, 10, 12),
+            (Ranges{{0, 5}, {20, 30}, {50, 52}, {90, 100}}));
+  EXPECT_EQ(Choose(SequenceOf(std::vector<float>(kTokens, 1.0f)), QueryAlong(1), found, 0, 0, 12),
+            (Ranges{{0, 5}, {20, 27}}));
+}
+
+TEST(TokenChoiceTest, ABudgetForAllTakesAllAndNoneTakesTheEnds) {
+  const TestSequence sequence = SequenceOf(std::vector<float>(kTokens, 1.0f));
+  const Ranges found = {{0, 5}, {20, 30}, {90, 100}};
+  EXPECT_EQ(Choose(sequence, QueryAlong(0), found, 5, 10, 10), found);
+  EXPECT_EQ(Choose(sequence, QueryAlong(0), found, 5, 10, 99), found);
+  EXPECT_EQ(Choose(sequence, QueryAlong(0), found, 5, 10, 0), (Ranges{{0, 5}, {90, 100}}));
+}
+
+// One head wants token 40 alone, the other spreads: their sum is what counts.
+TEST(TokenChoiceTest, WhatAllHeadsGiveTogetherCounts) {
+  TestSequence sequence = SequenceOf(std::vector<float>(kTokens, 0.0f));
+  sequence.keys[40 * kHeadDim + 5] = 40.0f;
+  sequence.keys[41 * kHeadDim + 6] = sequence.keys[42 * kHeadDim + 6] = 40.0f;
+  std::vector<float> query(2 * kHeadDim, 0.0f);
+  query[5] = query[kHeadDim + 6] = 4.0f;
+  EXPECT_EQ(Choose(sequence, query, {{0, kTokens}}, 0, 1, 1), (Ranges{{40, 41}, {99, 100}}));
+  EXPECT_EQ(Choose(sequence, query, {{0, kTokens}}, 0, 1, 3), (Ranges{{40, 43}, {99, 100}}));
+}
+
+}  // namespace
+}  // namespace skv::policy
