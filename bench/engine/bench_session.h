@@ -28,7 +28,7 @@ class TokenLog {
   // `kv_use`: what its generated positions read, zeros where the target does not tell.
   void Finish(const absl::Status& status, const policy::KvUse& kv_use = {});
 
-  // Waits (10 minutes at most) for the end of the stream; its status.
+  // Waits (30 minutes at most) for the end of the stream; its status.
   absl::Status WaitForFinish();
   // REQUIRES: finished with at least one token.
   std::vector<TimedToken> tokens() const;
