@@ -31,7 +31,7 @@ size_t SentenceIndex::vector_bytes() const { return kernels::QuantisedIndexBytes
 void SentenceIndex::MoveVectors(std::byte* memory) {
   std::copy_n(vectors(), vector_bytes(), memory);
   moved_ = memory;
-  vectors_ = {};
+  vectors_ = std::vector<std::byte>();  // {} would keep the memory
 }
 
 void SentenceIndex::ShrinkToFit() {
@@ -40,8 +40,8 @@ void SentenceIndex::ShrinkToFit() {
 }
 
 size_t SentenceIndex::size_bytes() const {
-  return tokens_.capacity() * sizeof(PositionRange) +
-         (moved_ == nullptr ? vectors_.capacity() : vector_bytes());
+  return tokens_.capacity() * sizeof(PositionRange) + vectors_.capacity() +
+         (moved_ == nullptr ? 0 : vector_bytes());
 }
 
 }  // namespace skv::policy
