@@ -85,7 +85,9 @@ std::string RunGenerate(std::vector<std::string> arguments, int exit_code) {
   Program generate("skv", arguments);
   const std::optional<ExitState> end = generate.child().Wait(kPatience);
   EXPECT_TRUE(end.has_value());
-  if (end.has_value()) EXPECT_EQ(end->code, exit_code) << generate.Output();
+  if (end.has_value()) {
+    EXPECT_EQ(end->code, exit_code) << generate.Output();
+  }
   return generate.Output();
 }
 

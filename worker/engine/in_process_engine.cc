@@ -25,7 +25,9 @@ absl::StatusOr<std::unique_ptr<InProcessEngine>> InProcessEngine::Open(
                                self->communicator_.get(), *options.clock, options.observer);
   self->thread_ = std::thread([engine = self->engine_.get()] {
     const absl::Status status = engine->Run();
-    if (!status.ok()) SKV_LOG(ERROR) << "the engine has ended: " << status.ToString();
+    if (!status.ok()) {
+      SKV_LOG(ERROR) << "the engine has ended: " << status.ToString();
+    }
   });
   return self;
 }
