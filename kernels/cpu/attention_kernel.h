@@ -21,7 +21,7 @@ namespace {
 constexpr int kTileRows = 4;
 constexpr int kTileVecs = 4;
 #else
-constexpr int kTileRows = 2;
+constexpr int kTileRows = 3;  // groups of 3 heads in one pass; 12 accumulators of 16 registers
 constexpr int kTileVecs = 2;
 #endif
 constexpr int kPairs = kAttentionGroup / 2;  // key pairs of a group

@@ -203,6 +203,41 @@ inline void TransposeRows(const Bf16* const* rows, int offset, uint32_t* dst, in
   }
 }
 
+#elif defined(__AVX2__) && defined(__FMA__)
+
+// dst[pair * stride + i] = pair `pair` of rows[i], for the 8 pairs at `offset` of 8 rows.
+inline void TransposeEight(const Bf16* const* rows, int offset, uint32_t* dst, int stride) {
+  __m256 a[8], b[8];
+  for (int i = 0; i < 8; ++i) {
+    a[i] = _mm256_loadu_ps(reinterpret_cast<const float*>(rows[i] + offset));
+  }
+  for (int i = 0; i < 8; i += 2) {
+    b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+    b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
+    a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xee);
+    a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+    a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xee);
+  }
+  // The 128-bit lane l of a[4 g + m] now holds pair 4 l + m of rows 4 g .. 4 g + 3.
+  for (int m = 0; m < 4; ++m) {
+    auto* const low = reinterpret_cast<float*>(dst + m * stride);
+    auto* const high = reinterpret_cast<float*>(dst + (4 + m) * stride);
+    _mm256_storeu_ps(low, _mm256_permute2f128_ps(a[m], a[4 + m], 0x20));
+    _mm256_storeu_ps(high, _mm256_permute2f128_ps(a[m], a[4 + m], 0x31));
+  }
+}
+
+inline void TransposeRows(const Bf16* const* rows, int offset, uint32_t* dst, int stride) {
+  for (const int row : {0, 8}) {
+    for (const int pair : {0, 8}) {
+      TransposeEight(rows + row, offset + 2 * pair, dst + pair * stride + row, stride);
+    }
+  }
+}
+
 #else
 
 inline void TransposeRows(const Bf16* const* rows, int offset, uint32_t* dst, int stride) {
