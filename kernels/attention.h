@@ -56,6 +56,12 @@ void AttendGroups(const AttentionShape& shape, const KvRun* runs, int num_runs, 
 //   out   [group_size, head_dim]
 void MergeGroups(const AttentionShape& shape, const float* states, int num_groups, float* out);
 
+// scores[r, i] = query r . key i of the list, in float32 throughout: what selections rank by.
+//   queries [num_queries, head_dim], head_dim as in AttentionShape
+//   scores  [num_queries, entries of the runs], score_stride in floats
+void ScoreKeys(const float* queries, int num_queries, int head_dim, const KvRun* runs, int num_runs,
+               float* scores, int64_t score_stride);
+
 // dst[i] = src[i] rounded to nearest even, denormals to zero, NaN to NaN: what the KV cache stores.
 void ConvertToBf16(const float* src, int64_t count, Bf16* dst);
 // dst[i] = src[i], exactly.

@@ -32,13 +32,6 @@ void PackIndexVector(const float* vector, int width, int number, uint32_t* index
 void ScoreVectors(const float* queries, int64_t query_stride, int num_queries, int width,
                   const uint32_t* index, int num_vectors, float* scores, int64_t score_stride);
 
-// scores[r, i] = query r . row i, for few rows that are not worth an index.
-//   queries [num_queries, width], query_stride in floats
-//   rows    [num_rows, width]
-//   scores  [num_queries, num_rows], score_stride in floats
-void ScoreRows(const float* queries, int64_t query_stride, int num_queries, int width,
-               const float* rows, int num_rows, float* scores, int64_t score_stride);
-
 // scores[i] = exp(scores[i] - max) / sum over j of weights[j] * exp(scores[j] - max), in place:
 // with weights the softmax of one of weights[i] equal entries. Null weights are all 1.
 //   scores, weights [n]; n >= 1; at least one weight is positive
@@ -63,7 +56,7 @@ struct KeyCut {
   float weight_above;  // of the entries with larger keys: below the budget
 };
 
-// A NaN is taken as the largest key.
+// A NaN is taken as the largest key. Null weights are all 1.
 //   keys    [n], not negative
 //   weights [n], integers whose sum is below 2^24
 KeyCut FindCut(const float* keys, const float* weights, int n, float budget);

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <random>
+#include <span>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -23,6 +25,18 @@ class ArrayKv : public policy::KvReader {
     std::copy(keys_.begin() + begin * kWidth, keys_.begin() + end * kWidth, rows);
   }
   void ReadValues(int, int, float*) const override { FAIL() << "values come as an array"; }
+  void ScoreKeys(const float* queries, int num_queries, std::span<const PositionRange> ranges,
+                 float* scores, int64_t score_stride) const override {
+    int entry = 0;
+    for (const PositionRange& range : ranges) {
+      for (int t = range.begin; t < range.end; ++t, ++entry) {
+        for (int r = 0; r < num_queries; ++r) {
+          scores[r * score_stride + entry] = std::inner_product(
+              queries + r * kWidth, queries + (r + 1) * kWidth, keys_.begin() + t * kWidth, 0.0f);
+        }
+      }
+    }
+  }
 
  private:
   const std::vector<float>& keys_;

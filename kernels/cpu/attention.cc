@@ -1,7 +1,6 @@
 #include "kernels/attention.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "kernels/cpu/attention_paths.h"
 #include "kernels/denormals.h"
@@ -12,7 +11,6 @@ namespace {
 // Rows (queries x heads) that share one packing of a group: enough to make the packing cheap, few
 // enough that their state (o, q, probabilities) stays in L2.
 constexpr int kRowsPerTile = 192;
-constexpr int kMaxHeadDim = 256;
 constexpr int kRegisterRows = 8;  // no path's register tile has more
 constexpr int kVectorPad = 16;    // whole vectors may be read and written past the last row
 
@@ -206,6 +204,26 @@ void ConvertToBf16(const AttentionPath& path, const float* src, int64_t count, B
   path.round_row(src, count, dst);
 }
 
+void ScoreKeys(const AttentionPath& path, const float* queries, int num_queries, int head_dim,
+               const KvRun* runs, int num_runs, float* scores, int64_t score_stride) {
+  const FlushDenormals flush;
+  int64_t num_keys = 0;
+  for (int i = 0; i < num_runs; ++i) num_keys += runs[i].num_rows;
+  const auto count = [&](int64_t begin) {
+    return static_cast<int>(std::min<int64_t>(kAttentionGroup, num_keys - begin));
+  };
+  ListCursor cursor(runs, num_runs, head_dim);
+  GroupRows groups[2];
+  cursor.Fill(count(0), &groups[0]);
+  for (int64_t begin = 0; begin < num_keys; begin += kAttentionGroup) {
+    const int64_t end = begin + kAttentionGroup;
+    GroupRows* next = end < num_keys ? &groups[end / kAttentionGroup % 2] : nullptr;
+    if (next != nullptr) cursor.Fill(count(end), next);
+    path.score_keys(queries, num_queries, head_dim, groups[begin / kAttentionGroup % 2],
+                    count(begin), next, scores + begin, score_stride);
+  }
+}
+
 void AttendPrefill(const AttentionShape& shape, const KvRun* runs, int num_runs, const float* q,
                    int64_t q_stride, int num_queries, int first_visible, float* out,
                    int64_t out_stride, std::byte* scratch) {
@@ -228,18 +246,14 @@ void ConvertToBf16(const float* src, int64_t count, Bf16* dst) {
   ConvertToBf16(AttentionPathOf(ActiveIsa()), src, count, dst);
 }
 
+void ScoreKeys(const float* queries, int num_queries, int head_dim, const KvRun* runs, int num_runs,
+               float* scores, int64_t score_stride) {
+  ScoreKeys(AttentionPathOf(ActiveIsa()), queries, num_queries, head_dim, runs, num_runs, scores,
+            score_stride);
+}
+
 void ConvertFromBf16(const Bf16* src, int64_t count, float* dst) {
-  constexpr int kPiece = 16;  // a loop of constant length becomes vectors
-  for (int64_t i = 0; i < count; i += kPiece) {
-    uint32_t bits[kPiece];
-    const int64_t n = std::min<int64_t>(kPiece, count - i);
-    if (n == kPiece) {
-      for (int j = 0; j < kPiece; ++j) bits[j] = uint32_t{src[i + j]} << 16;
-    } else {
-      for (int j = 0; j < n; ++j) bits[j] = uint32_t{src[i + j]} << 16;
-    }
-    std::memcpy(dst + i, bits, n * sizeof(float));
-  }
+  AttentionPathOf(ActiveIsa()).widen_row(src, count, dst);
 }
 
 }  // namespace skv::kernels

@@ -11,6 +11,7 @@
 #include "kernels/cpu/attention_paths.h"
 #include "kernels/cpu/bf16_pairs.h"
 #include "kernels/cpu/f32x16.h"
+#include "kernels/cpu/key_scores_body.h"
 
 namespace skv::kernels {
 namespace {
@@ -380,8 +381,18 @@ void RoundRow(const float* src, int64_t count, Bf16* dst) {
   }
 }
 
-constexpr AttentionPath kAttentionPath = {PackQueries, PackGroup, AttendGroup,  AttendOne,
-                                          Normalise,   MergeHead, DotPairsOnce, RoundRow};
+void WidenRow(const Bf16* src, int64_t count, float* dst) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) Store(dst + i, LoadBf16(src + i));
+  if (i == count) return;
+  Bf16 rest[kLanes] = {};
+  std::copy(src + i, src + count, rest);
+  StorePartial(dst + i, LoadBf16(rest), static_cast<int>(count - i));
+}
+
+constexpr AttentionPath kAttentionPath = {PackQueries, PackGroup,   AttendGroup,  AttendOne,
+                                          Normalise,   MergeHead,   DotPairsOnce, RoundRow,
+                                          WidenRow,    ScoreKeyRows};
 
 }  // namespace
 }  // namespace skv::kernels

@@ -20,6 +20,7 @@ inline constexpr float kExp2C3 = 0.0559064262f;
 inline constexpr float kExp2C4 = 0.00958285294f;
 // A head's state is max, sum, padding up to a vector, o[head_dim].
 inline constexpr int kStateHeader = 16;
+inline constexpr int kMaxHeadDim = 256;
 
 // The rows of one group: those past the list's end are a row of zeros.
 struct GroupRows {
@@ -70,6 +71,12 @@ struct AttentionPath {
   void (*dot_pairs)(const float* acc, const uint32_t* a, const uint32_t* b, float* out);
   // dst[count] = src rounded to bf16.
   void (*round_row)(const float* src, int64_t count, Bf16* dst);
+  // dst[count] = src, exactly.
+  void (*widen_row)(const Bf16* src, int64_t count, float* dst);
+  // scores[r][i] = query r . key i of the first `num_keys` rows, while those of `next` (may be
+  // null) are asked for from memory. Queries [num_queries, head_dim] are not rounded.
+  void (*score_keys)(const float* queries, int num_queries, int head_dim, const GroupRows& rows,
+                     int num_keys, const GroupRows* next, float* scores, int64_t score_stride);
 };
 
 const AttentionPath& AttentionScalar();
@@ -88,5 +95,7 @@ void AttendGroups(const AttentionPath& path, const AttentionShape& shape, const 
 void MergeGroups(const AttentionPath& path, const AttentionShape& shape, const float* states,
                  int num_groups, float* out);
 void ConvertToBf16(const AttentionPath& path, const float* src, int64_t count, Bf16* dst);
+void ScoreKeys(const AttentionPath& path, const float* queries, int num_queries, int head_dim,
+               const KvRun* runs, int num_runs, float* scores, int64_t score_stride);
 
 }  // namespace skv::kernels

@@ -27,6 +27,11 @@ inline F32x16 EvenToFloat(Pairs16 a) { return {_mm512_castsi512_ps(_mm512_slli_e
 inline F32x16 OddToFloat(Pairs16 a) {
   return {_mm512_castsi512_ps(_mm512_and_si512(a.v, _mm512_set1_epi32(-65536)))};
 }
+// 16 consecutive bf16, exactly.
+inline F32x16 LoadBf16(const Bf16* p) {
+  const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(words), 16))};
+}
 // Lanes [0, count) of x, `other` in the rest.
 inline F32x16 KeepFirst(F32x16 x, int count, F32x16 other) {
   const auto keep = static_cast<__mmask16>((1u << (count < 0 ? 0 : count)) - 1);
@@ -61,6 +66,13 @@ inline F32x16 EvenToFloat(Pairs16 a) {
 inline F32x16 OddToFloat(Pairs16 a) {
   const Pairs16 odd = And(a, SetPairs(0xffff0000u));
   return {_mm256_castsi256_ps(odd.lo), _mm256_castsi256_ps(odd.hi)};
+}
+inline F32x16 LoadBf16(const Bf16* p) {
+  const __m256i low = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  const __m256i high =
+      _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)));
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(low, 16)),
+          _mm256_castsi256_ps(_mm256_slli_epi32(high, 16))};
 }
 inline F32x16 KeepFirst(F32x16 x, int count, F32x16 other) {
   return {_mm256_blendv_ps(other.lo, x.lo, _mm256_castsi256_ps(PartialMask(count, 0))),
@@ -98,6 +110,9 @@ inline F32x16 EvenToFloat(Pairs16 a) {
 }
 inline F32x16 OddToFloat(Pairs16 a) {
   return MapLanes([&](int i) { return FloatOfBits(a.v[i] & 0xffff0000u); });
+}
+inline F32x16 LoadBf16(const Bf16* p) {
+  return MapLanes([&](int i) { return FloatOfBits(uint32_t{p[i]} << 16); });
 }
 inline F32x16 KeepFirst(F32x16 x, int count, F32x16 other) {
   return MapLanes([&](int i) { return i < count ? x.v[i] : other.v[i]; });

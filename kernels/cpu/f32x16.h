@@ -75,12 +75,16 @@ inline F32x16 ScaleByPow2(F32x16 p, F32x16 n) {
   const __m512i shifted = _mm512_slli_epi32(_mm512_cvtps_epi32(n.v), 23);
   return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p.v), shifted))};
 }
-// Lanes folded in halves: i with i+8, then i+4, i+2, i+1.
-inline float ReduceAdd(F32x16 a) {
+// Lanes folded to four: i with i+8, then i+4.
+inline __m128 FoldToFour(F32x16 a) {
   const __m256 s8 =
       _mm256_add_ps(_mm512_castps512_ps256(a.v),
                     _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(a.v), 1)));
-  const __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+  return _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+}
+// Lanes folded in halves: i with i+8, then i+4, i+2, i+1.
+inline float ReduceAdd(F32x16 a) {
+  const __m128 s4 = FoldToFour(a);
   const __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
   return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
 }
@@ -180,9 +184,12 @@ inline __m256 ScaleHalfByPow2(__m256 p, __m256 n) {
 inline F32x16 ScaleByPow2(F32x16 p, F32x16 n) {
   return {ScaleHalfByPow2(p.lo, n.lo), ScaleHalfByPow2(p.hi, n.hi)};
 }
-inline float ReduceAdd(F32x16 a) {
+inline __m128 FoldToFour(F32x16 a) {
   const __m256 s8 = _mm256_add_ps(a.lo, a.hi);
-  const __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+  return _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+}
+inline float ReduceAdd(F32x16 a) {
+  const __m128 s4 = FoldToFour(a);
   const __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
   return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
 }
@@ -316,6 +323,23 @@ inline F32x16 FmaAddSub(F32x16 a, F32x16 b, F32x16 c) {
 #endif
 
 inline F32x16 Zero() { return Set1(0.0f); }
+
+// sums[i] = ReduceAdd(a[i]) for four, in a third of the operations.
+inline void ReduceAddFour(const F32x16 (&a)[4], float* sums) {
+#if defined(__AVX2__) && defined(__FMA__)
+  __m128 folded[4];
+  for (int i = 0; i < 4; ++i) folded[i] = FoldToFour(a[i]);
+  // Two rows in a vector, lanes 0 and 1 of each against lanes 2 and 3.
+  const __m128 first =
+      _mm_add_ps(_mm_movelh_ps(folded[0], folded[1]), _mm_movehl_ps(folded[1], folded[0]));
+  const __m128 second =
+      _mm_add_ps(_mm_movelh_ps(folded[2], folded[3]), _mm_movehl_ps(folded[3], folded[2]));
+  _mm_storeu_ps(
+      sums, _mm_add_ps(_mm_shuffle_ps(first, second, 0x88), _mm_shuffle_ps(first, second, 0xdd)));
+#else
+  for (int i = 0; i < 4; ++i) sums[i] = ReduceAdd(a[i]);
+#endif
+}
 
 // e^x, relative error below 2e-7. 0 for x < -87; x above 88 is taken as 88; NaN stays NaN.
 // 2^n * P(r) with n = round(x / ln 2): P is 1 + r + r^2 q(r), q a minimax polynomial of degree 4.

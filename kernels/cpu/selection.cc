@@ -42,13 +42,6 @@ void ScoreVectors(const float* queries, int64_t query_stride, int num_queries, i
                          score_stride);
 }
 
-void ScoreRows(const float* queries, int64_t query_stride, int num_queries, int width,
-               const float* rows, int num_rows, float* scores, int64_t score_stride) {
-  const FlushDenormals flush;
-  Active().score_rows(queries, query_stride, num_queries, width, rows, num_rows, scores,
-                      score_stride);
-}
-
 void WeightedSoftmax(const float* weights, int n, float* scores) {
   const FlushDenormals flush;
   Active().weighted_softmax(weights, n, scores);

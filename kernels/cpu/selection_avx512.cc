@@ -2,8 +2,8 @@
 
 namespace skv::kernels {
 
-const SelectionKernels kSelectionAvx512 = {ScoreVectorsBody, ScoreRowsBody,  WeightedSoftmaxBody,
-                                           GroupMassBody,    GroupSumBody,   FindCutBody,
-                                           EntriesFromBody,  MeanOfRowsBody, CuboidOfRowsBody};
+const SelectionKernels kSelectionAvx512 = {ScoreVectorsBody, WeightedSoftmaxBody, GroupMassBody,
+                                           GroupSumBody,     FindCutBody,         EntriesFromBody,
+                                           MeanOfRowsBody,   CuboidOfRowsBody};
 
 }  // namespace skv::kernels

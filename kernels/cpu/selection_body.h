@@ -87,36 +87,6 @@ void ScoreVectorsBody(const float* queries, int64_t query_stride, int num_querie
   }
 }
 
-// A row is loaded once for kQueries queries.
-template <int kQueries>
-void ScoreRowsOf(const float* queries, int64_t query_stride, int width, const float* rows,
-                 int num_rows, float* scores, int64_t score_stride) {
-  for (int i = 0; i < num_rows; ++i, rows += width) {
-    F32x16 sums[kQueries];
-    for (F32x16& sum : sums) sum = Zero();
-    ForEachLanes(width, [&](int c, int n) {
-      const F32x16 lanes = LoadLanes(rows + c, n);
-      for (int r = 0; r < kQueries; ++r) {
-        sums[r] = Fma(LoadLanes(queries + r * query_stride + c, n), lanes, sums[r]);
-      }
-    });
-    for (int r = 0; r < kQueries; ++r) scores[r * score_stride + i] = ReduceAdd(sums[r]);
-  }
-}
-
-void ScoreRowsBody(const float* queries, int64_t query_stride, int num_queries, int width,
-                   const float* rows, int num_rows, float* scores, int64_t score_stride) {
-  constexpr decltype(&ScoreRowsOf<1>) kScore[] = {nullptr, ScoreRowsOf<1>, ScoreRowsOf<2>,
-                                                  ScoreRowsOf<3>, ScoreRowsOf<4>};
-  while (num_queries > 0) {
-    const int tile = num_queries < 4 ? num_queries : 4;
-    kScore[tile](queries, query_stride, width, rows, num_rows, scores, score_stride);
-    queries += tile * query_stride;
-    scores += tile * score_stride;
-    num_queries -= tile;
-  }
-}
-
 // Leaves exp(score - max) in `scores`; returns 1 / their weighted sum.
 F32x16 Exponentials(const float* weights, int n, float* scores) {
   const F32x16 lowest = Set1(-3.4e38f);
@@ -186,7 +156,7 @@ KeyCut FindCutBody(const float* keys, const float* weights, int n, float budget)
     }
     ForEachLanes(n, [&](int i, int count) {
       const F32x16 key = Min(LoadLanes(keys + i, count), largest);
-      const F32x16 weight = LoadLanes(weights + i, count);
+      const F32x16 weight = weights == nullptr ? Set1(1.0f) : LoadLanes(weights + i, count);
       for (int part = 0; part < kParts - 1; ++part) {
         sums[part] = Add(sums[part], ZeroWhereLess(key, limits[part], weight));
       }

@@ -13,8 +13,6 @@ struct SelectionKernels {
   void (*score_vectors)(const float* queries, int64_t query_stride, int num_queries, int width,
                         const uint32_t* index, int num_vectors, float* scores,
                         int64_t score_stride);
-  void (*score_rows)(const float* queries, int64_t query_stride, int num_queries, int width,
-                     const float* rows, int num_rows, float* scores, int64_t score_stride);
   void (*weighted_softmax)(const float* weights, int n, float* scores);
   void (*group_mass)(const float* weights, int n, int group_size, float* scores,
                      int64_t score_stride, float* keys);

@@ -2,8 +2,8 @@
 
 namespace skv::kernels {
 
-const SelectionKernels kSelectionScalar = {ScoreVectorsBody, ScoreRowsBody,  WeightedSoftmaxBody,
-                                           GroupMassBody,    GroupSumBody,   FindCutBody,
-                                           EntriesFromBody,  MeanOfRowsBody, CuboidOfRowsBody};
+const SelectionKernels kSelectionScalar = {ScoreVectorsBody, WeightedSoftmaxBody, GroupMassBody,
+                                           GroupSumBody,     FindCutBody,         EntriesFromBody,
+                                           MeanOfRowsBody,   CuboidOfRowsBody};
 
 }  // namespace skv::kernels

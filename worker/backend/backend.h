@@ -131,6 +131,12 @@ class Backend {
   // dst[i] = element i of rows of the KV type, exactly. Thread-safe; not while a StoreKv of the
   // same rows is queued.
   virtual void LoadKv(const std::byte* rows, int64_t count, float* dst) const = 0;
+  // scores[r, i] = query r . key i of the list of `runs`; values are not read. Thread-safe, as
+  // LoadKv.
+  //   queries [num_queries, head_dim]
+  //   scores  [num_queries, entries], score_stride in floats
+  virtual void ScoreKeys(int head_dim, std::span<const KvRun> runs, const float* queries,
+                         int num_queries, float* scores, int64_t score_stride) const = 0;
   // Runs body(i) once for each i in [0, count), on all of the host's threads that the backend has,
   // after everything that was queued.
   virtual void ForEach(int count, absl::FunctionRef<void(int)> body) = 0;

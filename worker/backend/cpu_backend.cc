@@ -54,6 +54,11 @@ class CpuMatrix : public Matrix {
   int num_outputs_ = 0;
 };
 
+const kernels::KvRun* KernelRuns(const KvRun* runs) {
+  static_assert(sizeof(KvRun) == sizeof(kernels::KvRun));
+  return reinterpret_cast<const kernels::KvRun*>(runs);
+}
+
 class CpuBackend : public Backend {
  public:
   explicit CpuBackend(int num_threads) : pool_(num_threads), scratch_(pool_.num_threads()) {}
@@ -94,6 +99,11 @@ class CpuBackend : public Backend {
                std::span<const KvTarget> targets) override;
   void LoadKv(const std::byte* rows, int64_t count, float* dst) const override {
     kernels::ConvertFromBf16(reinterpret_cast<const kernels::Bf16*>(rows), count, dst);
+  }
+  void ScoreKeys(int head_dim, std::span<const KvRun> runs, const float* queries, int num_queries,
+                 float* scores, int64_t score_stride) const override {
+    kernels::ScoreKeys(queries, num_queries, head_dim, KernelRuns(runs.data()),
+                       static_cast<int>(runs.size()), scores, score_stride);
   }
   void ForEach(int count, absl::FunctionRef<void(int)> body) override {
     pool_.ParallelFor(count, [&](int i, int) { body(i); });
@@ -323,8 +333,7 @@ void CpuBackend::PlanAttention(const AttentionShape& shape, std::span<const Atte
 void CpuBackend::RunPiece(const kernels::AttentionShape& shape, int group_width,
                           const AttentionPiece& piece, Rows q, Rows out, std::byte* scratch) {
   const AttentionTask& task = *piece.task;
-  static_assert(sizeof(KvRun) == sizeof(kernels::KvRun));
-  const auto* const runs = reinterpret_cast<const kernels::KvRun*>(task.runs);
+  const kernels::KvRun* const runs = KernelRuns(task.runs);
   const int64_t row = task.query_row + piece.query_begin;
   const int64_t column = static_cast<int64_t>(task.kv_head) * group_width;
   const float* const queries = q.data + row * q.stride + column;

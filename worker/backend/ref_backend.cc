@@ -140,6 +140,22 @@ class RefBackend : public Backend {
     std::memcpy(dst, rows, count * sizeof(float));
   }
 
+  void ScoreKeys(int head_dim, std::span<const KvRun> runs, const float* queries, int num_queries,
+                 float* scores, int64_t score_stride) const override {
+    int64_t entry = 0;
+    for (const KvRun& run : runs) {
+      const auto* key = reinterpret_cast<const float*>(run.k);
+      for (int i = 0; i < run.num_rows; ++i, ++entry, key += head_dim) {
+        for (int r = 0; r < num_queries; ++r) {
+          const float* const query = queries + int64_t{r} * head_dim;
+          double dot = 0;
+          for (int c = 0; c < head_dim; ++c) dot += double{query[c]} * key[c];
+          scores[r * score_stride + entry] = static_cast<float>(dot);
+        }
+      }
+    }
+  }
+
   void ForEach(int count, absl::FunctionRef<void(int)> body) override {
     pool_.ParallelFor(count, [&](int i, int) { body(i); });
   }

@@ -22,6 +22,21 @@ class CacheReader : public policy::KvReader {
     Read(begin, end, &kv::RowRun::v, rows);
   }
 
+  void ScoreKeys(const float* queries, int num_queries,
+                 std::span<const policy::PositionRange> ranges, float* scores,
+                 int64_t score_stride) const override {
+    thread_local std::vector<kv::RowRun> rows;
+    thread_local std::vector<backend::KvRun> runs;
+    rows.clear();
+    runs.clear();
+    for (const policy::PositionRange& range : ranges) {
+      num_read_ += range.end - range.begin;
+      cache_.AppendRuns(layer_, head_, range.begin, range.end, &rows);
+    }
+    for (const kv::RowRun& run : rows) runs.push_back({run.k, run.v, run.num_rows});
+    backend_.ScoreKeys(head_dim_, runs, queries, num_queries, scores, score_stride);
+  }
+
   // Keys and values read since the last call.
   int64_t TakeNumRead() { return std::exchange(num_read_, 0); }
 

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -39,6 +40,14 @@ class KvReader {
   // Positions [begin, end), all of them written: `rows` receives [end - begin, head_dim].
   virtual void ReadKeys(int begin, int end, float* rows) const = 0;
   virtual void ReadValues(int begin, int end, float* rows) const = 0;
+  // scores[r, i] = query r . key of the i-th position of `ranges`, in float32; counts as reading
+  // these keys, and is faster.
+  //   queries [num_queries, head_dim]
+  //   ranges  sorted and disjoint, all positions written
+  //   scores  [num_queries, positions], score_stride in floats
+  virtual void ScoreKeys(const float* queries, int num_queries,
+                         std::span<const PositionRange> ranges, float* scores,
+                         int64_t score_stride) const = 0;
 };
 
 // What a sequence looks like to its policy.

@@ -4,9 +4,11 @@
 #include <atomic>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "kernels/denormals.h"
 #include "worker/policy/attention_mass.h"
+#include "worker/policy/position_ranges.h"
 
 namespace skv::policy {
 namespace {
@@ -33,20 +35,35 @@ class AttendedReader : public KvReader {
   void ReadValues(int begin, int end, float* rows) const override {
     Read(&KvReader::ReadValues, begin, end, rows);
   }
+  void ScoreKeys(const float* queries, int num_queries, std::span<const PositionRange> ranges,
+                 float* scores, int64_t score_stride) const override {
+    std::vector<PositionRange> positions;
+    for (const PositionRange& range : ranges) {
+      ForEachPart(range.begin, range.end,
+                  [&](PositionRange part) { AppendRange(part, &positions); });
+    }
+    kv_.ScoreKeys(queries, num_queries, positions, scores, score_stride);
+  }
 
  private:
-  void Read(void (KvReader::*read)(int, int, float*) const, int begin, int end, float* rows) const {
+  // Calls take(part) for each range of true positions that [begin, end) stands for.
+  template <class Take>
+  void ForEachPart(int begin, int end, const Take& take) const {
     int first = 0;  // number of the range's first entry
     for (const PositionRange& range : attended_) {
       const int shift = range.begin - first;
       const int last = range.end - shift;
       const int from = std::max(begin, first), to = std::min(end, last);
-      if (from < to) {
-        (kv_.*read)(from + shift, to + shift, rows);
-        rows += int64_t{to - from} * head_dim_;
-      }
+      if (from < to) take(PositionRange{from + shift, to + shift});
       first = last;
     }
+  }
+
+  void Read(void (KvReader::*read)(int, int, float*) const, int begin, int end, float* rows) const {
+    ForEachPart(begin, end, [&](PositionRange part) {
+      (kv_.*read)(part.begin, part.end, rows);
+      rows += int64_t{part.end - part.begin} * head_dim_;
+    });
   }
 
   const KvReader& kv_;

@@ -9,9 +9,11 @@
 #include <algorithm>
 #include <memory>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "kernels/attention.h"
 #include "worker/policy/sentencekv_policy.h"
 
 namespace skv::policy {
@@ -36,9 +38,28 @@ class RandomKv : public KvReader {
     }
   }
   void ReadValues(int, int, float*) const override {}
+  void ScoreKeys(const float* queries, int num_queries, std::span<const PositionRange> ranges,
+                 float* scores, int64_t score_stride) const override {
+    runs_.clear();
+    for (const PositionRange& range : ranges) {
+      for (int t = range.begin; t < range.end; ++t) {
+        runs_.push_back({rows_.data() + t % 1024 * kHeadDim, nullptr, 1});
+      }
+    }
+    kernels::ScoreKeys(queries, num_queries, kHeadDim, runs_.data(), static_cast<int>(runs_.size()),
+                       scores, score_stride);
+  }
 
  private:
+  static std::vector<kernels::Bf16> Rounded(const std::vector<float>& values) {
+    std::vector<kernels::Bf16> rounded(values.size());
+    kernels::ConvertToBf16(values.data(), static_cast<int64_t>(values.size()), rounded.data());
+    return rounded;
+  }
+
   const std::vector<float> keys_ = RandomFloats(1024 * kHeadDim);
+  const std::vector<kernels::Bf16> rows_ = Rounded(keys_);
+  mutable std::vector<kernels::KvRun> runs_;
 };
 
 std::vector<Sentence> EqualSentences(int num_tokens, int length) {

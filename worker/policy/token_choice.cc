@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <span>
 
+#include "kernels/denormals.h"
 #include "kernels/selection.h"
 #include "worker/policy/position_ranges.h"
-#include "worker/policy/sentence_choice.h"
 
 namespace skv::policy {
 namespace {
@@ -15,10 +16,9 @@ namespace {
 // A thread keeps one for all heads: nothing is allocated.
 struct Workspace {
   std::vector<float> query;   // [group_size, head_dim], scaled as attention scales it
-  std::vector<float> keys;    // [kPiece, head_dim]
   std::vector<float> scores;  // [group_size, tokens]
   std::vector<float> mass;
-  std::vector<PositionRange> tokens, chosen;
+  std::vector<int32_t> chosen;
 };
 
 Workspace& ThreadWorkspace() {
@@ -26,28 +26,30 @@ Workspace& ThreadWorkspace() {
   return workspace;
 }
 
-// Leaves the mass of work->tokens, numbered as they come, in work->mass.
+// Leaves the mass of the n tokens of `found`, numbered as they come, in work->mass.
 void FindMass(const KvReader& kv, const SequenceShape& shape, const float* query,
-              const std::vector<PositionRange>& found, Workspace* work) {
-  constexpr int kPiece = 32;  // keys that stay in the nearest cache
-  const int n = static_cast<int>(work->tokens.size()), head_dim = shape.head_dim;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  work->query.assign(query, query + int64_t{shape.group_size} * head_dim);
+              const std::vector<PositionRange>& found, int n, Workspace* work) {
+  const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
+  work->query.assign(query, query + int64_t{shape.group_size} * shape.head_dim);
   for (float& x : work->query) x *= scale;
-  work->keys.resize(int64_t{kPiece} * head_dim);
   work->scores.resize(int64_t{shape.group_size} * n);
-  float* scores = work->scores.data();
-  for (const PositionRange& range : found) {
-    for (int begin = range.begin; begin < range.end; begin += kPiece) {
-      const int end = std::min(begin + kPiece, range.end);
-      kv.ReadKeys(begin, end, work->keys.data());
-      kernels::ScoreRows(work->query.data(), head_dim, shape.group_size, head_dim,
-                         work->keys.data(), end - begin, scores, n);
-      scores += end - begin;
-    }
-  }
+  kv.ScoreKeys(work->query.data(), shape.group_size, found, work->scores.data(), n);
   work->mass.resize(n);
   kernels::GroupSum(n, shape.group_size, work->scores.data(), n, work->mass.data());
+}
+
+// The numbers of the `count` entries with most mass, ascending; equal ones: the earlier first.
+void ChooseMost(std::span<const float> mass, int count, std::vector<int32_t>* chosen) {
+  const kernels::FlushDenormals flush;  // masses compare here as they do in FindCut
+  const int n = static_cast<int>(mass.size());
+  const kernels::KeyCut cut =
+      kernels::FindCut(mass.data(), /*weights=*/nullptr, n, static_cast<float>(count));
+  chosen->resize(n);
+  chosen->resize(kernels::EntriesFrom(mass.data(), n, cut.key, chosen->data()));
+  int left = count - static_cast<int>(cut.weight_above);  // for the entries with the cut's mass
+  std::erase_if(*chosen, [&](int32_t i) {
+    return std::min(std::numeric_limits<float>::max(), mass[i]) == cut.key && left-- <= 0;
+  });
 }
 
 }  // namespace
@@ -55,26 +57,30 @@ void FindMass(const KvReader& kv, const SequenceShape& shape, const float* query
 void ChooseTokens(const KvReader& kv, const SequenceShape& shape, const float* query,
                   const std::vector<PositionRange>& found, int num_first, int num_last, int budget,
                   std::vector<PositionRange>* attended) {
-  Workspace& work = ThreadWorkspace();
-  work.tokens.clear();
-  for (const PositionRange& range : found) {
-    for (int t = range.begin; t < range.end; ++t) work.tokens.push_back({t, t + 1});
-  }
-  const int num_rest = static_cast<int>(work.tokens.size()) - num_first - num_last;
+  int n = 0;
+  for (const PositionRange& range : found) n += range.end - range.begin;
+  const int num_rest = n - num_first - num_last;
   if (num_rest <= budget) {
     for (const PositionRange& range : found) AppendRange(range, attended);
     return;
   }
-  FindMass(kv, shape, query, found, &work);
-  const auto rest = work.tokens.begin() + num_first, last = work.tokens.end() - num_last;
-  for (auto token = work.tokens.begin(); token != rest; ++token) AppendRange(*token, attended);
+  Workspace& work = ThreadWorkspace();
+  work.chosen.clear();
   if (budget > 0) {
-    work.chosen.clear();
-    ChooseSentences({rest, last}, std::span(work.mass).subspan(num_first, num_rest), budget,
-                    &work.chosen);
-    for (const PositionRange& token : work.chosen) AppendRange(token, attended);
+    FindMass(kv, shape, query, found, n, &work);
+    ChooseMost(std::span(work.mass).subspan(num_first, num_rest), budget, &work.chosen);
   }
-  for (auto token = last; token != work.tokens.end(); ++token) AppendRange(*token, attended);
+  auto chosen = work.chosen.begin();
+  int number = -num_first;  // of the range's first token, counted from the first of the rest
+  for (const PositionRange& range : found) {
+    const int shift = range.begin - number, end = range.end - shift;
+    if (number < 0) AppendRange({range.begin, std::min(end, 0) + shift}, attended);
+    for (; chosen != work.chosen.end() && *chosen < end; ++chosen) {
+      AppendRange({*chosen + shift, *chosen + shift + 1}, attended);
+    }
+    if (end > num_rest) AppendRange({std::max(number, num_rest) + shift, range.end}, attended);
+    number = end;
+  }
 }
 
 }  // namespace skv::policy

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <bit>
 #include <random>
+#include <vector>
+
+#include "kernels/attention.h"
 
 namespace skv::policy {
 namespace {
@@ -88,6 +91,23 @@ void FakeKv::ReadKeys(int begin, int end, float* rows) const {
   ASSERT_LE(end, num_written_);
   std::copy_n(sequence_->Key(layer_, kv_head_, begin),
               int64_t{end - begin} * sequence_->shape.head_dim, rows);
+}
+
+void FakeKv::ScoreKeys(const float* queries, int num_queries, std::span<const PositionRange> ranges,
+                       float* scores, int64_t score_stride) const {
+  const int head_dim = sequence_->shape.head_dim;
+  for (const PositionRange& range : ranges) {
+    ASSERT_LE(0, range.begin);
+    ASSERT_LT(range.begin, range.end);
+    ASSERT_LE(range.end, num_written_);
+    const int num_rows = range.end - range.begin;
+    std::vector<kernels::Bf16> keys(int64_t{num_rows} * head_dim);
+    kernels::ConvertToBf16(sequence_->Key(layer_, kv_head_, range.begin),
+                           static_cast<int64_t>(keys.size()), keys.data());
+    const kernels::KvRun run = {keys.data(), /*v=*/nullptr, num_rows};
+    kernels::ScoreKeys(queries, num_queries, head_dim, &run, 1, scores, score_stride);
+    scores += num_rows;
+  }
 }
 
 void FakeKv::ReadValues(int, int, float*) const { FAIL() << "no policy reads values"; }

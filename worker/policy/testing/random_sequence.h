@@ -3,6 +3,7 @@
 // arrays, and a KvReader over them.
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "worker/policy/kv_policy.h"
@@ -49,6 +50,8 @@ class FakeKv : public KvReader {
       : sequence_(sequence), layer_(layer), kv_head_(kv_head), num_written_(num_written) {}
   void ReadKeys(int begin, int end, float* rows) const override;
   void ReadValues(int begin, int end, float* rows) const override;
+  void ScoreKeys(const float* queries, int num_queries, std::span<const PositionRange> ranges,
+                 float* scores, int64_t score_stride) const override;
 
  private:
   const TestSequence* sequence_;

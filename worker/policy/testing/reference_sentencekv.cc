@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <numeric>
 
+#include "kernels/attention.h"
 #include "kernels/quantised_index.h"
 #include "kernels/selection.h"
 #include "worker/policy/sentencekv_policy.h"
@@ -155,8 +156,11 @@ std::vector<float> ReferenceSentenceKv::Mass(int position, const std::vector<int
     std::vector<float> query(Query(position) + h * head_dim, Query(position) + (h + 1) * head_dim);
     for (float& x : query) x *= 1.0f / std::sqrt(static_cast<float>(head_dim));
     std::vector<float> shares(n);
+    std::vector<kernels::Bf16> key(head_dim);
     for (int i = 0; i < n; ++i) {
-      kernels::ScoreRows(query.data(), head_dim, 1, head_dim, Key(tokens[i]), 1, &shares[i], 1);
+      kernels::ConvertToBf16(Key(tokens[i]), head_dim, key.data());
+      const kernels::KvRun run = {key.data(), /*v=*/nullptr, 1};
+      kernels::ScoreKeys(query.data(), 1, head_dim, &run, 1, &shares[i], 1);
     }
     kernels::WeightedSoftmax(nullptr, n, shares.data());
     for (int i = 0; i < n; ++i) mass[i] += shares[i];
