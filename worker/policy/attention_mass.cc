@@ -1,6 +1,5 @@
 #include "worker/policy/attention_mass.h"
 
-#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -9,36 +8,13 @@
 namespace skv::policy {
 namespace {
 
-// Independent sums, so that the compiler may use vector registers.
-constexpr int kLanes = 16;
-
-float Dot(const float* a, const float* b, int size) {
-  float lanes[kLanes] = {};
-  int i = 0;
-  for (; i + kLanes <= size; i += kLanes) {
-    for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += a[i + lane] * b[i + lane];
-  }
-  for (; i < size; ++i) lanes[i % kLanes] += a[i] * b[i];
-  float sum = 0;
-  for (const float lane : lanes) sum += lane;
-  return sum;
-}
-
 void ScoreKeys(const KvReader& kv, const float* query, int head_dim, AttentionMass* mass) {
-  constexpr int kPiece = 128;  // keys that stay in the cache
-  const int n = mass->num_visible;
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  std::vector<float> keys(int64_t{std::min(kPiece, n)} * head_dim);
-  for (int begin = 0; begin < n; begin += kPiece) {
-    const int end = std::min(begin + kPiece, n);
-    kv.ReadKeys(begin, end, keys.data());
-    for (int i = begin; i < end; ++i) {
-      const float* const key = keys.data() + int64_t{i - begin} * head_dim;
-      for (int h = 0; h < mass->group_size; ++h) {
-        mass->mass[int64_t{h} * n + i] = scale * Dot(query + int64_t{h} * head_dim, key, head_dim);
-      }
-    }
-  }
+  std::vector<float> scaled(query, query + int64_t{mass->group_size} * head_dim);
+  for (float& x : scaled) x *= scale;
+  const PositionRange visible = {0, mass->num_visible};
+  kv.ScoreKeys(scaled.data(), mass->group_size, {&visible, 1}, mass->mass.data(),
+               mass->num_visible);
 }
 
 void SumGroup(AttentionMass* mass) {
