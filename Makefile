@@ -56,6 +56,7 @@ lint: ## clang-format and clang-tidy, as errors
 	@git ls-files '*.cc' | grep -vE '_fuzzer.cc|_(avx2|avx512.*).cc' | xargs clang-tidy -p $(BUILD) --quiet
 
 asan tsan: model ## Build and test under sanitizers
+	@tools/install_deps clang lld libclang-rt-14-dev
 	@$(MAKE) --no-print-directory build PRESET=$@
 	@ctest --preset $@ -LE slow -j $(JOBS)
 

@@ -141,14 +141,12 @@ std::string Name(const char* what, int a, int b, int c, int d) {
 const int kRegistered = [] {
   for (const auto& [head_dim, group_size] : {std::pair{64, 3}, {64, 4}, {128, 4}, {96, 8}}) {
     for (const auto& [context, chunk] : {std::pair{512, 512}, {4096, 512}, {4096, 32}}) {
-      benchmark::RegisterBenchmark(
-          Name("prefill", head_dim, group_size, context, chunk).c_str(),
-          [=](benchmark::State& s) { RunPrefill(s, head_dim, group_size, context, chunk); });
+      benchmark::RegisterBenchmark(Name("prefill", head_dim, group_size, context, chunk).c_str(),
+                                   RunPrefill, head_dim, group_size, context, chunk);
     }
     for (const auto& [context, run_rows] : {std::pair{512, 128}, {4096, 16}, {4096, 128}}) {
-      benchmark::RegisterBenchmark(
-          Name("decode", head_dim, group_size, context, run_rows).c_str(),
-          [=](benchmark::State& s) { RunDecode(s, head_dim, group_size, context, run_rows); });
+      benchmark::RegisterBenchmark(Name("decode", head_dim, group_size, context, run_rows).c_str(),
+                                   RunDecode, head_dim, group_size, context, run_rows);
     }
   }
   return 0;

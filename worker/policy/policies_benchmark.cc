@@ -52,12 +52,11 @@ const int kRegistered = [] {
       const PolicyParams params = {std::string(name), budget, 0};
       const std::string suffix =
           params.name + "/" + std::to_string(context) + "/" + std::to_string(budget);
-      benchmark::RegisterBenchmark(("prompt/" + suffix).c_str(), [=](benchmark::State& s) {
-        BenchmarkPrompt(s, params, context);
-      })->Unit(benchmark::kMillisecond);
-      benchmark::RegisterBenchmark(("generated/" + suffix).c_str(), [=](benchmark::State& s) {
-        BenchmarkGenerated(s, params, context);
-      })->Unit(benchmark::kMicrosecond);
+      benchmark::RegisterBenchmark(("prompt/" + suffix).c_str(), BenchmarkPrompt, params, context)
+          ->Unit(benchmark::kMillisecond);
+      benchmark::RegisterBenchmark(("generated/" + suffix).c_str(), BenchmarkGenerated, params,
+                                   context)
+          ->Unit(benchmark::kMicrosecond);
     }
   }
   return 0;

@@ -138,16 +138,14 @@ const int kRegistered = [] {
        {std::tuple{2048, 256, 20}, {8192, 256, 20}, {8192, 1024, 20}, {8192, 1024, 8}}) {
     const std::string name = "select/" + std::to_string(context) + "/" + std::to_string(budget) +
                              "/" + std::to_string(length);
-    benchmark::RegisterBenchmark(
-        name.c_str(), [=](benchmark::State& s) { BenchmarkSelect(s, context, budget, length); });
+    benchmark::RegisterBenchmark(name.c_str(), BenchmarkSelect, context, budget, length);
   }
   for (const int length : {8, 20}) {
-    benchmark::RegisterBenchmark(("prompt/512/" + std::to_string(length)).c_str(),
-                                 [=](benchmark::State& s) { BenchmarkPrompt(s, 512, length); });
+    benchmark::RegisterBenchmark(("prompt/512/" + std::to_string(length)).c_str(), BenchmarkPrompt,
+                                 512, length);
   }
-  benchmark::RegisterBenchmark("prompt_end/8192/2", [](benchmark::State& s) {
-    BenchmarkPromptEnd(s, 8192, 2);
-  })->Unit(benchmark::kMillisecond);
+  benchmark::RegisterBenchmark("prompt_end/8192/2", BenchmarkPromptEnd, 8192, 2)
+      ->Unit(benchmark::kMillisecond);
   return 0;
 }();
 
