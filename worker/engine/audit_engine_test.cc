@@ -2,11 +2,10 @@
 // measured, and none of it shows in the answer.
 
 #include <algorithm>
-#include <random>
 
 #include "common/mutex.h"
 #include "common/testing/status_matchers.h"
-#include "worker/engine/testing/local_engine.h"
+#include "worker/engine/testing/policy_run.h"
 #include "worker/loader/testing/tiny_llama.h"
 
 namespace skv::engine {
@@ -19,12 +18,12 @@ class AuditEngineTest : public testing::TestWithParam<std::string_view> {
  protected:
   AuditEngineTest() : model_({.num_layers = kLayers, .num_heads = kQueryHeads, .head_dim = 32}) {}
 
-  struct Outcome {
+  struct Audit {
     std::map<int, uint64_t> hashes[kSamples];
     std::vector<policy::AuditSample> audited;
   };
-  Outcome Run(double audit_fraction, int budget) {
-    Outcome outcome;
+  Audit Run(double audit_fraction, int budget) {
+    Audit outcome;
     Mutex mutex;
     auto local = LocalEngine::Open(
         {.rank = {.model_path = model_.path(),
@@ -38,16 +37,12 @@ class AuditEngineTest : public testing::TestWithParam<std::string_view> {
            outcome.audited.insert(outcome.audited.end(), samples.begin(), samples.end());
          }});
     EXPECT_OK(local);
-    std::mt19937 random(1);
-    GenerationRequest request;
-    for (int i = 0; i < kPrompt; ++i) request.prompt_ids.push_back(random() % 256);
-    request.params.temperature = 1;
-    request.params.ignore_eos = true;
-    for (int i = 0; i < kSamples; ++i) request.seeds.push_back(100 + i);
-    request.max_tokens = kTokens;
-    request.policy = {.name = std::string(GetParam()), .budget_tokens = budget};
-    auto sink = std::make_shared<CollectingSink>(kSamples);
-    EXPECT_OK((*local)->engine().Submit(std::move(request), sink));
+    const auto sink = Submit(
+        local->get(),
+        RandomRequest({.num_prompt_tokens = kPrompt,
+                       .num_samples = kSamples,
+                       .max_tokens = kTokens,
+                       .policy = {.name = std::string(GetParam()), .budget_tokens = budget}}));
     EXPECT_TRUE(sink->WaitForFinish());
     for (int i = 0; i < kSamples; ++i) {
       EXPECT_OK(sink->finish(i).status);
@@ -61,7 +56,7 @@ class AuditEngineTest : public testing::TestWithParam<std::string_view> {
 };
 
 TEST_P(AuditEngineTest, EveryRowCanBeAuditedAndNoBitChanges) {
-  const Outcome plain = Run(0, /*budget=*/32), audited = Run(1, /*budget=*/32);
+  const Audit plain = Run(0, /*budget=*/32), audited = Run(1, /*budget=*/32);
   for (int i = 0; i < kSamples; ++i) {
     ASSERT_EQ(plain.hashes[i].size(), size_t{kTokens});
     EXPECT_EQ(audited.hashes[i], plain.hashes[i]) << i;

@@ -3,10 +3,8 @@
 
 #include <gmock/gmock.h>
 
-#include <random>
-
 #include "common/testing/status_matchers.h"
-#include "worker/engine/testing/local_engine.h"
+#include "worker/engine/testing/policy_run.h"
 #include "worker/loader/testing/tiny_llama.h"
 
 namespace skv::engine {
@@ -34,21 +32,17 @@ class ExplainEngineTest : public testing::TestWithParam<std::string_view> {
   }
 
   static GenerationRequest MakeRequest(int num_samples = 1) {
-    std::mt19937 random(1);
-    GenerationRequest request;
-    for (int i = 0; i < kPrompt; ++i) request.prompt_ids.push_back(random() % 256);
-    request.params.temperature = 1;
-    request.params.ignore_eos = true;
-    for (int i = 0; i < num_samples; ++i) request.seeds.push_back(100 + i);
-    request.max_tokens = kTokens;
-    request.policy = {.name = std::string(GetParam()), .budget_tokens = 64};
+    GenerationRequest request =
+        RandomRequest({.num_prompt_tokens = kPrompt,
+                       .num_samples = num_samples,
+                       .max_tokens = kTokens,
+                       .policy = {.name = std::string(GetParam()), .budget_tokens = 64}});
     request.explain_top = kTop;
     return request;
   }
 
   static std::shared_ptr<CollectingSink> Run(LocalEngine* local, GenerationRequest request) {
-    auto sink = std::make_shared<CollectingSink>(static_cast<int>(request.seeds.size()));
-    EXPECT_OK(local->engine().Submit(std::move(request), sink));
+    auto sink = Submit(local, std::move(request));
     EXPECT_TRUE(sink->WaitForFinish());
     EXPECT_OK(sink->finish().status);
     return sink;

@@ -1,10 +1,8 @@
 // --kv-placement=copied in a running engine: the bits are those of reading in place, whatever
 // happens to the sequences, and every slot comes back.
 
-#include <random>
-
 #include "common/testing/status_matchers.h"
-#include "worker/engine/testing/local_engine.h"
+#include "worker/engine/testing/policy_run.h"
 #include "worker/loader/testing/tiny_llama.h"
 
 namespace skv::engine {
@@ -32,39 +30,20 @@ class KvPlacementEngineTest : public testing::TestWithParam<std::string_view> {
     return std::move(local).value();
   }
 
-  static GenerationRequest MakeRequest(int seed, int num_samples = 1) {
-    std::mt19937 random(seed);
-    GenerationRequest request;
-    for (int i = 0; i < kPrompt; ++i) request.prompt_ids.push_back(random() % 256);
-    request.params.temperature = 1;
-    request.params.ignore_eos = true;
-    for (int i = 0; i < num_samples; ++i) request.seeds.push_back(100 + i);
-    request.max_tokens = kTokens;
-    request.policy = {.name = std::string(GetParam()), .budget_tokens = kBudget};
-    return request;
+  static GenerationRequest MakeRequest(uint32_t seed, int num_samples = 1) {
+    return RandomRequest({.prompt_seed = seed,
+                          .num_prompt_tokens = kPrompt,
+                          .num_samples = num_samples,
+                          .max_tokens = kTokens,
+                          .policy = {.name = std::string(GetParam()), .budget_tokens = kBudget}});
   }
 
-  static std::shared_ptr<CollectingSink> Submit(LocalEngine* local, GenerationRequest request,
-                                                RequestId* id = nullptr) {
-    auto sink = std::make_shared<CollectingSink>(static_cast<int>(request.seeds.size()));
-    const auto submitted = local->engine().Submit(std::move(request), sink);
-    EXPECT_OK(submitted);
-    if (id != nullptr) *id = *submitted;
-    return sink;
-  }
-
-  using Hashes = std::map<int, uint64_t>;
-  struct Outcome {
-    std::vector<TokenId> tokens;
-    Hashes hashes;
-  };
   Outcome InPlace(GenerationRequest request, int sample) {
     request.seeds = {request.seeds[sample]};
     const auto local = Open("in-place");
-    const auto sink = Submit(local.get(), std::move(request));
-    EXPECT_TRUE(sink->WaitForFinish());
+    Outcome outcome = RunFirst(local.get(), std::move(request));
     EXPECT_EQ(local->engine().stats().working_set_use, kv::WorkingSetUse());
-    return {sink->tokens(), local->recorder().logit_hashes(1)};
+    return outcome;
   }
 
   // Statistics once all that has finished is released: a later request has taken steps since.
@@ -130,7 +109,7 @@ TEST_P(KvPlacementEngineTest, AResumedRequestGoesOnWithTheSameBits) {
   request.resume_ids.assign(want.tokens.begin(), want.tokens.begin() + kTokens / 2);
   const auto local = Open("copied");
   ASSERT_TRUE(Submit(local.get(), request)->WaitForFinish());
-  const Hashes got = local->recorder().logit_hashes(1);
+  const auto got = local->recorder().logit_hashes(1);
   EXPECT_EQ(got.size(), size_t{kTokens / 2});
   for (const auto& [position, hash] : got) EXPECT_EQ(hash, want.hashes.at(position)) << position;
 }

@@ -4,10 +4,9 @@
 #include <gmock/gmock.h>
 
 #include <limits>
-#include <random>
 
 #include "common/testing/status_matchers.h"
-#include "worker/engine/testing/local_engine.h"
+#include "worker/engine/testing/policy_run.h"
 #include "worker/loader/testing/tiny_llama.h"
 
 namespace skv::engine {
@@ -35,35 +34,16 @@ class RecallEngineTest : public testing::TestWithParam<std::string_view> {
   }
 
   static GenerationRequest MakeRequest(double min_recall, int num_samples = 1) {
-    std::mt19937 random(1);
-    GenerationRequest request;
-    for (int i = 0; i < kPrompt; ++i) request.prompt_ids.push_back(random() % 256);
-    request.params.temperature = 1;
-    request.params.ignore_eos = true;
-    for (int i = 0; i < num_samples; ++i) request.seeds.push_back(100 + i);
-    request.max_tokens = kTokens;
-    request.policy = {
-        .name = std::string(GetParam()), .budget_tokens = kBudget, .min_recall = min_recall};
-    return request;
+    return RandomRequest(
+        {.num_prompt_tokens = kPrompt,
+         .num_samples = num_samples,
+         .max_tokens = kTokens,
+         .policy = {
+             .name = std::string(GetParam()), .budget_tokens = kBudget, .min_recall = min_recall}});
   }
 
-  static std::shared_ptr<CollectingSink> Submit(LocalEngine* local, GenerationRequest request) {
-    auto sink = std::make_shared<CollectingSink>(static_cast<int>(request.seeds.size()));
-    EXPECT_OK(local->engine().Submit(std::move(request), sink));
-    return sink;
-  }
-
-  struct Outcome {
-    std::vector<TokenId> tokens;
-    std::map<int, uint64_t> hashes;
-    FinishEvent finish;
-  };
   Outcome Run(const GenerationRequest& request, int chunk = 64, int threads = 1) {
-    const auto local = Open(chunk, threads);
-    const auto sink = Submit(local.get(), request);
-    EXPECT_TRUE(sink->WaitForFinish());
-    EXPECT_OK(sink->finish().status);
-    return {sink->tokens(), local->recorder().logit_hashes(1), sink->finish()};
+    return RunFirst(Open(chunk, threads).get(), request);
   }
 
   loader::TinyLlamaFile model_;
