@@ -58,9 +58,11 @@ void AddGenerateFlags(Flags* flags, GenerateFlags* options) {
   flags->Add("max-capacity-prompts", &generate.kv_policy.max_capacity_prompts,
              IntRange{policy::kMinBudgetTokens, policy::kMaxBudgetTokens},
              "Budget: tokens that a generated token attends; all policies but full have it");
-  flags->Add("semantic-factor", &generate.kv_policy.semantic_factor,
-             RealRange{0, policy::kMaxSemanticFactor},
-             "sentencekv: prompt tokens that stay eligible, as a multiple of the budget; 0: all");
+  flags->Add(
+      "semantic-factor", &generate.kv_policy.semantic_factor,
+      RealRange{0, policy::kMaxSemanticFactor},
+      "sentencekv: prompt tokens that stay eligible, as a multiple of the budget; 0: all, of "
+      "sentencekv_colm2025 3 times");
   flags->Add(
       "min-recall", &generate.min_recall, RealRange{1e-9, 1},
       "Share of full attention's mass that the KV policy must hold, above 0, at most 1; below "

@@ -18,4 +18,5 @@
   POLICY("oracle_sentence_per_token", CreateOracleSentencePerTokenPolicy, kBudget) \
   POLICY("random", CreateRandomPolicy, kBudget)                                    \
   POLICY("infllm", CreateInfLlmPolicy, kBudget)                                    \
-  POLICY("chunk", CreateChunkPolicy, kBudget)
+  POLICY("chunk", CreateChunkPolicy, kBudget)                                      \
+  POLICY("sentencekv_colm2025", CreateSentenceKvColm2025Policy, kBudgetAndFactor)

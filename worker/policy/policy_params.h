@@ -18,8 +18,8 @@ struct PolicyParams {
   // Tokens that a generated position attends for each layer and KV head, the recent ones included
   // (--max-capacity-prompts). Without effect where HasBudget says so.
   int budget_tokens = 1024;
-  // `sentencekv`: prompt tokens that stay eligible, as a multiple of the budget; 0: all. Without
-  // effect where HasSemanticFactor says so.
+  // `sentencekv`: prompt tokens that stay eligible, as a multiple of the budget; 0: all, of
+  // `sentencekv_colm2025` 3 times the budget. Without effect where HasSemanticFactor says so.
   double semantic_factor = 0;
   // Least share of full attention's mass that a selection may hold
   // (worker/policy/recall_contract.h); 0: none. Without effect where HasBudget says that the policy

@@ -6,7 +6,8 @@
 
 namespace skv::policy {
 
-RunningQuery::RunningQuery(int width) : sum_(width, 0.0f), newest_(width, 0.0f) {}
+RunningQuery::RunningQuery(int width, const Rule& rule)
+    : rule_(rule), sum_(width, 0.0f), newest_(width, 0.0f) {}
 
 void RunningQuery::Add(int sentence_begin, const float* query) {
   if (sentence_begin != sentence_begin_ && count_ > 0) {
@@ -24,11 +25,12 @@ void RunningQuery::Add(int sentence_begin, const float* query) {
 
 void RunningQuery::Get(float* query) const {
   Mean(query);
+  if (!rule_.blend_newest) return;
   for (size_t i = 0; i < newest_.size(); ++i) query[i] = (query[i] + newest_[i]) * 0.5f;
 }
 
 void RunningQuery::Mean(float* mean) const {
-  const bool carry = !previous_.empty() && count_ < kMinTokens;
+  const bool carry = rule_.carry && !previous_.empty() && count_ < kMinTokens;
   const auto missing = static_cast<float>(carry ? kMinTokens - count_ : 0);
   const auto total = static_cast<float>(carry ? kMinTokens : count_);
   for (size_t i = 0; i < sum_.size(); ++i) {

@@ -3,7 +3,7 @@
 // queries so far, half the newest of them. SentenceKV (arXiv 2504.00970) takes the mean alone, and
 // attends everything at a boundary, where that mean has little to go by; here the first tokens of a
 // sentence carry the previous one's mean on, which stands for the tokens that a mean of kMinTokens
-// still lacks.
+// still lacks. Either can be left out.
 
 #include <vector>
 
@@ -13,8 +13,13 @@ class RunningQuery {
  public:
   static constexpr int kMinTokens = 4;
 
+  struct Rule {
+    bool carry = true;         // else the mean is that of the sentence's own queries, be it one
+    bool blend_newest = true;  // else the mean alone
+  };
+
   // `width` floats a query: group_size * head_dim.
-  explicit RunningQuery(int width);
+  RunningQuery(int width, const Rule& rule);
 
   // The query of the next position, of a sentence that begins at `sentence_begin`: another begin
   // than before is a boundary. A position counts to the sentence that the tokens up to it tell.
@@ -23,9 +28,13 @@ class RunningQuery {
   // query [width] after at least one Add.
   void Get(float* query) const;
 
+  // Whether the newest query is its sentence's first.
+  bool begins_sentence() const { return count_ == 1; }
+
  private:
   void Mean(float* mean) const;
 
+  Rule rule_;
   std::vector<float> sum_;
   std::vector<float> previous_;  // the mean at the boundary; empty before the first
   std::vector<float> newest_;

@@ -11,8 +11,9 @@
 #include "common/huge_bytes.h"
 #include "kernels/denormals.h"
 #include "kernels/quantised_index.h"
-#include "kernels/selection.h"
 #include "worker/policy/budget_split.h"
+#include "worker/policy/digest.h"
+#include "worker/policy/group_reduction.h"
 #include "worker/policy/importance.h"
 #include "worker/policy/kept_tokens.h"
 #include "worker/policy/position_ranges.h"
@@ -23,9 +24,6 @@
 
 namespace skv::policy {
 namespace {
-
-// The last prompt queries that the running query starts from: more would blur what is asked.
-constexpr int kPromptQueries = 32;
 
 // What one layer and KV head of a sequence has come to.
 struct HeadState {
@@ -87,13 +85,13 @@ int AppendWithin(const std::vector<PositionRange>& sentences, PositionRange with
 class SentenceKvPolicy : public KvPolicy {
  public:
   SentenceKvPolicy(const PolicyParams& params, const SequenceShape& shape,
-                   const std::vector<Sentence>* sentences, Digest digest)
+                   const std::vector<Sentence>* sentences, const SentenceKvOptions& options)
       : split_(params.budget_tokens),
         window_(ObservationWindow(params.budget_tokens)),
         num_eligible_(NumEligible(params, shape.num_prompt_tokens)),
         shape_(shape),
         sentences_(sentences),
-        digest_(digest),
+        options_(options),
         prompt_(std::make_shared<Prompt>()),
         generated_(num_heads(), NewState()) {
     prompt_->heads.assign(num_heads(), PromptHead{NewState()});
@@ -107,7 +105,7 @@ class SentenceKvPolicy : public KvPolicy {
       const int from_end = shape_.num_prompt_tokens - position;
       const float* const query = queries.data + row * queries.stride;
       Learn(position, &head.state);
-      if (from_end <= kPromptQueries) {
+      if (from_end <= options_.prompt_queries) {
         head.state.running.Add(SentenceBegin(head.state, position), query);
       }
       if (filters() && from_end <= window_) {
@@ -145,11 +143,17 @@ class SentenceKvPolicy : public KvPolicy {
     const int budget = split_.budget - split_.start - recent;
     std::vector<PositionRange>& found = ThreadWorkspace().found;
     found.clear();
+    const PositionRange between = {split_.start, num_visible - recent};
+    const bool attend_kept = AttendsAllKept(state, num_visible);
     AppendRange({0, split_.start}, &found);
-    AppendFound(prompt, state, {split_.start, num_visible - recent}, kFoundPerChosen * budget,
-                &found);
+    if (attend_kept) {
+      AppendKept(prompt.kept, between, &found);
+    } else {
+      AppendFound(prompt, state, between, options_.found_per_chosen * budget, &found);
+    }
     AppendRange({num_visible - recent, num_visible}, &found);
-    ChooseTokens(*view.kv, shape_, query.data, found, split_.start, recent, budget, attended);
+    ChooseTokens(*view.kv, shape_, query.data, found, split_.start, recent,
+                 attend_kept ? between.end - between.begin : budget, attended);
   }
 
   std::unique_ptr<KvPolicy> ForkPrompt(const std::vector<Sentence>* sentences) const override {
@@ -185,7 +189,9 @@ class SentenceKvPolicy : public KvPolicy {
     return view.layer * shape_.num_kv_heads + view.kv_head;
   }
   HeadState NewState() const {
-    return {SentenceIndex(digest_, shape_.head_dim), RunningQuery(query_width())};
+    const RunningQuery::Rule rule = {.carry = options_.boundary == Boundary::kCarry,
+                                     .blend_newest = options_.blend_newest};
+    return {SentenceIndex(options_.digest, shape_.head_dim), RunningQuery(query_width(), rule)};
   }
   int LastEnd(const HeadState& state) const {
     return state.num_known == 0 ? 0 : (*sentences_)[state.num_known - 1].end;
@@ -252,6 +258,16 @@ class SentenceKvPolicy : public KvPolicy {
     head->window_queries = std::vector<float>();
   }
 
+  bool AttendsAllKept(const HeadState& state, int num_visible) const {
+    return options_.boundary == Boundary::kFull &&
+           (state.running.begins_sentence() || LastEnd(state) == num_visible);
+  }
+
+  static void AppendKept(const KeptTokens& kept, PositionRange within,
+                         std::vector<PositionRange>* found) {
+    kept.AppendPositions(kept.NumBefore(within.begin), kept.NumBefore(within.end), found);
+  }
+
   // Appends `budget` tokens of the sentences in [within.begin, within.end).
   void AppendFound(const PromptHead& prompt, const HeadState& state, PositionRange within,
                    int budget, std::vector<PositionRange>* found) const {
@@ -282,8 +298,8 @@ class SentenceKvPolicy : public KvPolicy {
       work.lengths[i] = static_cast<float>(work.candidates[i].end - work.candidates[i].begin);
     }
     work.keys.resize(num_candidates);
-    kernels::GroupMass(work.lengths.data(), num_candidates, shape_.group_size,
-                       work.scores.data() + first, num_sentences, work.keys.data());
+    ReduceGroup(options_.reduction, work.lengths.data(), num_candidates, shape_.group_size,
+                work.scores.data() + first, num_sentences, work.keys.data());
     work.chosen.clear();
     ChooseSentences(work.candidates, work.keys, budget, &work.chosen);
     for (const PositionRange& range : work.chosen) {
@@ -300,8 +316,8 @@ class SentenceKvPolicy : public KvPolicy {
     const int width = state.index.width();
     work->forms.assign(int64_t{shape_.group_size} * width, 0.0f);
     for (int h = 0; h < shape_.group_size; ++h) {
-      MakeQueryForm(digest_, work->query.data() + int64_t{h} * shape_.head_dim, shape_.head_dim,
-                    work->forms.data() + int64_t{h} * width);
+      MakeQueryForm(options_.digest, work->query.data() + int64_t{h} * shape_.head_dim,
+                    shape_.head_dim, work->forms.data() + int64_t{h} * width);
     }
     work->queries.resize(kernels::QuantisedQueryBytes(shape_.group_size, width));
     kernels::PackQuantisedQueries(work->forms.data(), shape_.group_size, width,
@@ -313,7 +329,7 @@ class SentenceKvPolicy : public KvPolicy {
   int num_eligible_;
   SequenceShape shape_;
   const std::vector<Sentence>* sentences_;
-  Digest digest_;
+  SentenceKvOptions options_;
   std::shared_ptr<Prompt> prompt_;    // shared by forks
   std::vector<HeadState> generated_;  // index: of generated sentences only
 };
@@ -323,14 +339,14 @@ class SentenceKvPolicy : public KvPolicy {
 std::unique_ptr<KvPolicy> CreateSentenceKvPolicy(const PolicyParams& params,
                                                  const SequenceShape& shape,
                                                  const std::vector<Sentence>* sentences,
-                                                 Digest digest) {
-  return std::make_unique<SentenceKvPolicy>(params, shape, sentences, digest);
+                                                 const SentenceKvOptions& options) {
+  return std::make_unique<SentenceKvPolicy>(params, shape, sentences, options);
 }
 
 std::unique_ptr<KvPolicy> CreateSentenceKvPolicy(const PolicyParams& params,
                                                  const SequenceShape& shape,
                                                  const std::vector<Sentence>* sentences) {
-  return CreateSentenceKvPolicy(params, shape, sentences, kDefaultDigest);
+  return CreateSentenceKvPolicy(params, shape, sentences, SentenceKvOptions());
 }
 
 }  // namespace skv::policy

@@ -9,29 +9,30 @@
 //   recent  the last min(32, B / 4), or as many as follow the last sentence end if that is more;
 //           never more than the start leaves
 //   chosen  of what lies between, in two stages:
-//           1. kFoundPerChosen times as many tokens are found: whole sentences, by the share of
+//           1. found_per_chosen times as many tokens are found: whole sentences, by the share of
 //              attention that one of their tokens is expected to get (kernels::GroupMass of the
 //              running query and the digests); the last one is cut at its end
 //           2. of these the query chooses by their keys (worker/policy/token_choice.h)
 // With a semantic factor r > 0 and a prompt of more than r * B tokens only its r * B most important
 // ones (worker/policy/importance.h) can be chosen and take part in digests.
+//
+// Other options (worker/policy/sentencekv_options.h) change what finds sentences, and with
+// Boundary::kFull some queries attend more than B.
 
 #include <memory>
 
-#include "worker/policy/digest.h"
 #include "worker/policy/kv_policy.h"
+#include "worker/policy/sentencekv_options.h"
 
 namespace skv::policy {
-
-inline constexpr int kFoundPerChosen = 2;
 
 // REQUIRES: Validate(params).ok(); sentences are adjacent, the first begins at 0, and known_at does
 // not fall.
 std::unique_ptr<KvPolicy> CreateSentenceKvPolicy(const PolicyParams& params,
                                                  const SequenceShape& shape,
                                                  const std::vector<Sentence>* sentences,
-                                                 Digest digest);
-// With the default digest.
+                                                 const SentenceKvOptions& options);
+// With the default options.
 std::unique_ptr<KvPolicy> CreateSentenceKvPolicy(const PolicyParams& params,
                                                  const SequenceShape& shape,
                                                  const std::vector<Sentence>* sentences);

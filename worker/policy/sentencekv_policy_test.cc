@@ -7,6 +7,7 @@
 #include <random>
 #include <vector>
 
+#include "worker/policy/sentencekv_colm2025_policy.h"
 #include "worker/policy/testing/policy_driver.h"
 #include "worker/policy/testing/random_sequence.h"
 #include "worker/policy/testing/reference_sentencekv.h"
@@ -15,17 +16,18 @@ namespace skv::policy {
 
 namespace {
 
-PolicyDriver::Creator CreatorOf(const PolicyParams& params, Digest digest) {
+PolicyDriver::Creator CreatorOf(const PolicyParams& params, const SentenceKvOptions& options) {
   return [=](const SequenceShape& shape, const std::vector<Sentence>* sentences) {
-    return CreateSentenceKvPolicy(params, shape, sentences, digest);
+    return CreateSentenceKvPolicy(params, shape, sentences, options);
   };
 }
 
-Selections Reference(const TestSequence& sequence, const PolicyParams& params, Digest digest) {
+Selections Reference(const TestSequence& sequence, const PolicyParams& params,
+                     const SentenceKvOptions& options) {
   Selections selections;
   for (int layer = 0; layer < sequence.shape.num_layers; ++layer) {
     for (int head = 0; head < sequence.shape.num_kv_heads; ++head) {
-      const ReferenceSentenceKv reference(params, digest, &sequence, layer, head);
+      const ReferenceSentenceKv reference(params, options, &sequence, layer, head);
       auto& rows = selections.emplace_back();
       for (int t = sequence.shape.num_prompt_tokens; t < sequence.num_tokens; ++t) {
         rows.push_back(reference.Select(t));
@@ -35,18 +37,21 @@ Selections Reference(const TestSequence& sequence, const PolicyParams& params, D
   return selections;
 }
 
-Selections RunAll(const TestSequence& sequence, const PolicyParams& params, Digest digest,
-                  int max_step, uint32_t seed) {
-  return RunPolicy(sequence, CreatorOf(params, digest), max_step, seed);
+Selections RunAll(const TestSequence& sequence, const PolicyParams& params,
+                  const SentenceKvOptions& options, int max_step, uint32_t seed) {
+  return RunPolicy(sequence, CreatorOf(params, options), max_step, seed);
 }
 
-void CheckProperties(const TestSequence& sequence, const Selections& selections, int budget) {
+// What Boundary::kFull attends beyond the budget is the reference's to say.
+void CheckProperties(const TestSequence& sequence, const Selections& selections, int budget,
+                     const SentenceKvOptions& options) {
   CheckWellFormed(sequence, selections);
   for (const HeadSelections& rows : selections) {
     for (size_t i = 0; i < rows.size(); ++i) {
       int count = 0;
       for (const PositionRange& range : rows[i]) count += range.end - range.begin;
       ASSERT_EQ(rows[i].front().begin, 0);
+      if (options.boundary == Boundary::kFull && count > budget) continue;
       ASSERT_EQ(count, std::min(budget, rows[i].back().end));
     }
   }
@@ -56,7 +61,7 @@ struct Case {
   int budget;
   int group_size;
   double factor;
-  Digest digest;
+  SentenceKvOptions options;
   int num_prompt_tokens;
   int num_tokens;
   bool all_equal = false;
@@ -65,12 +70,22 @@ struct Case {
 
 void PrintTo(const Case& c, std::ostream* out) {
   *out << "budget " << c.budget << ", group " << c.group_size << ", factor " << c.factor
-       << ", digest " << static_cast<int>(c.digest) << ", prompt " << c.num_prompt_tokens << " of "
-       << c.num_tokens << (c.all_equal ? ", all equal" : "") << ", sentences up to "
-       << c.max_sentence;
+       << ", digest " << static_cast<int>(c.options.digest) << ", boundary "
+       << static_cast<int>(c.options.boundary) << ", reduction "
+       << static_cast<int>(c.options.reduction) << ", found " << c.options.found_per_chosen
+       << ", prompt " << c.num_prompt_tokens << " of " << c.num_tokens
+       << (c.all_equal ? ", all equal" : "") << ", sentences up to " << c.max_sentence;
 }
 
-constexpr Digest kMean = Digest::kMean, kCuboid = Digest::kCuboidMean;
+constexpr SentenceKvOptions kMean = {.digest = Digest::kMean};
+constexpr SentenceKvOptions kCuboid = {.digest = Digest::kCuboidMean};
+constexpr SentenceKvOptions kLocal = {.boundary = Boundary::kLocal};
+constexpr SentenceKvOptions kFull = {.boundary = Boundary::kFull};
+constexpr SentenceKvOptions kMeanShare = {.reduction = GroupReduction::kMeanShare};
+constexpr SentenceKvOptions kMeanScore = {.reduction = GroupReduction::kMeanScore};
+constexpr SentenceKvOptions kOneStage = {.found_per_chosen = 1};
+constexpr SentenceKvOptions kFourFound = {.found_per_chosen = 4};
+constexpr SentenceKvOptions kMeanQuery = {.prompt_queries = 5, .blend_newest = false};
 
 class SentenceKvPolicyTest : public testing::TestWithParam<Case> {
  protected:
@@ -84,10 +99,10 @@ class SentenceKvPolicyTest : public testing::TestWithParam<Case> {
 
 TEST_P(SentenceKvPolicyTest, SelectsAsItsDefinitionHoweverTheStepsAreCut) {
   const TestSequence sequence = Sequence(1);
-  const Selections expected = Reference(sequence, params(), GetParam().digest);
-  CheckProperties(sequence, expected, GetParam().budget);
+  const Selections expected = Reference(sequence, params(), GetParam().options);
+  CheckProperties(sequence, expected, GetParam().budget, GetParam().options);
   for (const int max_step : {1, 7, 64, 4096}) {
-    EXPECT_EQ(RunAll(sequence, params(), GetParam().digest, max_step, 5), expected)
+    EXPECT_EQ(RunAll(sequence, params(), GetParam().options, max_step, 5), expected)
         << "steps of up to " << max_step;
   }
 }
@@ -97,29 +112,56 @@ TEST_P(SentenceKvPolicyTest, AForkGoesOnFromThePromptWhateverItsParentGenerated)
   const int num_tokens = sequence.num_tokens, prompt = sequence.shape.num_prompt_tokens;
   const TestSequence other = MakeRandomContinuation(sequence, num_tokens, 3);
   std::mt19937 random(4);
-  PolicyDriver parent(sequence, CreatorOf(params(), GetParam().digest));
+  PolicyDriver parent(sequence, CreatorOf(params(), GetParam().options));
   parent.RunTo((prompt + num_tokens) / 2, 16, random);
   PolicyDriver fork(other, parent), twin(sequence, parent);
   fork.RunTo(num_tokens, 16, random);
   parent.RunTo(num_tokens, 16, random);
   twin.RunTo(num_tokens, 16, random);
-  const Selections expected = Reference(sequence, params(), GetParam().digest);
+  const Selections expected = Reference(sequence, params(), GetParam().options);
   EXPECT_EQ(parent.selections(), expected);
   EXPECT_EQ(twin.selections(), expected);
-  EXPECT_EQ(fork.selections(), Reference(other, params(), GetParam().digest));
+  EXPECT_EQ(fork.selections(), Reference(other, params(), GetParam().options));
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Cases, SentenceKvPolicyTest,
-    testing::Values(Case{16, 1, 0, kCuboid, 100, 200}, Case{16, 3, 2, kMean, 150, 220},
-                    Case{64, 3, 0, kMean, 300, 400}, Case{64, 3, 0, kCuboid, 300, 400},
-                    Case{64, 3, 2, kCuboid, 300, 400}, Case{64, 8, 3, kCuboid, 300, 350},
-                    Case{64, 3, 2.5, kMean, 40, 300}, Case{64, 3, 2, kCuboid, 1, 150},
-                    Case{100, 3, 0, kCuboid, 350, 450, true},
-                    Case{100, 3, 2, kCuboid, 350, 450, true},
-                    Case{33, 2, 0, kCuboid, 200, 320, false, 128},
-                    Case{128, 1, 0, kMean, 400, 500, false, 3}, Case{512, 3, 0, kCuboid, 500, 560},
-                    Case{2048, 3, 2, kCuboid, 2020, 2060}));
+    testing::Values(
+        Case{16, 1, 0, kCuboid, 100, 200}, Case{16, 3, 2, kMean, 150, 220},
+        Case{64, 3, 0, kMean, 300, 400}, Case{64, 3, 0, kCuboid, 300, 400},
+        Case{64, 3, 2, kCuboid, 300, 400}, Case{64, 8, 3, kCuboid, 300, 350},
+        Case{64, 3, 2.5, kMean, 40, 300}, Case{64, 3, 2, kCuboid, 1, 150},
+        Case{100, 3, 0, kCuboid, 350, 450, true}, Case{100, 3, 2, kCuboid, 350, 450, true},
+        Case{33, 2, 0, kCuboid, 200, 320, false, 128}, Case{128, 1, 0, kMean, 400, 500, false, 3},
+        Case{512, 3, 0, kCuboid, 500, 560}, Case{2048, 3, 2, kCuboid, 2020, 2060},
+        Case{64, 3, 0, kLocal, 300, 400, false, 12}, Case{64, 3, 0, kFull, 300, 400},
+        Case{64, 3, 2, kFull, 300, 400, false, 6}, Case{33, 2, 2, kFull, 1, 150},
+        Case{64, 3, 0, kMeanShare, 300, 400}, Case{64, 8, 2, kMeanShare, 300, 350},
+        Case{64, 3, 0, kMeanScore, 300, 400}, Case{64, 1, 2, kMeanScore, 300, 350},
+        Case{100, 3, 0, kMeanScore, 350, 450, true}, Case{64, 3, 0, kOneStage, 300, 400},
+        Case{64, 3, 2, kFourFound, 300, 400}, Case{64, 3, 0, kMeanQuery, 300, 400, false, 12},
+        Case{64, 3, 3, kColm2025Options, 300, 400, false, 12},
+        Case{256, 3, 2, kColm2025Options, 600, 640}));
+
+// Options that changed nothing would equal the reference as well.
+TEST(SentenceKvPolicyTest, EveryOptionChangesWhatIsSelected) {
+  const TestSequence sequence = MakeRandomSequence({{2, 2, 3, 32, 300}, 400, 12}, 7);
+  const Selections usual = RunAll(sequence, {"sentencekv", 64, 0}, {}, 64, 1);
+  for (const SentenceKvOptions& options :
+       {kMean, kLocal, kFull, kMeanShare, kMeanScore, kOneStage, kFourFound, kMeanQuery}) {
+    EXPECT_NE(RunAll(sequence, {"sentencekv", 64, 0}, options, 64, 1), usual);
+  }
+}
+
+TEST(SentenceKvPolicyTest, ThePublishedSettingFiltersByItsFactorUnlessAnotherIsGiven) {
+  const TestSequence sequence = MakeRandomSequence({{2, 2, 3, 32, 300}, 400, 12}, 8);
+  for (const double factor : {0.0, 2.0}) {
+    const PolicyParams params = {"sentencekv", 64, factor == 0 ? kColm2025Factor : factor};
+    EXPECT_EQ(RunPolicy(sequence, {"sentencekv_colm2025", 64, factor}, 64, 1),
+              Reference(sequence, params, kColm2025Options))
+        << factor;
+  }
+}
 
 TEST(SentenceKvPolicyTest, HeadsMayRunOnThreadsOfTheirOwn) {
   const TestSequence sequence = MakeRandomSequence({{2, 2, 3, 32, 200}, 300}, 1);
@@ -143,8 +185,8 @@ TEST(SentenceKvPolicyTest, TheSentenceThatIsAskedForIsAttended) {
   TestSequence sequence = AxisSequence(202);
   for (int t = 200; t < 202; ++t) sequence.queries[t * 32 + 7] = 100.0f;  // asks for sentence 7
   sequence.queries[201 * 32 + 11] = 50.0f;                                // and less for 11
-  for (const Digest digest : {kMean, kCuboid}) {
-    const Selections selections = RunAll(sequence, {"sentencekv", 40, 0}, digest, 512, 1);
+  for (const SentenceKvOptions& options : {kMean, kCuboid}) {
+    const Selections selections = RunAll(sequence, {"sentencekv", 40, 0}, options, 512, 1);
     // 5 of the start, 10 recent, sentence 7, of the others, 15 tokens in order.
     EXPECT_EQ(selections[0][0], (std::vector<PositionRange>{{0, 20}, {70, 80}, {191, 201}}));
     EXPECT_EQ(selections[0][1],

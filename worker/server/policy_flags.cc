@@ -16,8 +16,10 @@ void AddPolicyFlags(PolicyOffer* offer, Flags* flags) {
   flags->Add("max-capacity-prompts", &params->budget_tokens,
              IntRange{policy::kMinBudgetTokens, policy::kMaxBudgetTokens},
              "Budget of requests that give none: tokens that a generated token attends");
-  flags->Add("semantic-factor", &params->semantic_factor, RealRange{0, policy::kMaxSemanticFactor},
-             "sentencekv: prompt tokens that stay eligible, as a multiple of the budget; 0: all");
+  flags->Add(
+      "semantic-factor", &params->semantic_factor, RealRange{0, policy::kMaxSemanticFactor},
+      "sentencekv: prompt tokens that stay eligible, as a multiple of the budget; 0: all, of "
+      "sentencekv_colm2025 3 times");
   flags->Add("allowed-kv-policies", &offer->allowed, "KV policies that requests may name");
   flags->Add(
       "audit-fraction", &offer->audit_fraction, RealRange{0, 1},

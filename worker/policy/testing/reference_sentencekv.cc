@@ -8,14 +8,30 @@
 #include "kernels/attention.h"
 #include "kernels/quantised_index.h"
 #include "kernels/selection.h"
-#include "worker/policy/sentencekv_policy.h"
 
 namespace skv::policy {
+namespace {
 
-ReferenceSentenceKv::ReferenceSentenceKv(const PolicyParams& params, Digest digest,
+std::vector<PositionRange> Ranges(const std::vector<bool>& attended) {
+  std::vector<PositionRange> ranges;
+  for (int t = 0; t < static_cast<int>(attended.size()); ++t) {
+    if (!attended[t]) continue;
+    if (!ranges.empty() && ranges.back().end == t) {
+      ++ranges.back().end;
+    } else {
+      ranges.push_back({t, t + 1});
+    }
+  }
+  return ranges;
+}
+
+}  // namespace
+
+ReferenceSentenceKv::ReferenceSentenceKv(const PolicyParams& params,
+                                         const SentenceKvOptions& options,
                                          const TestSequence* sequence, int layer, int kv_head)
     : budget_(params.budget_tokens),
-      digest_(digest),
+      options_(options),
       sequence_(sequence),
       layer_(layer),
       kv_head_(kv_head),
@@ -77,15 +93,29 @@ int ReferenceSentenceKv::SentenceBegin(int position) const {
   return begin;
 }
 
+int ReferenceSentenceKv::FirstQuery() const {
+  return std::max(0, sequence_->shape.num_prompt_tokens - options_.prompt_queries);
+}
+
+bool ReferenceSentenceKv::BeginsSentence(int position) const {
+  return position == FirstQuery() || SentenceBegin(position) != SentenceBegin(position - 1);
+}
+
+bool ReferenceSentenceKv::AttendsAllKept(int position) const {
+  return options_.boundary == Boundary::kFull &&
+         (BeginsSentence(position) || LastEnd(position) == position + 1);
+}
+
 std::vector<float> ReferenceSentenceKv::RunningQuery(int position) const {
   const int width = sequence_->shape.group_size * sequence_->shape.head_dim;
   std::vector<float> mean;
-  int first = std::max(0, sequence_->shape.num_prompt_tokens - 32);
+  int first = FirstQuery();
   while (first <= position) {
     int last = first;  // of the positions of one sentence
-    while (last < position && SentenceBegin(last + 1) == SentenceBegin(first)) ++last;
+    while (last < position && !BeginsSentence(last + 1)) ++last;
     const int count = last - first + 1;
-    const int missing = mean.empty() ? 0 : std::max(0, 4 - count);
+    const bool carry = options_.boundary == Boundary::kCarry && !mean.empty();
+    const int missing = carry ? std::max(0, 4 - count) : 0;
     std::vector<float> next(width);
     for (int i = 0; i < width; ++i) {
       float sum = 0;
@@ -96,14 +126,38 @@ std::vector<float> ReferenceSentenceKv::RunningQuery(int position) const {
     mean = next;
     first = last + 1;
   }
-  for (int i = 0; i < width; ++i) mean[i] = (mean[i] + Query(position)[i]) * 0.5f;
+  for (int i = 0; i < width && options_.blend_newest; ++i) {
+    mean[i] = (mean[i] + Query(position)[i]) * 0.5f;
+  }
   return mean;
+}
+
+std::vector<float> ReferenceSentenceKv::Reduce(std::vector<std::vector<float>> scores,
+                                               const std::vector<float>& lengths) const {
+  const bool of_shares = options_.reduction != GroupReduction::kMeanScore;
+  for (std::vector<float>& row : scores) {
+    if (of_shares) {
+      kernels::WeightedSoftmax(lengths.data(), static_cast<int>(row.size()), row.data());
+    }
+  }
+  std::vector<float> keys = scores[0];
+  for (size_t h = 1; h < scores.size(); ++h) {
+    for (size_t i = 0; i < keys.size(); ++i) {
+      const float score = scores[h][i];
+      keys[i] = options_.reduction == GroupReduction::kMaxShare ? std::max(keys[i], score)
+                                                                : keys[i] + score;
+    }
+  }
+  if (of_shares) return keys;
+  const float least = *std::min_element(keys.begin(), keys.end());
+  for (float& key : keys) key -= least;
+  return keys;
 }
 
 std::vector<ReferenceSentenceKv::Candidate> ReferenceSentenceKv::RankedSentences(
     int position, const std::vector<bool>& open) const {
   const int head_dim = sequence_->shape.head_dim, group_size = sequence_->shape.group_size;
-  const int width = (DigestWidth(digest_, head_dim) + 31) / 32 * 32;
+  const int width = (DigestWidth(options_.digest, head_dim) + 31) / 32 * 32;
   const std::vector<float> running = RunningQuery(position);
   std::vector<Candidate> candidates;
   std::vector<std::vector<float>> scores(group_size);
@@ -119,7 +173,7 @@ std::vector<ReferenceSentenceKv::Candidate> ReferenceSentenceKv::RankedSentences
     }
     if (candidate.tokens.empty()) continue;
     std::vector<float> digest(width), form(width);
-    MakeDigest(digest_, keys.data(), static_cast<int>(keys.size()) / head_dim, head_dim,
+    MakeDigest(options_.digest, keys.data(), static_cast<int>(keys.size()) / head_dim, head_dim,
                digest.data());
     std::vector<std::byte> index(kernels::QuantisedIndexBytes(1, width));
     kernels::PackQuantisedVector(digest.data(), width, 0, index.data());
@@ -127,7 +181,7 @@ std::vector<ReferenceSentenceKv::Candidate> ReferenceSentenceKv::RankedSentences
       std::vector<float> query(running.begin() + h * head_dim,
                                running.begin() + (h + 1) * head_dim);
       for (float& x : query) x *= 1.0f / std::sqrt(static_cast<float>(head_dim));
-      MakeQueryForm(digest_, query.data(), head_dim, form.data());
+      MakeQueryForm(options_.digest, query.data(), head_dim, form.data());
       float score;
       std::vector<std::byte> packed(kernels::QuantisedQueryBytes(1, width));
       kernels::PackQuantisedQueries(form.data(), 1, width, packed.data());
@@ -138,12 +192,8 @@ std::vector<ReferenceSentenceKv::Candidate> ReferenceSentenceKv::RankedSentences
     candidates.push_back(candidate);
   }
   if (candidates.empty()) return {};
-  for (std::vector<float>& row : scores) {
-    kernels::WeightedSoftmax(lengths.data(), static_cast<int>(row.size()), row.data());
-  }
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    for (const auto& row : scores) candidates[i].key = std::max(candidates[i].key, row[i]);
-  }
+  const std::vector<float> keys = Reduce(scores, lengths);
+  for (size_t i = 0; i < candidates.size(); ++i) candidates[i].key = keys[i];
   std::stable_sort(candidates.begin(), candidates.end(),
                    [](const Candidate& a, const Candidate& b) { return a.key > b.key; });
   return candidates;
@@ -195,8 +245,12 @@ std::vector<PositionRange> ReferenceSentenceKv::Select(int position) const {
     open[t] = !attended[t];
     if (attended[t]) found.push_back(t);
   }
+  if (AttendsAllKept(position)) {
+    for (int t = 0; t < num_visible; ++t) attended[t] = attended[t] || kept_[t];
+    return Ranges(attended);
+  }
   const int budget = budget_ - start - recent;
-  int room = kFoundPerChosen * budget;
+  int room = options_.found_per_chosen * budget;
   for (const Candidate& candidate : RankedSentences(position, open)) {
     for (const int t : candidate.tokens) {
       if (room-- > 0) found.push_back(t);
@@ -204,16 +258,7 @@ std::vector<PositionRange> ReferenceSentenceKv::Select(int position) const {
   }
   std::sort(found.begin(), found.end());
   for (const int t : BestTokens(position, found, open, budget)) attended[t] = true;
-  std::vector<PositionRange> ranges;
-  for (int t = 0; t < num_visible; ++t) {
-    if (!attended[t]) continue;
-    if (!ranges.empty() && ranges.back().end == t) {
-      ++ranges.back().end;
-    } else {
-      ranges.push_back({t, t + 1});
-    }
-  }
-  return ranges;
+  return Ranges(attended);
 }
 
 }  // namespace skv::policy

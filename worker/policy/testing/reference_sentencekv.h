@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "worker/policy/digest.h"
+#include "worker/policy/sentencekv_options.h"
 #include "worker/policy/testing/random_sequence.h"
 
 namespace skv::policy {
@@ -13,10 +13,12 @@ namespace skv::policy {
 class ReferenceSentenceKv {
  public:
   // `sequence` outlives it.
-  ReferenceSentenceKv(const PolicyParams& params, Digest digest, const TestSequence* sequence,
-                      int layer, int kv_head);
+  ReferenceSentenceKv(const PolicyParams& params, const SentenceKvOptions& options,
+                      const TestSequence* sequence, int layer, int kv_head);
 
   std::vector<PositionRange> Select(int position) const;
+  // Whether all kept tokens are attended at `position`, whatever the budget.
+  bool AttendsAllKept(int position) const;
 
  private:
   const float* Key(int position) const { return sequence_->Key(layer_, kv_head_, position); }
@@ -26,7 +28,13 @@ class ReferenceSentenceKv {
   // The last known sentence end at `position`, and the begin of the sentence that it lies in.
   int LastEnd(int position) const;
   int SentenceBegin(int position) const;
+  // The first position whose query counts, and whether `position` is the first of its sentence.
+  int FirstQuery() const;
+  bool BeginsSentence(int position) const;
   std::vector<float> RunningQuery(int position) const;
+  // One key a sentence from the scores of the group's heads.
+  std::vector<float> Reduce(std::vector<std::vector<float>> scores,
+                            const std::vector<float>& lengths) const;
   // How much each sentence is wanted, of those with a token that `open` allows.
   struct Candidate {
     std::vector<int> tokens;
@@ -40,7 +48,7 @@ class ReferenceSentenceKv {
                               const std::vector<bool>& open, int budget) const;
 
   int budget_;
-  Digest digest_;
+  SentenceKvOptions options_;
   const TestSequence* sequence_;
   int layer_;
   int kv_head_;

@@ -1,0 +1,34 @@
+#pragma once
+// What `sentencekv` could do otherwise. Requests choose none of it: the defaults are what is served
+// (docs/fidelity.md says why), other values are for studies and for the published setting.
+
+#include "worker/policy/digest.h"
+#include "worker/policy/group_reduction.h"
+
+namespace skv::policy {
+
+// What a query attends at the end of a sentence and at the start of the next one, which has said
+// little of what it asks for.
+enum class Boundary {
+  kCarry,  // the mean query of the sentence before stands for what a mean of four still lacks
+  kLocal,  // nothing but the sentence's own queries count, be it one
+  kFull,   // as kLocal, and two queries attend every token that can be chosen: the one that ends a
+           // sentence, if its own token proves that end, and the first of each sentence
+};
+
+struct SentenceKvOptions {
+  Digest digest = kDefaultDigest;
+  Boundary boundary = Boundary::kCarry;
+  GroupReduction reduction = GroupReduction::kMaxShare;
+  // Tokens of the sentences that are found for each one that the query may choose; 1: whole
+  // sentences.
+  int found_per_chosen = 2;
+  // The last prompt queries that the running query starts from: more would blur what is asked.
+  int prompt_queries = 32;
+  // Half of the running query is the newest query, else all of it their mean.
+  bool blend_newest = true;
+
+  bool operator==(const SentenceKvOptions&) const = default;
+};
+
+}  // namespace skv::policy
