@@ -32,6 +32,7 @@ struct Options {
   std::string followups;
   std::string policies = "sentencekv:budget=1024,factor=0";
   bool references = true;
+  bool shadow = false;
   TextStudyOptions study;
   double time_budget = 0;  // seconds; 0: none
   std::string out;
@@ -116,6 +117,9 @@ absl::StatusOr<std::vector<Job>> MakeJobs(const Options& options) {
   if (num_kinds != 1) {
     return absl::InvalidArgumentError("expected one of --text, --samples and --followups");
   }
+  if (options.shadow && options.texts.empty()) {
+    return absl::InvalidArgumentError("--shadow: expected --text; answers are not in the shadow");
+  }
   if (!options.texts.empty()) return TextJobs(options);
   return options.samples.empty() ? FollowupJobs(options) : SampleJobs(options);
 }
@@ -128,6 +132,7 @@ class Study {
     SKV_ASSIGN_OR_RETURN(settings_, ParsePolicies(options_.policies));
     // References give no answers, and answers are all that a conversation is scored by.
     if (options_.references && options_.followups.empty()) settings_ = WithReferences(settings_);
+    for (Setting& setting : settings_) setting.shadow_only |= options_.shadow;
     SKV_ASSIGN_OR_RETURN(jobs_, MakeJobs(options_));
     SKV_ASSIGN_OR_RETURN(
         runner_, ModelRunner::Open({.model_path = options_.model, .threads = options_.threads}));
@@ -242,9 +247,14 @@ int main(int argc, char** argv) {
             "JSON lines of eval/fidelity/make_needles: answers and F9");
   flags.Add("followups", &options.followups,
             "JSON lines of eval/fidelity/make_needles --task followup: both answers");
-  flags.Add("policies", &options.policies, "NAME:budget=TOKENS,factor=NUMBER;NAME...");
+  flags.Add(
+      "policies", &options.policies,
+      "NAME:budget=TOKENS,factor=NUMBER;NAME...; sentencekv also digest=, boundary=, reduction=, "
+      "found=, prompt_queries=, query= (eval/fidelity/sentencekv_variant.h)");
   flags.Add("references", &options.references,
             "Score the selections of oracles and chance at every budget too");
+  flags.Add("shadow", &options.shadow,
+            "Score the selections of all policies and let no sequence attend them: F1 to F4, fast");
   flags.Add("length", &options.study.length, skv::IntRange{16, 1 << 20},
             "Tokens of a text's prefix and generated steps together");
   flags.Add("steps", &options.study.steps, skv::IntRange{1, 4096}, "Generated tokens");

@@ -50,14 +50,9 @@ class FollowupStudy {
                                                      const std::vector<TokenId>& tokens) {
     TokenId next = 0;
     const auto on_logits = [&](int, std::span<const float> logits) { next = Argmax(logits); };
-    const auto make_policy = [&](const policy::SequenceShape& shape,
-                                 const std::vector<policy::Sentence>* sentences)
-        -> absl::StatusOr<std::unique_ptr<policy::KvPolicy>> {
-      return ShadowPolicy::Create(settings_, shape, sentences);
-    };
-    SKV_ASSIGN_OR_RETURN(
-        auto prompt,
-        runner_->Prefill(tokens, make_policy, static_cast<int>(tokens.size()) - 1, on_logits));
+    SKV_ASSIGN_OR_RETURN(auto prompt,
+                         runner_->Prefill(tokens, ShadowPolicy::Maker(settings_),
+                                          static_cast<int>(tokens.size()) - 1, on_logits));
     std::vector<Answer> answers = Fork(*prompt);
     for (Answer& answer : answers) answer.next = next;
     SKV_RETURN_IF_ERROR(DecodeAnswers(runner_, sample_.max_tokens, &answers));

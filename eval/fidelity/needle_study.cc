@@ -65,14 +65,10 @@ class NeedleStudy {
 
  private:
   absl::Status Prefill() {
-    const auto make_policy = [&](const policy::SequenceShape& shape,
-                                 const std::vector<policy::Sentence>* sentences)
-        -> absl::StatusOr<std::unique_ptr<policy::KvPolicy>> {
-      return ShadowPolicy::Create(settings_, shape, sentences);
-    };
     const int last = static_cast<int>(tokens_.size()) - 1;
     const auto on_logits = [&](int, std::span<const float> logits) { first_ = Argmax(logits); };
-    SKV_ASSIGN_OR_RETURN(prompt_, runner_->Prefill(tokens_, make_policy, last, on_logits));
+    SKV_ASSIGN_OR_RETURN(
+        prompt_, runner_->Prefill(tokens_, ShadowPolicy::Maker(settings_), last, on_logits));
     return absl::OkStatus();
   }
 

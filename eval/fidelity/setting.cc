@@ -6,6 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/status.h"
+#include "eval/fidelity/sentencekv_variant.h"
+#include "worker/policy/sentencekv_policy.h"
 
 namespace skv::eval {
 namespace {
@@ -13,7 +15,10 @@ namespace {
 constexpr const char* kReferences[] = {"oracle_topk", "oracle_sentence",
                                        "oracle_sentence_per_token", "random"};
 
-absl::Status SetParameter(std::string_view assignment, policy::PolicyParams* params) {
+bool HasOptions(const Setting& setting) { return setting.params.name == "sentencekv"; }
+
+absl::Status SetParameter(std::string_view assignment, Setting* setting) {
+  policy::PolicyParams* const params = &setting->params;
   const std::pair<std::string, std::string> parts =
       absl::StrSplit(Sv(assignment), absl::MaxSplits('=', 1));
   const auto& [key, value] = parts;
@@ -24,6 +29,9 @@ absl::Status SetParameter(std::string_view assignment, policy::PolicyParams* par
   if (key == "factor" && policy::HasSemanticFactor(params->name) &&
       absl::SimpleAtod(value, &params->semantic_factor)) {
     return absl::OkStatus();
+  }
+  if (HasOptions(*setting) && key != "budget" && key != "factor") {
+    return Annotate(SetOption(key, value, &setting->sentencekv), "--policies");
   }
   return absl::InvalidArgumentError(absl::StrCat(
       "--policies: \"", Sv(assignment), "\", expected budget=TOKENS or factor=NUMBER where policy ",
@@ -36,7 +44,7 @@ absl::StatusOr<Setting> ParsePolicy(std::string_view text) {
   Setting setting{.params = {.name = parts.first}};
   SKV_RETURN_IF_ERROR(Annotate(policy::Validate(setting.params), "--policies"));
   for (const auto assignment : absl::StrSplit(parts.second, ',', absl::SkipEmpty())) {
-    SKV_RETURN_IF_ERROR(SetParameter(StdSv(assignment), &setting.params));
+    SKV_RETURN_IF_ERROR(SetParameter(StdSv(assignment), &setting));
   }
   SKV_RETURN_IF_ERROR(Annotate(policy::Validate(setting.params), "--policies"));
   return setting;
@@ -45,7 +53,8 @@ absl::StatusOr<Setting> ParsePolicy(std::string_view text) {
 }  // namespace
 
 std::string Setting::name() const {
-  return absl::StrCat(policy::Fingerprint(params), shadow_only ? "/shadow" : "");
+  return absl::StrCat(policy::Fingerprint(params), OptionsSuffix(sentencekv),
+                      shadow_only ? "/shadow" : "");
 }
 
 absl::StatusOr<std::vector<Setting>> ParsePolicies(std::string_view text) {
@@ -74,6 +83,14 @@ std::vector<Setting> WithReferences(const std::vector<Setting>& policies) {
     }
   }
   return settings;
+}
+
+absl::StatusOr<std::unique_ptr<policy::KvPolicy>> CreatePolicy(
+    const Setting& setting, const policy::SequenceShape& shape,
+    const std::vector<policy::Sentence>* sentences) {
+  if (!HasOptions(setting)) return policy::CreatePolicy(setting.params, shape, sentences);
+  SKV_RETURN_IF_ERROR(policy::Validate(setting.params));
+  return policy::CreateSentenceKvPolicy(setting.params, shape, sentences, setting.sentencekv);
 }
 
 }  // namespace skv::eval

@@ -1,6 +1,7 @@
 #include "eval/fidelity/setting.h"
 
 #include "common/testing/status_matchers.h"
+#include "worker/policy/sentencekv_colm2025_policy.h"
 
 namespace skv::eval {
 namespace {
@@ -22,10 +23,27 @@ TEST(SettingTest, EveryPolicyCanBeMeasured) {
   }
 }
 
+TEST(SettingTest, OptionsOfSentenceKvAreReadAndNamed) {
+  const char* const text =
+      "sentencekv:digest=mean,boundary=full,reduction=score,found=1,prompt_queries=0,query=mean;"
+      "sentencekv:digest=cuboid_mean,boundary=carry,reduction=max,found=2,prompt_queries=32,"
+      "query=blend;sentencekv:boundary=local,reduction=mean";
+  ASSERT_OK_AND_ASSIGN(const auto settings, ParsePolicies(text));
+  EXPECT_EQ(settings[0].sentencekv, policy::kColm2025Options);
+  EXPECT_EQ(settings[1].sentencekv, policy::SentenceKvOptions());
+  const std::string usual = "sentencekv/budget=1024/factor=0/r4";
+  EXPECT_EQ(
+      settings[0].name(),
+      usual + "/digest=mean/boundary=full/reduction=score/found=1/prompt_queries=0/query=mean");
+  EXPECT_EQ(settings[1].name(), usual);
+  EXPECT_EQ(settings[2].name(), usual + "/boundary=local/reduction=mean");
+}
+
 TEST(SettingTest, WhatIsWrongIsNamed) {
   for (const char* text :
        {"sentencekv:budget", "sentencekv:tokens=5", "other:budget=64", "", "sentencekv:budget=1",
-        "sentencekv:factor=0.5", "full:budget=64", "full:factor=2"}) {
+        "sentencekv:factor=0.5", "full:budget=64", "full:factor=2", "sentencekv:digest=box",
+        "sentencekv:found=0", "sentencekv:found=x", "snapkv:found=1", "sentencekv:query=1"}) {
     EXPECT_THAT(ParsePolicies(text),
                 StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("--policies")))
         << text;

@@ -20,15 +20,17 @@ Scratch& ThreadScratch() {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ShadowPolicy>> ShadowPolicy::Create(
-    const std::vector<Setting>& settings, const policy::SequenceShape& shape,
-    const std::vector<policy::Sentence>* sentences) {
-  std::vector<Candidate> candidates;
-  for (const Setting& setting : settings) {
-    SKV_ASSIGN_OR_RETURN(auto policy, policy::CreatePolicy(setting.params, shape, sentences));
-    candidates.push_back({setting, std::move(policy)});
-  }
-  return std::make_unique<ShadowPolicy>(std::move(candidates), shape, sentences);
+ModelRunner::MakePolicy ShadowPolicy::Maker(const std::vector<Setting>& settings) {
+  return [&settings](const policy::SequenceShape& shape,
+                     const std::vector<policy::Sentence>* sentences)
+             -> absl::StatusOr<std::unique_ptr<policy::KvPolicy>> {
+    std::vector<Candidate> candidates;
+    for (const Setting& setting : settings) {
+      SKV_ASSIGN_OR_RETURN(auto policy, CreatePolicy(setting, shape, sentences));
+      candidates.push_back({setting, std::move(policy)});
+    }
+    return std::make_unique<ShadowPolicy>(std::move(candidates), shape, sentences);
+  };
 }
 
 ShadowPolicy::ShadowPolicy(std::vector<Candidate> candidates, const policy::SequenceShape& shape,

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "eval/fidelity/model_runner.h"
 #include "eval/fidelity/score_sheet.h"
 #include "eval/fidelity/setting.h"
 #include "worker/policy/kv_policy.h"
@@ -24,10 +25,8 @@ class ShadowPolicy : public policy::KvPolicy {
     policy::PositionRange needle{0, 0};  // prompt positions; empty: none
   };
 
-  // The policies of `settings`. Errors of CreatePolicy.
-  static absl::StatusOr<std::unique_ptr<ShadowPolicy>> Create(
-      const std::vector<Setting>& settings, const policy::SequenceShape& shape,
-      const std::vector<policy::Sentence>* sentences);
+  // Makes shadows of `settings`, which outlive it. Errors of CreatePolicy.
+  static ModelRunner::MakePolicy Maker(const std::vector<Setting>& settings);
   ShadowPolicy(std::vector<Candidate> candidates, const policy::SequenceShape& shape,
                const std::vector<policy::Sentence>* sentences);
 
@@ -42,6 +41,7 @@ class ShadowPolicy : public policy::KvPolicy {
   // From now on step s, the generated position num_prompt_tokens + s * every, is scored into row s
   // of the sheet, as long as it has rows.
   void StartScoring(const Scoring& scoring, int num_steps);
+  const policy::KvPolicy& candidate(int index) const { return *candidates_[index].policy; }
   // A policy of its own for a second sequence with this prompt.
   std::unique_ptr<policy::KvPolicy> ForkCandidate(
       int index, const std::vector<policy::Sentence>* sentences) const;

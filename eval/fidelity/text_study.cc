@@ -7,6 +7,7 @@
 #include "common/status.h"
 #include "eval/fidelity/logit_comparison.h"
 #include "eval/fidelity/shadow_policy.h"
+#include "kernels/attention.h"
 
 namespace skv::eval {
 namespace {
@@ -43,6 +44,7 @@ class TextStudy {
     for (size_t i = 0; i < settings_.size(); ++i) {
       nlohmann::json json =
           sheet_.Summarize(static_cast<int>(i), num_scored_steps(), /*with_needle=*/false);
+      json["index_tokens"] = index_bytes_[i] / TokenBytes();
       if (!settings_[i].shadow_only) {
         json.update(comparisons_[i].Summarize());
         if (perplexities_.contains(i)) json.update(perplexities_.at(i));
@@ -55,6 +57,11 @@ class TextStudy {
  private:
   int num_prompt() const { return options_.length - options_.steps; }
   int num_scored_steps() const { return (options_.steps + options_.every - 1) / options_.every; }
+  // A token's keys and values in all layers, as the CPU caches them.
+  double TokenBytes() const {
+    const policy::SequenceShape shape = runner_->shape(1);
+    return 2.0 * sizeof(kernels::Bf16) * shape.num_layers * shape.num_kv_heads * shape.head_dim;
+  }
   bool HasPosition(int position) const { return position + 1 < num_prompt(); }
 
   // Where the policy takes over; one loss at least is left to it.
@@ -76,13 +83,9 @@ class TextStudy {
       }
       next_ = Argmax(logits);
     };
-    const auto make_policy = [&](const policy::SequenceShape& shape,
-                                 const std::vector<policy::Sentence>* sentences)
-        -> absl::StatusOr<std::unique_ptr<policy::KvPolicy>> {
-      return ShadowPolicy::Create(settings_, shape, sentences);
-    };
-    SKV_ASSIGN_OR_RETURN(
-        prompt_, runner_->Prefill(text_.first(num_prompt()), make_policy, first_logits, on_logits));
+    SKV_ASSIGN_OR_RETURN(prompt_,
+                         runner_->Prefill(text_.first(num_prompt()), ShadowPolicy::Maker(settings_),
+                                          first_logits, on_logits));
     return absl::OkStatus();
   }
 
@@ -119,16 +122,19 @@ class TextStudy {
       }
       next_ = Argmax(full);
     }
+    const auto& shadow = static_cast<const ShadowPolicy&>(*shadow_->policy);
+    for (size_t i = 0; i < settings_.size(); ++i) {
+      index_bytes_.push_back(shadow.candidate(static_cast<int>(i)).index_bytes());
+    }
     return absl::OkStatus();
   }
 
   // F8: the first `budget` tokens are the prompt, the policy speaks for all after them.
   absl::Status Perplexity(size_t setting) {
-    const policy::PolicyParams& params = settings_[setting].params;
     const int begin = PerplexityBegin(settings_[setting]);
     const auto make_policy = [&](const policy::SequenceShape& shape,
                                  const std::vector<policy::Sentence>* sentences) {
-      return policy::CreatePolicy(params, shape, sentences);
+      return CreatePolicy(settings_[setting], shape, sentences);
     };
     const auto ignore = [](int, std::span<const float>) {};
     SKV_ASSIGN_OR_RETURN(const auto sequence,
@@ -161,6 +167,7 @@ class TextStudy {
   TokenId next_ = 0;                   // what full attention chooses next
 
   ScoreSheet sheet_;
+  std::vector<size_t> index_bytes_;           // one a setting
   std::vector<LogitComparison> comparisons_;  // one a setting
   std::vector<double> full_losses_;           // of the token after each position
   std::map<size_t, nlohmann::json> perplexities_;

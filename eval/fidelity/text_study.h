@@ -18,7 +18,8 @@ struct TextStudyOptions {
   bool perplexity = false;  // F8 too
 };
 
-// Metrics of each setting by its name. One that is in the shadow only has F1, F3 and F4.
+// Metrics of each setting by its name, and the memory of its index in tokens' worth of keys and
+// values (index_tokens). One that is in the shadow only has F1, F3 and F4.
 // InvalidArgument: the text has fewer than `length` tokens, or length <= steps.
 absl::StatusOr<std::map<std::string, nlohmann::json>> StudyText(
     ModelRunner* runner, const std::vector<TokenId>& text, const std::vector<Setting>& settings,

@@ -80,13 +80,8 @@ TEST_F(TextStudyTest, ForksOfAShadowedPrefillHaveTheBitsOfSeparatePrefills) {
   EXPECT_NE(full, alone);
 
   const std::vector<Setting> settings = Settings("sentencekv:budget=64;sentencekv:budget=32");
-  auto prompt = runner_->Prefill(
-      {text_.data(), kPrompt},
-      [&](const policy::SequenceShape& shape, const std::vector<policy::Sentence>* sentences)
-          -> absl::StatusOr<std::unique_ptr<policy::KvPolicy>> {
-        return ShadowPolicy::Create(settings, shape, sentences);
-      },
-      kPrompt, [](int, auto) {});
+  auto prompt = runner_->Prefill({text_.data(), kPrompt}, ShadowPolicy::Maker(settings), kPrompt,
+                                 [](int, auto) {});
   ASSERT_OK(prompt);
   const auto& policy = static_cast<const ShadowPolicy&>(*(*prompt)->policy);
   const auto shadow = runner_->Fork(**prompt), loop = runner_->Fork(**prompt);
@@ -178,6 +173,19 @@ TEST_F(TextStudyTest, PerplexityIsThatOfTheTextStepByStep) {
   EXPECT_EQ(got["f8_tokens"], count);
   EXPECT_NEAR(got["f8_loss"], loss / count, 1e-9);
   EXPECT_NEAR(got["f8_gap"], std::exp(loss / count - got["f8_full_loss"].get<double>()) - 1, 1e-9);
+}
+
+TEST_F(TextStudyTest, AVariantIsMeasuredInTheShadowAndInTheLoop) {
+  const nlohmann::json results =
+      Study(Settings("sentencekv:budget=64;sentencekv:budget=64,found=1"),
+            {.length = kLength, .steps = kSteps});
+  const auto& usual = results["sentencekv/budget=64/factor=0/r4"];
+  const auto& variant = results["sentencekv/budget=64/factor=0/r4/found=1"];
+  EXPECT_NE(variant["f1"], usual["f1"]);
+  EXPECT_NE(variant["f5_kl"], usual["f5_kl"]);
+  EXPECT_GT(usual["index_tokens"], 0);
+  EXPECT_EQ(variant["index_tokens"], usual["index_tokens"]);
+  EXPECT_EQ(results[ShadowName("random", 64)]["index_tokens"], 0);
 }
 
 TEST_F(TextStudyTest, ATextThatIsTooShortIsRefused) {
