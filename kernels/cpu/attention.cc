@@ -20,12 +20,13 @@ int QueriesPerTile(const AttentionShape& shape) {
   return std::max(1, kRowsPerTile / shape.group_size);
 }
 
+// Cuts arrays off a piece of memory; without one it only counts.
 class ScratchCutter {
  public:
   explicit ScratchCutter(std::byte* base) : base_(base) {}
   template <class T>
   void Cut(T** array, size_t count) {
-    *array = reinterpret_cast<T*>(base_ + used_);
+    if (base_ != nullptr) *array = reinterpret_cast<T*>(base_ + used_);
     used_ += (count * sizeof(T) + 63) / 64 * 64;
   }
   size_t used() const { return used_; }

@@ -43,7 +43,8 @@ class RandomKv : public KvReader {
     runs_.clear();
     for (const PositionRange& range : ranges) {
       for (int t = range.begin; t < range.end; ++t) {
-        runs_.push_back({rows_.data() + t % 1024 * kHeadDim, nullptr, 1});
+        const kernels::Bf16* const row = rows_.data() + t % 1024 * kHeadDim;
+        runs_.push_back({row, row, 1});
       }
     }
     kernels::ScoreKeys(queries, num_queries, kHeadDim, runs_.data(), static_cast<int>(runs_.size()),

@@ -104,7 +104,7 @@ void FakeKv::ScoreKeys(const float* queries, int num_queries, std::span<const Po
     std::vector<kernels::Bf16> keys(int64_t{num_rows} * head_dim);
     kernels::ConvertToBf16(sequence_->Key(layer_, kv_head_, range.begin),
                            static_cast<int64_t>(keys.size()), keys.data());
-    const kernels::KvRun run = {keys.data(), /*v=*/nullptr, num_rows};
+    const kernels::KvRun run = {keys.data(), /*v=*/keys.data(), num_rows};
     kernels::ScoreKeys(queries, num_queries, head_dim, &run, 1, scores, score_stride);
     scores += num_rows;
   }

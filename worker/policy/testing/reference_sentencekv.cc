@@ -209,7 +209,7 @@ std::vector<float> ReferenceSentenceKv::Mass(int position, const std::vector<int
     std::vector<kernels::Bf16> key(head_dim);
     for (int i = 0; i < n; ++i) {
       kernels::ConvertToBf16(Key(tokens[i]), head_dim, key.data());
-      const kernels::KvRun run = {key.data(), /*v=*/nullptr, 1};
+      const kernels::KvRun run = {key.data(), /*v=*/key.data(), 1};
       kernels::ScoreKeys(query.data(), 1, head_dim, &run, 1, &shares[i], 1);
     }
     kernels::WeightedSoftmax(nullptr, n, shares.data());
