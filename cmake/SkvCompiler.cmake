@@ -26,7 +26,7 @@ endif()
 # How much more time and memory than usual the programs of this build may take.
 set(SKV_SLOWDOWN 1)
 if(SKV_SANITIZE)
-  set(SKV_SLOWDOWN 5)
+  set(SKV_SLOWDOWN 10)
   add_compile_options(-fsanitize=${SKV_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
   add_link_options(-fsanitize=${SKV_SANITIZE})
 endif()

@@ -33,7 +33,7 @@ loader::TinyLlamaOptions TinyModelOptions();
 int FindFreePorts();
 
 // For what must happen, however loaded the machine is; nothing waits for it when all is well.
-inline constexpr std::chrono::seconds kPatience{120};
+inline constexpr std::chrono::seconds kPatience{120 * kSlowdown};
 
 // Asks again every 20 ms; false when `condition` did not hold within kPatience.
 bool Eventually(const std::function<bool()>& condition);
