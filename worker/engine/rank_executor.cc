@@ -188,7 +188,7 @@ void RankExecutor::CountPlacement(SequenceState* state) {
     in_place_rows = use.in_place_rows;
     total_working_set_use_ += use;
   }
-  step_in_place_vectors_ += 2 * in_place_rows + step.scanned / step.positions;
+  step_in_place_vectors_ += 2 * in_place_rows + step.scanned_beside / step.positions;
 }
 
 bool RankExecutor::IsAudited(const policy::PolicyParams& policy) const {

@@ -3,6 +3,7 @@
 // go when others come: least recently selected first, never one of the current selection. Deals in
 // numbers only and never touches rows. Not thread-safe: one owner at a time.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -34,6 +35,15 @@ class SlotTable {
   void ForEachSelected(Use use) const {
     for (const Entry& entry : entries_) {
       if (entry.last_selected == now_) use(entry.position, entry.slot);
+    }
+  }
+
+  // Calls use(position, slot) for all positions in [begin, end) that have a slot, ascending.
+  template <typename Use>
+  void ForEachHeld(int begin, int end, Use use) const {
+    auto entry = std::ranges::lower_bound(entries_, begin, {}, &Entry::position);
+    for (; entry != entries_.end() && entry->position < end; ++entry) {
+      use(entry->position, entry->slot);
     }
   }
 

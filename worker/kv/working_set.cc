@@ -89,6 +89,24 @@ void WorkingSet::AppendRuns(int layer, int kv_head, std::vector<RowRun>* runs) c
   });
 }
 
+void WorkingSet::AppendHeldOrCached(int layer, int kv_head, int begin, int end,
+                                    const SequenceCache& cache, std::vector<RowRun>* runs,
+                                    absl::FunctionRef<void(int, int)> in_place) const {
+  const auto append_cached = [&](int first, int last) {
+    if (first == last) return;
+    cache.AppendRuns(layer, kv_head, first, last, runs);
+    in_place(first, last);
+  };
+  int next = begin;
+  heads_[HeadNumber(layer, kv_head)].table.ForEachHeld(begin, end, [&](int position, int slot) {
+    append_cached(next, position);
+    const RowPointers row = Slot(layer, kv_head, slot);
+    runs->push_back({row.k, row.v, 1});
+    next = position + 1;
+  });
+  append_cached(next, end);
+}
+
 WorkingSetUse WorkingSet::TakeUse() {
   WorkingSetUse sum;
   for (Head& head : heads_) sum += std::exchange(head.use, {});

@@ -13,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "common/huge_bytes.h"
 #include "worker/kv/sequence_cache.h"
@@ -51,6 +52,13 @@ class WorkingSet {
 
   // Appends the runs of what was held last, in order of position.
   void AppendRuns(int layer, int kv_head, std::vector<RowRun>* runs) const;
+
+  // Appends the runs of positions [begin, end), in order: in slots where these hold them, else
+  // where they lie in `cache`. `in_place(first, last)` is called for each range of the latter.
+  // REQUIRES: all of them are written in `cache`.
+  void AppendHeldOrCached(int layer, int kv_head, int begin, int end, const SequenceCache& cache,
+                          std::vector<RowRun>* runs,
+                          absl::FunctionRef<void(int, int)> in_place) const;
 
   // What was not asked for yet, over all layers and KV heads. No other call may run.
   WorkingSetUse TakeUse();

@@ -43,11 +43,15 @@ class WorkingSetTest : public testing::Test {
     return std::move(working_set).value();
   }
 
-  // The runs must be the rows of `positions`, and of no more slots than there are.
+  // What was held last must be the rows of `positions`, and of no more slots than there are.
   static void CheckRuns(const WorkingSet& working_set, int layer, int head,
                         const std::vector<int>& positions) {
     std::vector<RowRun> runs;
     working_set.AppendRuns(layer, head, &runs);
+    CheckRows(runs, layer, head, positions);
+  }
+  static void CheckRows(const std::vector<RowRun>& runs, int layer, int head,
+                        const std::vector<int>& positions) {
     std::vector<std::byte> want(kLayout.RowBytes());
     std::set<const std::byte*> rows;
     size_t next = 0;
@@ -88,6 +92,20 @@ TEST_F(WorkingSetTest, NeighboursAreReadAsOneRun) {
   std::vector<RowRun> runs;
   working_set->AppendRuns(0, 0, &runs);
   EXPECT_EQ(runs.size(), 1u) << "whatever blocks they come from";
+}
+
+TEST_F(WorkingSetTest, HeldRowsAreReadInSlotsAndOthersInTheCache) {
+  const auto working_set = Make(6);
+  ASSERT_TRUE(working_set->Hold(0, 0, std::vector{22, 23, 26, 40}, cache_));
+  ASSERT_TRUE(working_set->Hold(0, 0, std::vector{50}, cache_)) << "the others stay held";
+  std::vector<std::pair<int, int>> in_place;
+  std::vector<RowRun> runs;
+  working_set->AppendHeldOrCached(0, 0, 20, 28, cache_, &runs, [&](int begin, int end) {
+    in_place.push_back({begin, end});
+  });
+  CheckRows(runs, 0, 0, {20, 21, 22, 23, 24, 25, 26, 27});
+  EXPECT_EQ(in_place, (std::vector<std::pair<int, int>>{{20, 22}, {24, 26}, {27, 28}}));
+  EXPECT_NE(runs[1].k, cache_.Row(0, 0, 22).k);
 }
 
 TEST_F(WorkingSetTest, CountsWhatSelectionsCost) {

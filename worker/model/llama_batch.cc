@@ -78,8 +78,10 @@ void LlamaModel::AppendSelectedTasks(const SequenceRows& rows, int layer, int he
       runs_.push_back({run.k, run.v, run.num_rows});
       num_visible += run.num_rows;
     }
-    *rows.use += {
-        .attended = num_visible, .visible = rows.first_position + i + 1, .scanned = choice.scanned};
+    *rows.use += {.attended = num_visible,
+                  .visible = rows.first_position + i + 1,
+                  .scanned = choice.scanned,
+                  .scanned_beside = choice.scanned_beside};
     tasks_.push_back({.kv_head = head,
                       .query_row = first_row + i,
                       .num_queries = 1,

@@ -87,8 +87,8 @@ class LlamaModel {
   // What one generated row attends in one KV head.
   struct Choice {
     std::vector<policy::PositionRange> attended;
-    std::vector<kv::RowRun> runs;  // where these lie: in the cache or in the working set
-    int64_t scanned;               // KvUse
+    std::vector<kv::RowRun> runs;     // where these lie: in the cache or in the working set
+    int64_t scanned, scanned_beside;  // KvUse
   };
 
   LlamaModel(const loader::LlamaConfig& config, const loader::ShardPlan& plan,

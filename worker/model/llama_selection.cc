@@ -1,27 +1,39 @@
 // The policies' part of an attention block.
 
+#include <algorithm>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "worker/model/llama_model.h"
+#include "worker/policy/position_ranges.h"
 
 namespace skv::model {
 namespace {
 
+// Reads one layer and KV head of a sequence: from the cache, but keys to be scored from slots of
+// the working set (may be null) where these hold them.
 class CacheReader : public policy::KvReader {
  public:
-  CacheReader(const backend::Backend& backend, const kv::SequenceCache& cache, int layer, int head,
-              int head_dim)
-      : backend_(backend), cache_(cache), layer_(layer), head_(head), head_dim_(head_dim) {}
+  CacheReader(const backend::Backend& backend, const kv::SequenceCache& cache,
+              const kv::WorkingSet* working_set, int layer, int head, int head_dim)
+      : backend_(backend),
+        cache_(cache),
+        working_set_(working_set),
+        layer_(layer),
+        head_(head),
+        head_dim_(head_dim) {
+    keys_in_place_.clear();
+  }
 
   void ReadKeys(int begin, int end, float* rows) const override {
+    keys_in_place_.push_back({begin, end});
     Read(begin, end, &kv::RowRun::k, rows);
   }
   void ReadValues(int begin, int end, float* rows) const override {
+    num_values_read_ += end - begin;
     Read(begin, end, &kv::RowRun::v, rows);
   }
-
   void ScoreKeys(const float* queries, int num_queries,
                  std::span<const policy::PositionRange> ranges, float* scores,
                  int64_t score_stride) const override {
@@ -31,16 +43,41 @@ class CacheReader : public policy::KvReader {
     runs.clear();
     for (const policy::PositionRange& range : ranges) {
       num_read_ += range.end - range.begin;
-      cache_.AppendRuns(layer_, head_, range.begin, range.end, &rows);
+      AppendRuns(range, &rows);
     }
     for (const kv::RowRun& run : rows) runs.push_back({run.k, run.v, run.num_rows});
     backend_.ScoreKeys(head_dim_, runs, queries, num_queries, scores, score_stride);
   }
 
-  // Keys and values read since the last call.
+  // What was read since the last call, as KvUse counts it for a row that attends `attended`.
   int64_t TakeNumRead() { return std::exchange(num_read_, 0); }
+  int64_t TakeNumBeside(std::span<const policy::PositionRange> attended) {
+    std::ranges::sort(keys_in_place_, {}, &policy::PositionRange::begin);
+    const int64_t count =
+        policy::NumOutside(keys_in_place_, attended) + std::exchange(num_values_read_, 0);
+    keys_in_place_.clear();
+    return count;
+  }
 
  private:
+  // A thread has one reader at a time: nothing is allocated.
+  static std::vector<policy::PositionRange>& ThreadRanges() {
+    thread_local std::vector<policy::PositionRange> ranges;
+    return ranges;
+  }
+
+  void AppendRuns(policy::PositionRange range, std::vector<kv::RowRun>* runs) const {
+    if (working_set_ == nullptr) {
+      keys_in_place_.push_back(range);
+      cache_.AppendRuns(layer_, head_, range.begin, range.end, runs);
+      return;
+    }
+    working_set_->AppendHeldOrCached(layer_, head_, range.begin, range.end, cache_, runs,
+                                     [&](int begin, int end) {
+                                       keys_in_place_.push_back({begin, end});
+                                     });
+  }
+
   void Read(int begin, int end, const std::byte* kv::RowRun::*part, float* rows) const {
     num_read_ += end - begin;
     thread_local std::vector<kv::RowRun> runs;
@@ -55,8 +92,10 @@ class CacheReader : public policy::KvReader {
 
   const backend::Backend& backend_;
   const kv::SequenceCache& cache_;
+  const kv::WorkingSet* const working_set_;
   const int layer_, head_, head_dim_;
-  mutable int64_t num_read_ = 0;
+  mutable int64_t num_read_ = 0, num_values_read_ = 0;
+  std::vector<policy::PositionRange>& keys_in_place_ = ThreadRanges();
 };
 
 // Every position of `ranges`, for as long as this thread does not ask again.
@@ -95,7 +134,8 @@ void LlamaModel::AskPolicies(int layer, backend::Rows q) {
   // A sequence may end its prompt and go on in one step: its prompt first.
   backend_->ForEach(static_cast<int>(prompt_calls_.size()), [&](int c) {
     const PolicyCall& call = prompt_calls_[c];
-    const CacheReader reader(*backend_, *call.rows->cache, layer, call.head, config_.head_dim);
+    const CacheReader reader(*backend_, *call.rows->cache, /*working_set=*/nullptr, layer,
+                             call.head, config_.head_dim);
     policy::QueryRows rows = QueriesOf(call, 0, q);
     rows.num_rows = call.rows->num_rows;
     call.rows->policy->OnPrompt({layer, call.head, &reader}, rows);
@@ -114,12 +154,13 @@ policy::QueryRows LlamaModel::QueriesOf(const PolicyCall& call, int row, backend
 
 void LlamaModel::Select(const PolicyCall& call, int layer, backend::Rows q) {
   const SequenceRows& rows = *call.rows;
-  CacheReader reader(*backend_, *rows.cache, layer, call.head, config_.head_dim);
+  CacheReader reader(*backend_, *rows.cache, rows.working_set, layer, call.head, config_.head_dim);
   for (int i = 0; i < rows.num_rows; ++i) {
     Choice& choice = choices_[call.first_choice + i];
     choice.attended.clear();
     rows.policy->Select({layer, call.head, &reader}, QueriesOf(call, i, q), &choice.attended);
     choice.scanned = reader.TakeNumRead();
+    choice.scanned_beside = reader.TakeNumBeside(choice.attended);
     FindRuns(rows, layer, call.head, i == rows.num_rows - 1, &choice);
   }
 }

@@ -12,6 +12,9 @@ struct KvUse {
   int64_t visible = 0;    // entries that `full` would have read
   // Keys, and values, that the policy read to choose, each counted by itself; an entry has both.
   int64_t scanned = 0;
+  // Of these, keys of what was neither attended nor held in a slot, once each, and values: what
+  // choosing needs beside what is attended.
+  int64_t scanned_beside = 0;
   int64_t index_bytes = 0;  // of the policy's own index, read at most once a position
 
   KvUse& operator+=(const KvUse& other) {
@@ -19,6 +22,7 @@ struct KvUse {
     attended += other.attended;
     visible += other.visible;
     scanned += other.scanned;
+    scanned_beside += other.scanned_beside;
     index_bytes += other.index_bytes;
     return *this;
   }
