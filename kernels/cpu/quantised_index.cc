@@ -7,7 +7,7 @@
 namespace skv::kernels {
 namespace {
 
-constexpr QuantType kType = QuantType::kQ8_0;
+constexpr QuantType kType = QuantType::kQ4_1;
 static_assert(FormatOf(kType).GroupElements() == kQuantisedIndexChannels);
 
 }  // namespace
@@ -18,9 +18,9 @@ size_t QuantisedIndexBytes(int num_vectors, int width) {
 
 void PackQuantisedVector(const float* vector, int width, int number, std::byte* index) {
   std::byte* group = index + number / kPanelOutputs * PanelBytes(kType, width);
-  std::byte block[2 + kQuantisedIndexChannels];
+  std::byte block[4 + kQuantisedIndexChannels / 2];
   for (int c = 0; c < width; c += kQuantisedIndexChannels) {
-    QuantizeRowQ8_0(vector + c, kQuantisedIndexChannels, block);
+    QuantizeRowQ4_1(vector + c, kQuantisedIndexChannels, block);
     PackOutput(kType, block, kQuantisedIndexChannels, number % kPanelOutputs, group);
     group += FormatOf(kType).GroupBytes();
   }

@@ -33,9 +33,10 @@ int BlockBytes(QuantType type);
 // REQUIRES: num_elements is a multiple of BlockElements(type).
 void DequantizeRow(QuantType type, const std::byte* src, int64_t num_elements, float* dst);
 
-// The inverse for kQ8_0, the one type that rows computed here are kept in: each block's scale is
-// its largest magnitude / 127, rounded to float16. A block with an inf or NaN becomes all NaN.
-// REQUIRES: num_elements is a multiple of BlockElements(kQ8_0).
-void QuantizeRowQ8_0(const float* src, int64_t num_elements, std::byte* dst);
+// The inverse for kQ4_1, the one type that rows computed here are kept in: each block's minimum and
+// the fifteenth part of its range are rounded to float16, and its values to the nearest step; what
+// float16 does not hold is cut. A block with an inf or NaN becomes all NaN.
+// REQUIRES: num_elements is a multiple of BlockElements(kQ4_1).
+void QuantizeRowQ4_1(const float* src, int64_t num_elements, std::byte* dst);
 
 }  // namespace skv::kernels

@@ -1,5 +1,5 @@
 #pragma once
-// The digests of the sentences of one layer and KV head, in order of position, in 8 bits
+// The digests of the sentences of one layer and KV head, in order of position, in 4 bits
 // (kernels/quantised_index.h). Const calls are thread-safe.
 
 #include <cstddef>

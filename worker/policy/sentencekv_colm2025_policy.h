@@ -13,7 +13,7 @@
 // sentences end where our segmenter says, there at listed token ids, and where only the next token
 // proves an end one query less attends everything; long sentences are split, there their tokens
 // past a limit are dropped; the start is the sequence's, there that of the kept tokens; a sentence
-// without a kept token is absent, there a vector of zeros; vectors have 8 bits. A budget below 256
+// without a kept token is absent, there a vector of zeros; vectors have 4 bits. A budget below 256
 // has fewer start and recent tokens (BudgetSplit).
 
 #include <memory>

@@ -237,8 +237,9 @@ TEST(SentenceKvPolicyTest, IndexBytesAreThoseOfTheDigests) {
   PolicyDriver driver(sequence, CreatorOf({"sentencekv", 40, 0}, kCuboid));
   EXPECT_EQ(driver.policy().index_bytes(), 0u);
   driver.RunTo(200, 64, random);
-  // 20 sentences in two blocks of 16, 64 channels in bytes with two scales, and where each lies.
-  EXPECT_EQ(driver.policy().index_bytes(), 2u * 16 * (64 + 2 * 2) + 20 * sizeof(PositionRange));
+  // 20 sentences in two blocks of 16, 64 channels in half bytes with two steps and minima, and
+  // where each lies.
+  EXPECT_EQ(driver.policy().index_bytes(), 2u * 16 * (64 / 2 + 2 * 4) + 20 * sizeof(PositionRange));
 }
 
 }  // namespace
