@@ -5,7 +5,10 @@
 
 // The same source for each instruction set: multiplication and addition round apart (no
 // contraction), so the bits do not depend on the clone that runs.
-#if defined(__SANITIZE_THREAD__)
+#if !defined(__has_feature)
+#define __has_feature(feature) 0  // clang's word for what GCC calls __SANITIZE_THREAD__
+#endif
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
 #define SKV_REF_CLONES  // what picks a clone runs before TSan does, and would be instrumented
 #else
 #define SKV_REF_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
