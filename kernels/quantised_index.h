@@ -1,9 +1,9 @@
 #pragma once
 // An index of vectors in 4 bits, a third of the bytes of the one in kernels/selection.h: for scores
-// whose price is reading and keeping it. It is a matrix of quantised outputs, one a vector, and a score is a product
-// with 16-bit activations (docs/arithmetic.md, "Products with quantised weights"), so every path
-// yields the same bits and a score depends on its query and its vector alone. Functions are
-// thread-safe and never allocate.
+// whose price is reading and keeping it. It is a matrix of quantised outputs, one a vector, and a
+// score is a product with 16-bit activations (docs/arithmetic.md, "Products with quantised
+// weights"), so every path yields the same bits and a score depends on its query and its vector
+// alone. Functions are thread-safe and never allocate.
 //
 // Every 32 channels of a vector have a minimum and a step of their own (Q4_1): an outlier costs
 // precision only there.
