@@ -27,8 +27,8 @@ const SequenceShape kShape = {.num_layers = 3,
                               .head_dim = 32,
                               .num_prompt_tokens = kPrompt};
 
-// From flat attention in the first layer to peaked in the last, where the heads of a group agree, so
-// that every outcome occurs.
+// From flat attention in the first layer to peaked in the last, where the heads of a group agree,
+// so that every outcome occurs.
 TestSequence MakeSequence(uint32_t seed) {
   TestSequence sequence =
       MakeRandomSequence({.shape = kShape, .num_tokens = kTokens, .max_sentence = 20}, seed);

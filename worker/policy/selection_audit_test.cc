@@ -18,7 +18,9 @@ constexpr int kTokens = 300;
 const SequenceShape kShape = {
     .num_layers = 2, .num_kv_heads = 2, .group_size = 3, .head_dim = 32, .num_prompt_tokens = 100};
 
-float Value(int position, int channel) { return static_cast<float>(1 + std::sin(position + channel)); }
+float Value(int position, int channel) {
+  return static_cast<float>(1 + std::sin(position + channel));
+}
 
 class SequenceKv : public FakeKv {
  public:
