@@ -105,8 +105,7 @@ class EngineTarget : public BenchTarget {
         : stream_(std::move(stream)), on_token_(std::move(on_token)) {}
     bool OnToken(const engine::TokenEvent& event) override {
       if (on_token_ != nullptr) on_token_(++num_tokens_);
-      stream_->Add(event.token.token, event.token.margin);
-      return true;
+      return stream_->Add(event.token.token, event.token.margin);
     }
     void OnFinish(const engine::FinishEvent& event) override {
       stream_->Finish(event.status, event.kv_use);

@@ -5,12 +5,11 @@
 #include <ostream>
 
 #include "absl/strings/str_cat.h"
+#include "bench/engine/held_streams.h"
 #include "common/status.h"
 
 namespace skv::bench {
 namespace {
-
-constexpr auto kPatience = std::chrono::minutes(30);  // 32K tokens on a slow machine
 
 // One stream alone; the instants of its start and of its tokens.
 struct Timeline {
@@ -18,16 +17,6 @@ struct Timeline {
   std::vector<TimedToken> tokens;
   policy::KvUse kv_use;
 };
-
-double MedianGapSeconds(const std::vector<TimedToken>& tokens) {
-  std::vector<double> gaps;
-  for (size_t i = 1; i < tokens.size(); ++i) {
-    gaps.push_back(ToSeconds(tokens[i].time - tokens[i - 1].time));
-  }
-  if (gaps.empty()) return 0;
-  std::nth_element(gaps.begin(), gaps.begin() + gaps.size() / 2, gaps.end());
-  return gaps[gaps.size() / 2];
-}
 
 absl::StatusOr<std::vector<Timeline>> RunStreams(BenchTarget* target,
                                                  const std::vector<std::vector<TokenId>>& prompts,
@@ -50,22 +39,25 @@ absl::StatusOr<std::vector<Timeline>> RunStreams(BenchTarget* target,
   return timelines;
 }
 
+std::vector<TimePoint> Times(const std::vector<TimedToken>& tokens) {
+  std::vector<TimePoint> times;
+  for (const TimedToken& token : tokens) times.push_back(token.time);
+  return times;
+}
+
 absl::StatusOr<nlohmann::json> Decode(BenchTarget* target, const nlohmann::json& request) {
   const auto tokens = request.at("tokens").get<std::vector<TokenId>>();
   const int n = request.at("n").get<int>();
   SKV_ASSIGN_OR_RETURN(const auto timelines, RunStreams(target, {tokens}, n + 1));
   const Timeline& timeline = timelines[0];
   const TimePoint first = timeline.tokens.front().time;
-  return nlohmann::json{{"seconds", ToSeconds(timeline.tokens.back().time - first)},
-                        {"tokens", n},
-                        {"median_token_seconds", MedianGapSeconds(timeline.tokens)},
-                        {"kv_positions", timeline.kv_use.positions},
-                        {"kv_attended", timeline.kv_use.attended},
-                        {"kv_visible", timeline.kv_use.visible},
-                        {"kv_scanned", timeline.kv_use.scanned},
-                        {"kv_index_bytes", timeline.kv_use.index_bytes},
-                        {"prefill_seconds", ToSeconds(first - timeline.start)},
-                        {"prefill_tokens", tokens.size()}};
+  nlohmann::json reply = KvUseReply(timeline.kv_use);
+  reply.update({{"seconds", ToSeconds(timeline.tokens.back().time - first)},
+                {"tokens", n},
+                {"median_token_seconds", MedianGapSeconds(Times(timeline.tokens))},
+                {"prefill_seconds", ToSeconds(first - timeline.start)},
+                {"prefill_tokens", tokens.size()}});
+  return reply;
 }
 
 absl::StatusOr<nlohmann::json> Streams(BenchTarget* target, const nlohmann::json& request) {
@@ -104,7 +96,8 @@ absl::StatusOr<nlohmann::json> Greedy(BenchTarget* target, const nlohmann::json&
   return nlohmann::json{{"tokens", ids}, {"margins", margins}};
 }
 
-absl::StatusOr<nlohmann::json> Answer(BenchTarget* target, const std::string& line) {
+absl::StatusOr<nlohmann::json> Answer(BenchTarget* target, HeldStreams* held,
+                                      const std::string& line) {
   const nlohmann::json request = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
   try {
     const std::string command = request.at("cmd").get<std::string>();
@@ -112,12 +105,19 @@ absl::StatusOr<nlohmann::json> Answer(BenchTarget* target, const std::string& li
     if (command == "decode") return Decode(target, request);
     if (command == "streams") return Streams(target, request);
     if (command == "greedy") return Greedy(target, request);
+    if (command == "fill") {
+      return held->Fill(target, request.at("prompts").get<std::vector<std::vector<TokenId>>>(),
+                        request.at("max_tokens").get<int>());
+    }
+    if (command == "continue") return held->Continue(request.at("n").get<int>());
+    if (command == "end") return held->End();
     if (command == "memory") {
       return target->Memory(request.at("tokens").get<std::vector<TokenId>>(),
                             request.at("n").get<int>());
     }
     return absl::InvalidArgumentError(
-        absl::StrCat("cmd: \"", command, "\", expected info, decode, streams, greedy or memory"));
+        absl::StrCat("cmd: \"", command,
+                     "\", expected info, decode, streams, greedy, fill, continue, end or memory"));
   } catch (const nlohmann::json::exception& error) {
     return absl::InvalidArgumentError(absl::StrCat("request: ", error.what()));
   }
@@ -129,42 +129,11 @@ absl::StatusOr<nlohmann::json> BenchTarget::Memory(const std::vector<TokenId>&, 
   return absl::UnimplementedError("memory: only an engine in this process tells");
 }
 
-void TokenLog::Add(TokenId id, float margin) {
-  const TimePoint now = RealClock().Now();
-  MutexLock lock(&mutex_);
-  tokens_.push_back({now, id, margin});
-}
-
-void TokenLog::Finish(const absl::Status& status, const policy::KvUse& kv_use) {
-  MutexLock lock(&mutex_);
-  finished_ = true;
-  status_ = status;
-  kv_use_ = kv_use;
-  changed_.NotifyAll();
-}
-
-absl::Status TokenLog::WaitForFinish() {
-  MutexLock lock(&mutex_);
-  if (!changed_.WaitUntil(&mutex_, RealClock().Now() + kPatience, [&] { return finished_; })) {
-    return absl::DeadlineExceededError("a stream did not end within 30 minutes");
-  }
-  return status_;
-}
-
-std::vector<TimedToken> TokenLog::tokens() const {
-  MutexLock lock(&mutex_);
-  return tokens_;
-}
-
-policy::KvUse TokenLog::kv_use() const {
-  MutexLock lock(&mutex_);
-  return kv_use_;
-}
-
 void ServeBenchProtocol(BenchTarget* target, std::istream& in, std::ostream& out) {
   std::string line;
+  HeldStreams held;
   while (std::getline(in, line)) {
-    const absl::StatusOr<nlohmann::json> answer = Answer(target, line);
+    const absl::StatusOr<nlohmann::json> answer = Answer(target, &held, line);
     nlohmann::json reply = answer.ok() ? *answer : nlohmann::json::object();
     reply["ok"] = answer.ok();
     if (!answer.ok()) reply["error"] = std::string(answer.status().message());
