@@ -96,7 +96,7 @@ class KvPolicy {
   // REQUIRES: OnPrompt has seen the whole prompt in every layer and KV head.
   virtual std::unique_ptr<KvPolicy> ForkPrompt(const std::vector<Sentence>* sentences) const = 0;
 
-  // Memory of the policy's own index beside the KV.
+  // Memory of the policy's own state beside the KV: its index, and what it knows of queries.
   virtual size_t index_bytes() const = 0;
 };
 

@@ -5,6 +5,7 @@
 // sentence carry the previous one's mean on, which stands for the tokens that a mean of kMinTokens
 // still lacks. Either can be left out.
 
+#include <cstddef>
 #include <vector>
 
 namespace skv::policy {
@@ -30,6 +31,10 @@ class RunningQuery {
 
   // Whether the newest query is its sentence's first.
   bool begins_sentence() const { return count_ == 1; }
+
+  size_t size_bytes() const {
+    return (sum_.capacity() + previous_.capacity() + newest_.capacity()) * sizeof(float);
+  }
 
  private:
   void Mean(float* mean) const;

@@ -31,6 +31,8 @@ struct HeadState {
   RunningQuery running;
   int num_known = 0;    // sentences that the tokens so far prove
   int num_indexed = 0;  // of these
+
+  size_t size_bytes() const { return index.size_bytes() + running.size_bytes(); }
 };
 
 // The same at the end of the prompt, from where every fork starts.
@@ -169,9 +171,9 @@ class SentenceKvPolicy : public KvPolicy {
   size_t index_bytes() const override {
     size_t bytes = 0;
     for (const PromptHead& head : prompt_->heads) {
-      bytes += head.state.index.size_bytes() + head.kept.size_bytes();
+      bytes += head.state.size_bytes() + head.kept.size_bytes();
     }
-    for (const HeadState& state : generated_) bytes += state.index.size_bytes();
+    for (const HeadState& state : generated_) bytes += state.size_bytes();
     return bytes;
   }
 

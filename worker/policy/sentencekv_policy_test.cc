@@ -231,15 +231,18 @@ TEST(SentenceKvPolicyTest, OfWhatTheSentenceAsksForTheQueryChooses) {
             (std::vector<PositionRange>{{0, 11}, {40, 49}, {95, 100}, {150, 201}}));
 }
 
-TEST(SentenceKvPolicyTest, IndexBytesAreThoseOfTheDigests) {
+TEST(SentenceKvPolicyTest, IndexBytesAreThoseOfDigestsAndRunningQueries) {
   const TestSequence sequence = AxisSequence(201);
   std::mt19937 random(1);
   PolicyDriver driver(sequence, CreatorOf({"sentencekv", 40, 0}, kCuboid));
-  EXPECT_EQ(driver.policy().index_bytes(), 0u);
+  // The sum and the newest of the queries, of the prompt and of what is generated.
+  EXPECT_EQ(driver.policy().index_bytes(), 2u * 2 * 32 * sizeof(float));
   driver.RunTo(200, 64, random);
   // 20 sentences in two blocks of 16, 64 channels in half bytes with two steps and minima, and
   // where each lies.
-  EXPECT_EQ(driver.policy().index_bytes(), 2u * 16 * (64 / 2 + 2 * 4) + 20 * sizeof(PositionRange));
+  // The prompt's running query, and a copy of it, have a mean that is carried on as well.
+  EXPECT_EQ(driver.policy().index_bytes(),
+            2u * 16 * (64 / 2 + 2 * 4) + 20 * sizeof(PositionRange) + 2u * 3 * 32 * sizeof(float));
 }
 
 }  // namespace

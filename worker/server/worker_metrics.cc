@@ -168,7 +168,8 @@ void WorkerMetrics::AddKvPlacement(const engine::Engine* engine) {
   };
   using Stats = engine::EngineStats;
   using Use = kv::WorkingSetUse;
-  gauge("skv_worker_kv_index_bytes", "Memory of the KV policies' own indexes.",
+  gauge("skv_worker_kv_index_bytes",
+        "Memory of the KV policies' own state: index, running queries.",
         [](const Stats& s) { return s.index_bytes; });
   gauge("skv_worker_kv_working_set_bytes", "Memory of the sequences' working sets.",
         [](const Stats& s) { return s.working_set_bytes; });
