@@ -12,6 +12,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "common/kv_run.h"
 #include "common/types.h"
 #include "kernels/quant/quant_type.h"
 
@@ -55,14 +56,6 @@ struct Rows {
 struct Totals {
   double* data;
   int64_t stride;
-  int num_rows;
-};
-
-// Consecutive entries of an attended list: k and v are [num_rows, head_dim] of the backend's KV
-// type.
-struct KvRun {
-  const std::byte* k;
-  const std::byte* v;
   int num_rows;
 };
 

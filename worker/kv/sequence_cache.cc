@@ -96,7 +96,7 @@ RowPointers SequenceCache::Row(int layer, int kv_head, int position) const {
 }
 
 void SequenceCache::AppendRuns(int layer, int kv_head, int begin, int end,
-                               std::vector<RowRun>* runs) const {
+                               std::vector<KvRun>* runs) const {
   SKV_CHECK(end <= num_reserved_);
   if (begin >= end) return;
   const KvLayout layout = pool_->layout();  // a copy: the runs written cannot alias it
@@ -104,7 +104,7 @@ void SequenceCache::AppendRuns(int layer, int kv_head, int begin, int end,
   const size_t last = Find(end - 1);
   const size_t num_before = runs->size();
   runs->resize(num_before + last - first + 1);
-  RowRun* run = runs->data() + num_before;
+  KvRun* run = runs->data() + num_before;
   for (size_t i = first; i <= last; ++i, ++run) {
     const Piece& piece = pieces_[i];
     const int skipped = std::max(0, begin - piece.begin);

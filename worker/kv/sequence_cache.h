@@ -9,16 +9,10 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "common/kv_run.h"
 #include "worker/kv/kv_pool.h"
 
 namespace skv::kv {
-
-// Consecutive positions whose rows lie together: k and v are [num_rows, head_dim].
-struct RowRun {
-  const std::byte* k;
-  const std::byte* v;
-  int num_rows;
-};
 
 // Where one position's rows are written.
 struct RowPointers {
@@ -54,7 +48,7 @@ class SequenceCache {
   RowPointers Row(int layer, int kv_head, int position) const;
   // Appends the runs of positions [begin, end), in order, one for each container that they touch.
   // REQUIRES: end <= num_reserved().
-  void AppendRuns(int layer, int kv_head, int begin, int end, std::vector<RowRun>* runs) const;
+  void AppendRuns(int layer, int kv_head, int begin, int end, std::vector<KvRun>* runs) const;
 
  private:
   // The positions of one container, beside each other in memory so that runs are found fast.

@@ -25,7 +25,7 @@ struct Prompt {
 void WholeSequence(benchmark::State& bench_state) {
   const int num_tokens = static_cast<int>(bench_state.range(0));
   const Prompt prompt(num_tokens);
-  std::vector<RowRun> runs;
+  std::vector<KvRun> runs;
   int layer = 0;
   for (auto _ : bench_state) {
     runs.clear();
@@ -41,7 +41,7 @@ void SelectedSentences(benchmark::State& bench_state) {
   const int num_tokens = static_cast<int>(bench_state.range(0));
   const Prompt prompt(num_tokens);
   const int stride = num_tokens / kSentenceTokens / 50 * kSentenceTokens;
-  std::vector<RowRun> runs;
+  std::vector<KvRun> runs;
   int layer = 0;
   for (auto _ : bench_state) {
     runs.clear();

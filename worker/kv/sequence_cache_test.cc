@@ -33,7 +33,7 @@ void Fill(const SequenceCache& cache, int begin, int end) {
 
 // The lengths of the runs of [begin, end), which must hold what Fill wrote.
 std::vector<int> CheckedRuns(const SequenceCache& cache, int begin, int end) {
-  std::vector<RowRun> runs = {{nullptr, nullptr, 0}};
+  std::vector<KvRun> runs = {{nullptr, nullptr, 0}};
   cache.AppendRuns(1, 1, begin, end, &runs);
   std::vector<int> lengths;
   int position = begin;

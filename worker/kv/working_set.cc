@@ -76,7 +76,7 @@ void WorkingSet::Copy(int layer, int kv_head, std::span<const SlotTable::Placeme
   }
 }
 
-void WorkingSet::AppendRuns(int layer, int kv_head, std::vector<RowRun>* runs) const {
+void WorkingSet::AppendRuns(int layer, int kv_head, std::vector<KvRun>* runs) const {
   int next_slot = -1;
   heads_[HeadNumber(layer, kv_head)].table.ForEachSelected([&](int, int slot) {
     if (slot == next_slot) {
@@ -90,7 +90,7 @@ void WorkingSet::AppendRuns(int layer, int kv_head, std::vector<RowRun>* runs) c
 }
 
 void WorkingSet::AppendHeldOrCached(int layer, int kv_head, int begin, int end,
-                                    const SequenceCache& cache, std::vector<RowRun>* runs,
+                                    const SequenceCache& cache, std::vector<KvRun>* runs,
                                     absl::FunctionRef<void(int, int)> in_place) const {
   const auto append_cached = [&](int first, int last) {
     if (first == last) return;

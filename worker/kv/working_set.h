@@ -51,13 +51,13 @@ class WorkingSet {
   bool Hold(int layer, int kv_head, std::span<const int> positions, const SequenceCache& cache);
 
   // Appends the runs of what was held last, in order of position.
-  void AppendRuns(int layer, int kv_head, std::vector<RowRun>* runs) const;
+  void AppendRuns(int layer, int kv_head, std::vector<KvRun>* runs) const;
 
   // Appends the runs of positions [begin, end), in order: in slots where these hold them, else
   // where they lie in `cache`. `in_place(first, last)` is called for each range of the latter.
   // REQUIRES: all of them are written in `cache`.
   void AppendHeldOrCached(int layer, int kv_head, int begin, int end, const SequenceCache& cache,
-                          std::vector<RowRun>* runs,
+                          std::vector<KvRun>* runs,
                           absl::FunctionRef<void(int, int)> in_place) const;
 
   // What was not asked for yet, over all layers and KV heads. No other call may run.

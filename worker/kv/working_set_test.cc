@@ -46,16 +46,16 @@ class WorkingSetTest : public testing::Test {
   // What was held last must be the rows of `positions`, and of no more slots than there are.
   static void CheckRuns(const WorkingSet& working_set, int layer, int head,
                         const std::vector<int>& positions) {
-    std::vector<RowRun> runs;
+    std::vector<KvRun> runs;
     working_set.AppendRuns(layer, head, &runs);
     CheckRows(runs, layer, head, positions);
   }
-  static void CheckRows(const std::vector<RowRun>& runs, int layer, int head,
+  static void CheckRows(const std::vector<KvRun>& runs, int layer, int head,
                         const std::vector<int>& positions) {
     std::vector<std::byte> want(kLayout.RowBytes());
     std::set<const std::byte*> rows;
     size_t next = 0;
-    for (const RowRun& run : runs) {
+    for (const KvRun& run : runs) {
       for (int i = 0; i < run.num_rows; ++i, ++next) {
         ASSERT_LT(next, positions.size());
         const size_t offset = i * kLayout.RowBytes();
@@ -89,7 +89,7 @@ TEST_F(WorkingSetTest, NeighboursAreReadAsOneRun) {
   std::vector<int> positions;
   for (int i = 10; i < 60; ++i) positions.push_back(i);
   ASSERT_TRUE(working_set->Hold(0, 0, positions, cache_));
-  std::vector<RowRun> runs;
+  std::vector<KvRun> runs;
   working_set->AppendRuns(0, 0, &runs);
   EXPECT_EQ(runs.size(), 1u) << "whatever blocks they come from";
 }
@@ -99,7 +99,7 @@ TEST_F(WorkingSetTest, HeldRowsAreReadInSlotsAndOthersInTheCache) {
   ASSERT_TRUE(working_set->Hold(0, 0, std::vector{22, 23, 26, 40}, cache_));
   ASSERT_TRUE(working_set->Hold(0, 0, std::vector{50}, cache_)) << "the others stay held";
   std::vector<std::pair<int, int>> in_place;
-  std::vector<RowRun> runs;
+  std::vector<KvRun> runs;
   working_set->AppendHeldOrCached(0, 0, 20, 28, cache_, &runs, [&](int begin, int end) {
     in_place.push_back({begin, end});
   });

@@ -55,7 +55,7 @@ void LlamaModel::AppendTasks(const ForwardBatch& batch, int layer) {
 
 void LlamaModel::AppendExactTask(const SequenceRows& rows, int layer, int head, int first_row) {
   task_run_begin_.push_back(runs_.size());
-  AppendRuns(*rows.cache, layer, head, {0, rows.first_position + rows.num_rows});
+  rows.cache->AppendRuns(layer, head, 0, rows.first_position + rows.num_rows, &runs_);
   if (rows.generated) {
     const int64_t entries =
         rows.num_rows * (2 * int64_t{rows.first_position} + rows.num_rows + 1) / 2;
@@ -74,10 +74,8 @@ void LlamaModel::AppendSelectedTasks(const SequenceRows& rows, int layer, int he
     task_run_begin_.push_back(runs_.size());
     const Choice& choice = choices_[next_choice_++];
     int num_visible = 0;
-    for (const kv::RowRun& run : choice.runs) {
-      runs_.push_back({run.k, run.v, run.num_rows});
-      num_visible += run.num_rows;
-    }
+    for (const KvRun& run : choice.runs) num_visible += run.num_rows;
+    runs_.insert(runs_.end(), choice.runs.begin(), choice.runs.end());
     *rows.use += {.attended = num_visible,
                   .visible = rows.first_position + i + 1,
                   .scanned = choice.scanned,
@@ -89,13 +87,6 @@ void LlamaModel::AppendSelectedTasks(const SequenceRows& rows, int layer, int he
                       .runs = nullptr,
                       .num_runs = static_cast<int>(runs_.size() - task_run_begin_.back())});
   }
-}
-
-void LlamaModel::AppendRuns(const kv::SequenceCache& cache, int layer, int head,
-                            policy::PositionRange range) {
-  row_runs_.clear();
-  cache.AppendRuns(layer, head, range.begin, range.end, &row_runs_);
-  for (const kv::RowRun& run : row_runs_) runs_.push_back({run.k, run.v, run.num_rows});
 }
 
 }  // namespace skv::model

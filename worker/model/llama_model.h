@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/kv_run.h"
 #include "common/types.h"
 #include "worker/backend/backend.h"
 #include "worker/comm/communicator.h"
@@ -87,7 +88,7 @@ class LlamaModel {
   // What one generated row attends in one KV head.
   struct Choice {
     std::vector<policy::PositionRange> attended;
-    std::vector<kv::RowRun> runs;     // where these lie: in the cache or in the working set
+    std::vector<KvRun> runs;          // where these lie: in the cache or in the working set
     int64_t scanned, scanned_beside;  // KvUse
   };
 
@@ -113,7 +114,6 @@ class LlamaModel {
   void AppendTasks(const ForwardBatch& batch, int layer);
   void AppendExactTask(const SequenceRows& rows, int layer, int head, int first_row);
   void AppendSelectedTasks(const SequenceRows& rows, int layer, int head, int first_row);
-  void AppendRuns(const kv::SequenceCache& cache, int layer, int head, policy::PositionRange range);
 
   absl::Status Embed(std::span<const TokenId> tokens);
   absl::Status AttentionBlock(const ForwardBatch& batch, int layer);
@@ -157,12 +157,11 @@ class LlamaModel {
   std::vector<int32_t> positions_;
   std::vector<backend::KvTarget> targets_;
   std::vector<backend::AttentionTask> tasks_;
-  std::vector<backend::KvRun> runs_;
+  std::vector<KvRun> runs_;
   std::vector<size_t> task_run_begin_;  // of each task, in runs_
   std::vector<PolicyCall> prompt_calls_, select_calls_;
   std::vector<Choice> choices_;  // in order of the select calls' rows
   size_t next_choice_ = 0;
-  std::vector<kv::RowRun> row_runs_;
 };
 
 }  // namespace skv::model

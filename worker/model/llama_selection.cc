@@ -28,24 +28,21 @@ class CacheReader : public policy::KvReader {
 
   void ReadKeys(int begin, int end, float* rows) const override {
     keys_in_place_.push_back({begin, end});
-    Read(begin, end, &kv::RowRun::k, rows);
+    Read(begin, end, &KvRun::k, rows);
   }
   void ReadValues(int begin, int end, float* rows) const override {
     num_values_read_ += end - begin;
-    Read(begin, end, &kv::RowRun::v, rows);
+    Read(begin, end, &KvRun::v, rows);
   }
   void ScoreKeys(const float* queries, int num_queries,
                  std::span<const policy::PositionRange> ranges, float* scores,
                  int64_t score_stride) const override {
-    thread_local std::vector<kv::RowRun> rows;
-    thread_local std::vector<backend::KvRun> runs;
-    rows.clear();
+    thread_local std::vector<KvRun> runs;
     runs.clear();
     for (const policy::PositionRange& range : ranges) {
       num_read_ += range.end - range.begin;
-      AppendRuns(range, &rows);
+      AppendRuns(range, &runs);
     }
-    for (const kv::RowRun& run : rows) runs.push_back({run.k, run.v, run.num_rows});
     backend_.ScoreKeys(head_dim_, runs, queries, num_queries, scores, score_stride);
   }
 
@@ -66,7 +63,7 @@ class CacheReader : public policy::KvReader {
     return ranges;
   }
 
-  void AppendRuns(policy::PositionRange range, std::vector<kv::RowRun>* runs) const {
+  void AppendRuns(policy::PositionRange range, std::vector<KvRun>* runs) const {
     if (working_set_ == nullptr) {
       keys_in_place_.push_back(range);
       cache_.AppendRuns(layer_, head_, range.begin, range.end, runs);
@@ -78,12 +75,12 @@ class CacheReader : public policy::KvReader {
                                      });
   }
 
-  void Read(int begin, int end, const std::byte* kv::RowRun::*part, float* rows) const {
+  void Read(int begin, int end, const std::byte* KvRun::*part, float* rows) const {
     num_read_ += end - begin;
-    thread_local std::vector<kv::RowRun> runs;
+    thread_local std::vector<KvRun> runs;
     runs.clear();
     cache_.AppendRuns(layer_, head_, begin, end, &runs);
-    for (const kv::RowRun& run : runs) {
+    for (const KvRun& run : runs) {
       const int64_t count = int64_t{run.num_rows} * head_dim_;
       backend_.LoadKv(run.*part, count, rows);
       rows += count;
