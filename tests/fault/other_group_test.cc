@@ -16,7 +16,7 @@ namespace {
 
 // Less than the stall time-out: what waits for the lost group shows.
 constexpr double kLongestPauseSecs = 2 * kSlowdown;
-constexpr double kStallTimeoutSecs = 3;
+constexpr double kStallTimeoutSecs = 3 * kSlowdown;
 
 // A stream that notes how long it ever stood still. Look often.
 class WatchedCall {
