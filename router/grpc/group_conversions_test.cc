@@ -1,0 +1,39 @@
+#include "router/grpc/group_conversions.h"
+
+#include <limits>
+#include <utility>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace skv::router {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(GroupConversionsTest, AFinishThatNobodyAskedForIsAnError) {
+  const std::pair<worker_pb::FinishReason, const char*> kCases[] = {
+      {worker_pb::CANCELLED, "cancelled"},
+      {worker_pb::FINISH_REASON_UNSPECIFIED, "reason 0"},
+      {static_cast<worker_pb::FinishReason>(77), "reason 77"}};
+  for (const auto& [reason, message] : kCases) {
+    worker_pb::GenerateEvent event;
+    event.mutable_finish()->set_reason(reason);
+    const GroupEvent result = FromProto(std::move(event));
+    EXPECT_EQ(result.finish->reason, FinishReason::kError);
+    EXPECT_THAT(result.finish->message, HasSubstr(message));
+  }
+}
+
+TEST(GroupConversionsTest, AHostileLoadReportIsClampedToWhatCanBeAdded) {
+  worker_pb::LoadReport report;
+  report.set_queued_tokens(std::numeric_limits<int64_t>::max());
+  report.set_running_tokens(std::numeric_limits<int64_t>::max());
+  EXPECT_EQ(FromProto(report).unfinished_tokens, int64_t{2} << 40);
+  report.set_queued_tokens(std::numeric_limits<int64_t>::min());
+  report.set_running_tokens(7);
+  EXPECT_EQ(FromProto(report).unfinished_tokens, 7);
+}
+
+}  // namespace
+}  // namespace skv::router
