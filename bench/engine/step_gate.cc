@@ -3,7 +3,8 @@
 namespace skv::bench {
 namespace {
 
-constexpr auto kPatience = std::chrono::minutes(30);  // 32K tokens on a slow machine
+constexpr auto kPatience = std::chrono::minutes(60);   // 32K tokens on a slow machine
+constexpr auto kLongestHold = std::chrono::hours(12);  // while others are filled and measured
 
 }  // namespace
 
@@ -23,7 +24,7 @@ bool StepGate::Pass(int stream) {
   if (stream == last_stream_ && num_allowed_ == 0) {
     held_ = true;
     changed_.NotifyAll();
-    const bool asked = changed_.WaitUntil(&mutex_, RealClock().Now() + kPatience,
+    const bool asked = changed_.WaitUntil(&mutex_, RealClock().Now() + kLongestHold,
                                           [&] { return num_allowed_ > 0 || released_; });
     held_ = false;
     released_ = released_ || !asked;
@@ -40,7 +41,7 @@ void StepGate::Release() {
 absl::Status StepGate::WaitUntilHeldLocked() {
   const bool in_time = changed_.WaitUntil(&mutex_, RealClock().Now() + kPatience,
                                           [&] { return held_ || released_; });
-  if (!in_time) return absl::DeadlineExceededError("the engine was not held within 30 minutes");
+  if (!in_time) return absl::DeadlineExceededError("the engine was not held within an hour");
   return released_ ? absl::AbortedError("a stream has ended") : absl::OkStatus();
 }
 

@@ -17,13 +17,13 @@ class StepGate {
  public:
   explicit StepGate(int num_streams);
 
-  // Stream number `stream` has a token; waits while the engine is held. Whether the stream shall go
-  // on.
+  // Stream number `stream` has a token; waits while the engine is held, 12 hours at most. Whether
+  // the stream shall go on.
   bool Pass(int stream);
   // A stream has ended: nothing is held any more.
   void Release();
 
-  // Waits (30 minutes at most) until the engine is held. Aborted: released.
+  // Waits (an hour at most) until the engine is held. Aborted: released.
   absl::Status WaitUntilHeld();
   // Lets the held engine do `num_steps` steps: when it was let go, and when each step's last token
   // came. Errors of WaitUntilHeld.
