@@ -15,7 +15,6 @@ namespace {
 struct Timeline {
   TimePoint start;
   std::vector<TimedToken> tokens;
-  policy::KvUse kv_use;
 };
 
 absl::StatusOr<std::vector<Timeline>> RunStreams(BenchTarget* target,
@@ -30,7 +29,7 @@ absl::StatusOr<std::vector<Timeline>> RunStreams(BenchTarget* target,
   std::vector<Timeline> timelines;
   for (const auto& stream : streams) {
     SKV_RETURN_IF_ERROR(stream->WaitForFinish());
-    timelines.push_back({start, stream->tokens(), stream->kv_use()});
+    timelines.push_back({start, stream->tokens()});
     if (static_cast<int>(timelines.back().tokens.size()) != max_tokens) {
       return absl::InternalError(absl::StrCat(
           "a stream ended with ", timelines.back().tokens.size(), " of ", max_tokens, " tokens"));
@@ -39,25 +38,16 @@ absl::StatusOr<std::vector<Timeline>> RunStreams(BenchTarget* target,
   return timelines;
 }
 
-std::vector<TimePoint> Times(const std::vector<TimedToken>& tokens) {
-  std::vector<TimePoint> times;
-  for (const TimedToken& token : tokens) times.push_back(token.time);
-  return times;
-}
-
 absl::StatusOr<nlohmann::json> Decode(BenchTarget* target, const nlohmann::json& request) {
   const auto tokens = request.at("tokens").get<std::vector<TokenId>>();
   const int n = request.at("n").get<int>();
   SKV_ASSIGN_OR_RETURN(const auto timelines, RunStreams(target, {tokens}, n + 1));
   const Timeline& timeline = timelines[0];
   const TimePoint first = timeline.tokens.front().time;
-  nlohmann::json reply = KvUseReply(timeline.kv_use);
-  reply.update({{"seconds", ToSeconds(timeline.tokens.back().time - first)},
-                {"tokens", n},
-                {"median_token_seconds", MedianGapSeconds(Times(timeline.tokens))},
-                {"prefill_seconds", ToSeconds(first - timeline.start)},
-                {"prefill_tokens", tokens.size()}});
-  return reply;
+  return nlohmann::json{{"seconds", ToSeconds(timeline.tokens.back().time - first)},
+                        {"tokens", n},
+                        {"prefill_seconds", ToSeconds(first - timeline.start)},
+                        {"prefill_tokens", tokens.size()}};
 }
 
 absl::StatusOr<nlohmann::json> Streams(BenchTarget* target, const nlohmann::json& request) {

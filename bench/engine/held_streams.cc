@@ -1,9 +1,30 @@
 #include "bench/engine/held_streams.h"
 
+#include <algorithm>
+
 #include "bench/engine/bench_session.h"
 #include "common/status.h"
 
 namespace skv::bench {
+namespace {
+
+// Median distance of neighbours; there are two at least.
+double MedianGapSeconds(const std::vector<TimePoint>& times) {
+  std::vector<double> gaps;
+  for (size_t i = 1; i < times.size(); ++i) gaps.push_back(ToSeconds(times[i] - times[i - 1]));
+  std::nth_element(gaps.begin(), gaps.begin() + gaps.size() / 2, gaps.end());
+  return gaps[gaps.size() / 2];
+}
+
+nlohmann::json KvUseReply(const policy::KvUse& use) {
+  return {{"kv_positions", use.positions},
+          {"kv_attended", use.attended},
+          {"kv_visible", use.visible},
+          {"kv_scanned", use.scanned},
+          {"kv_index_bytes", use.index_bytes}};
+}
+
+}  // namespace
 
 HeldStreams::~HeldStreams() {
   if (gate_ != nullptr) gate_->Release();

@@ -1,7 +1,5 @@
 #include "bench/engine/token_log.h"
 
-#include <algorithm>
-
 namespace skv::bench {
 namespace {
 
@@ -43,22 +41,6 @@ std::vector<TimedToken> TokenLog::tokens() const {
 policy::KvUse TokenLog::kv_use() const {
   MutexLock lock(&mutex_);
   return kv_use_;
-}
-
-double MedianGapSeconds(const std::vector<TimePoint>& times) {
-  std::vector<double> gaps;
-  for (size_t i = 1; i < times.size(); ++i) gaps.push_back(ToSeconds(times[i] - times[i - 1]));
-  if (gaps.empty()) return 0;
-  std::nth_element(gaps.begin(), gaps.begin() + gaps.size() / 2, gaps.end());
-  return gaps[gaps.size() / 2];
-}
-
-nlohmann::json KvUseReply(const policy::KvUse& use) {
-  return {{"kv_positions", use.positions},
-          {"kv_attended", use.attended},
-          {"kv_visible", use.visible},
-          {"kv_scanned", use.scanned},
-          {"kv_index_bytes", use.index_bytes}};
 }
 
 }  // namespace skv::bench

@@ -2,7 +2,6 @@
 // What came of one stream, and when.
 
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
@@ -50,11 +49,5 @@ class TokenLog {
   absl::Status status_ SKV_GUARDED_BY(mutex_);
   policy::KvUse kv_use_ SKV_GUARDED_BY(mutex_);
 };
-
-// Median distance of neighbours; 0: there are none.
-double MedianGapSeconds(const std::vector<TimePoint>& times);
-
-// `use` under the names of replies.
-nlohmann::json KvUseReply(const policy::KvUse& use);
 
 }  // namespace skv::bench
