@@ -42,10 +42,10 @@ size_t CutScratch(const AttentionShape& shape, std::byte* base, AttentionScratch
   const size_t rows = QueriesPerTile(shape) * shape.group_size + kVectorPad;
   ScratchCutter cutter(base);
   cutter.Cut(&s->groups, 2);
-  cutter.Cut(&s->keys, head_dim / 2 * kAttentionGroup);
-  cutter.Cut(&s->values, kAttentionGroup / 2 * head_dim);
-  cutter.Cut(&s->q, rows * head_dim / 2);
-  cutter.Cut(&s->probabilities, rows * kAttentionGroup / 2);
+  cutter.Cut(&s->keys, head_dim * kAttentionGroup);
+  cutter.Cut(&s->values, kAttentionGroup * head_dim);
+  cutter.Cut(&s->q, rows * head_dim);
+  cutter.Cut(&s->probabilities, rows * kAttentionGroup);
   cutter.Cut(&s->scores, kRegisterRows * kAttentionGroup);
   cutter.Cut(&s->o, rows * head_dim);
   cutter.Cut(&s->visible, rows);
@@ -123,6 +123,14 @@ void AttendTile(const AttentionPath& path, const AttentionShape& shape, const Kv
   }
 }
 
+// The first group's values come while its keys are scored.
+void AskForValues(const GroupRows& rows, int count, int head_dim) {
+  constexpr int kLineElements = 32;
+  for (int i = 0; i < count; ++i) {
+    for (int c = 0; c < head_dim; c += kLineElements) __builtin_prefetch(rows.v[i] + c, 0, 2);
+  }
+}
+
 }  // namespace
 
 const AttentionPath& AttentionPathOf(Isa isa) {
@@ -176,6 +184,7 @@ void AttendGroups(const AttentionPath& path, const AttentionShape& shape, const 
     return std::min(kAttentionGroup, num_visible - g * kAttentionGroup);
   };
   cursor.Fill(count(group_begin), &s.groups[group_begin % 2]);
+  AskForValues(s.groups[group_begin % 2], count(group_begin), shape.head_dim);
   for (int g = group_begin; g < group_end; ++g) {
     GroupRows* next = g + 1 < group_end ? &s.groups[(g + 1) % 2] : nullptr;
     if (next != nullptr) cursor.Fill(count(g + 1), next);

@@ -5,6 +5,8 @@
 //   decode/HEAD_DIM/GROUP/CONTEXT/RUN     GB/s of keys and values in shuffled runs of RUN rows, 256
 //   MB
 //                                         in all, share of the probes' read bandwidth
+//   scores/HEAD_DIM/GROUP/CONTEXT/LISTS    ns a key of the lists in turn, in runs of 16 rows; one
+//   list stays in the cache
 // Memory is on huge pages, as the KV pool's is.
 
 #include <benchmark/benchmark.h>
@@ -106,6 +108,25 @@ void RunPrefill(benchmark::State& state, int head_dim, int group_size, int conte
   state.counters["of_bf16"] = benchmark::Counter(giga_ops / peak, benchmark::Counter::kIsRate);
 }
 
+// `num_heads` lists in turn: one stays in the cache.
+void RunScores(benchmark::State& state, int head_dim, int group_size, int context, int run_rows,
+               int num_heads) {
+  const Lists lists(head_dim, context, run_rows, num_heads);
+  const std::vector<float> q = RandomFloats(int64_t{group_size} * head_dim, 4.0f);
+  std::vector<float> scores(int64_t{group_size} * context);
+  int head = 0;
+  for (auto _ : state) {
+    const std::vector<KvRun>& runs = lists.runs(head);
+    ScoreKeys(q.data(), group_size, head_dim, runs.data(), static_cast<int>(runs.size()),
+              scores.data(), context);
+    benchmark::ClobberMemory();
+    head = (head + 1) % num_heads;
+  }
+  state.counters["ns/key"] =
+      benchmark::Counter(static_cast<double>(context) * state.iterations() / 1e9,
+                         benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+}
+
 void RunDecode(benchmark::State& state, int head_dim, int group_size, int context, int run_rows) {
   const AttentionShape shape = Shape(head_dim, group_size);
   const int64_t head_bytes = int64_t{context} * head_dim * 2 * sizeof(Bf16);
@@ -147,6 +168,10 @@ const int kRegistered = [] {
     for (const auto& [context, run_rows] : {std::pair{512, 128}, {4096, 16}, {4096, 128}}) {
       benchmark::RegisterBenchmark(Name("decode", head_dim, group_size, context, run_rows).c_str(),
                                    RunDecode, head_dim, group_size, context, run_rows);
+    }
+    for (const int num_heads : {1, 1000}) {
+      benchmark::RegisterBenchmark(Name("scores", head_dim, group_size, 2048, num_heads).c_str(),
+                                   RunScores, head_dim, group_size, 2048, 16, num_heads);
     }
   }
   return 0;

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels/attention.h"
+#include "kernels/cpu/attention_operands.h"
 #include "kernels/cpu/attention_paths.h"
 #include "kernels/cpu/bf16_pairs.h"
 #include "kernels/cpu/f32x16.h"
@@ -21,11 +22,17 @@ namespace {
 // VDPBF16PS a cycle.
 constexpr int kTileRows = 4;
 constexpr int kTileVecs = 4;
+constexpr int kFewRowsVecs = 4;  // with up to three rows
 #else
-constexpr int kTileRows = 3;  // groups of 3 heads in one pass; 12 accumulators of 16 registers
-constexpr int kTileVecs = 2;
+constexpr int kTileRows = 6;  // 12 accumulators of 16 registers, and few loads for each product
+constexpr int kTileVecs = 1;
+constexpr int kFewRowsVecs = 2;
 #endif
-constexpr int kPairs = kAttentionGroup / 2;  // key pairs of a group
+constexpr int kPairs = kAttentionGroup / 2;             // key pairs of a group
+constexpr int kProbabilityWords = kPairWords * kPairs;  // of a row
+
+// Of a row's query.
+inline int QueryWords(const AttentionShape& shape) { return kPairWords * shape.head_dim / 2; }
 
 // 2^x for x <= 0: exactly 1 at 0, 0 below -126, relative error 3e-6.
 inline F32x16 Exp2(F32x16 x) {
@@ -44,9 +51,6 @@ inline F32x16 Merge(F32x16 state, F32x16 keep, F32x16 group, F32x16 add) {
   return Fma(group, add, Mul(state, keep));
 }
 
-// Asks for the line at p: into L2, since L1 is full of tiles.
-inline void Prefetch(const Bf16* p) { __builtin_prefetch(p, 0, 2); }
-
 void PackQueries(const AttentionShape& shape, const float* q, int64_t q_stride, int num_queries,
                  uint32_t* packed) {
   const F32x16 factor = Set1(shape.scale * kLog2E);
@@ -56,7 +60,7 @@ void PackQueries(const AttentionShape& shape, const float* q, int64_t q_stride, 
       const float* src = q + i * q_stride + c;
       const F32x16 first = Mul(Load(src), factor);
       const F32x16 second = Mul(Load(src + kLanes), factor);
-      StorePairs(packed + (int64_t{i} * width + c) / 2, RoundToPairs(first, second));
+      StoreLeft(packed + (int64_t{i} * width + c) / 2 * kPairWords, RoundToPairs(first, second));
     }
   }
 }
@@ -64,7 +68,12 @@ void PackQueries(const AttentionShape& shape, const float* q, int64_t q_stride, 
 void PackKeys(const AttentionShape& shape, const GroupRows& rows, uint32_t* keys) {
   for (int key = 0; key < kAttentionGroup; key += kLanes) {
     for (int c = 0; c < shape.head_dim; c += 2 * kLanes) {
-      TransposeRows(rows.k + key, c, keys + c / 2 * kAttentionGroup + key, kAttentionGroup);
+      uint32_t pairs[kLanes * kLanes];
+      TransposeRows(rows.k + key, c, pairs, kLanes);
+      for (int pair = 0; pair < kLanes; ++pair) {
+        StoreRight(keys + (c / 2 + pair) * kKeyWords + key, kAttentionGroup,
+                   LoadPairs(pairs + pair * kLanes));
+      }
     }
   }
 }
@@ -76,29 +85,24 @@ void PackGroup(const AttentionShape& shape, const GroupRows& rows, uint32_t* key
     for (int c = 0; c < shape.head_dim; c += 2 * kLanes) {
       Pairs16 first, second;
       InterleaveRows(rows.v[2 * pair] + c, rows.v[2 * pair + 1] + c, &first, &second);
-      uint32_t* const dst = values + pair * shape.head_dim + c;
-      StorePairs(dst, first);
-      StorePairs(dst + kLanes, second);
+      uint32_t* const dst = values + pair * kPairWords * shape.head_dim + c;
+      StoreRight(dst, shape.head_dim, first);
+      StoreRight(dst + kLanes, shape.head_dim, second);
     }
   }
 }
 
 // scores[i][16 kV keys] of kR query rows; calls each_pair(pair) before each pair of channels.
-template <int kR, int kV, class EachPair>
-inline void Scores(const uint32_t* q, int num_pairs, const uint32_t* keys, float* scores,
+template <int kR, int kV, class Keys, class EachPair>
+inline void Scores(const uint32_t* q, int query_words, const Keys& keys, float* scores,
                    const EachPair& each_pair) {
   F32x16 acc[kR][kV];
   for (int i = 0; i < kR; ++i) {
     for (int j = 0; j < kV; ++j) acc[i][j] = Zero();
   }
-  for (int pair = 0; pair < num_pairs; ++pair) {
+  for (int pair = 0; pair < query_words / kPairWords; ++pair) {
     each_pair(pair);
-    Pairs16 key[kV];
-    for (int j = 0; j < kV; ++j) key[j] = LoadPairs(keys + pair * kAttentionGroup + j * kLanes);
-    for (int i = 0; i < kR; ++i) {
-      const Pairs16 query = SetPairs(q[i * num_pairs + pair]);
-      for (int j = 0; j < kV; ++j) acc[i][j] = DotPairs(acc[i][j], query, key[j]);
-    }
+    AddDots<kR>(q + LeftWord(pair), query_words, keys.Pair(pair), acc);
   }
   for (int i = 0; i < kR; ++i) {
     for (int j = 0; j < kV; ++j) Store(scores + i * kAttentionGroup + j * kLanes, acc[i][j]);
@@ -131,7 +135,7 @@ inline F32x16 Exponentials(const float* scores, int visible, float max, uint32_t
     const F32x16 first = Exp2(Sub(Load(scores + j * kLanes), offset));
     const F32x16 second = Exp2(Sub(Load(scores + (j + 1) * kLanes), offset));
     const Pairs16 pairs = RoundToPairs(first, second);
-    StorePairs(probabilities + j * (kLanes / 2), pairs);
+    StoreLeft(probabilities + j * (kLanes / 2) * kPairWords, pairs);
     total = DotPairs(total, pairs, SetPairs(kBf16OnePair));
   }
   return total;
@@ -147,35 +151,10 @@ inline void SoftmaxRows(const AttentionScratch& s, int row) {
   }
   for (int i = 0; i < kR; ++i) {
     totals[i] = Exponentials(s.scores + i * kAttentionGroup, s.visible[row + i],
-                             s.group_max[row + i], s.probabilities + (row + i) * kPairs);
+                             s.group_max[row + i], s.probabilities + (row + i) * kProbabilityWords);
   }
   for (int i = 0; i < kR; ++i) s.group_sum[row + i] = ReduceAdd(totals[i]);
 }
-
-// Where the products over values find channels [c, c + 16 kV) of a pair of keys.
-struct PackedValues {
-  template <int kV>
-  void Load(int pair, int c, Pairs16 (&value)[kV]) const {
-    for (int j = 0; j < kV; ++j) value[j] = LoadPairs(values + pair * head_dim + c + j * kLanes);
-  }
-  const uint32_t* values;
-  int head_dim;
-};
-struct RowValues {
-  template <int kV>
-  void Load(int pair, int c, Pairs16 (&value)[kV]) const {
-    for (int j = 0; j < kV; j += 2) {
-      const int channel = c + j * kLanes;
-      InterleaveRows(rows[2 * pair] + channel, rows[2 * pair + 1] + channel, &value[j],
-                     &value[j + 1]);
-      if (next == nullptr) continue;
-      Prefetch(next[2 * pair] + channel);
-      Prefetch(next[2 * pair + 1] + channel);
-    }
-  }
-  const Bf16* const* rows;
-  const Bf16* const* next;  // rows to ask for meanwhile, or null
-};
 
 // acc[i] = o[c, c + 16 kV) of kR rows: first over the pairs that all rows see (later rows see no
 // less), then over each row's own.
@@ -185,38 +164,37 @@ inline void Outputs(const uint32_t* probabilities, const int* visible, const Val
   for (int i = 0; i < kR; ++i) {
     for (int j = 0; j < kV; ++j) acc[i][j] = Zero();
   }
-  Pairs16 value[kV];
   const int common = visible[0] / 2;
   for (int pair = 0; pair < common; ++pair) {
-    values.Load(pair, c, value);
-    for (int i = 0; i < kR; ++i) {
-      const Pairs16 p = SetPairs(probabilities[i * kPairs + pair]);
-      for (int j = 0; j < kV; ++j) acc[i][j] = DotPairs(acc[i][j], p, value[j]);
-    }
+    AddDots<kR>(probabilities + LeftWord(pair), kProbabilityWords,
+                values.template Pair<kV>(pair, c), acc);
   }
   if (visible[kR - 1] == 2 * common) return;
   for (int i = 0; i < kR; ++i) {
-    for (int pair = common; pair < (visible[i] + 1) / 2; ++pair) {
-      // Of half a pair the hidden value may be anything, NaN included.
-      const Pairs16 keep = SetPairs(2 * pair + 1 == visible[i] ? 0x0000ffffu : 0xffffffffu);
-      const Pairs16 p = SetPairs(probabilities[i * kPairs + pair]);
-      values.Load(pair, c, value);
-      for (int j = 0; j < kV; ++j) acc[i][j] = DotPairs(acc[i][j], p, And(value[j], keep));
+    const uint32_t* const p = probabilities + i * kProbabilityWords;
+    int pair = common;
+    for (; pair < visible[i] / 2; ++pair) {
+      AddDots<1>(p + LeftWord(pair), 0, values.template Pair<kV>(pair, c), acc + i);
     }
+    if (2 * pair == visible[i]) continue;
+    AddDots<1>(p + LeftWord(pair), 0, EvenVectors{values.template Pair<kV>(pair, c)}, acc + i);
   }
 }
 
 // Few rows need more vectors in flight to cover the latency of DotPairs.
 template <int kR>
-constexpr int kScoreVecs = kR == 1 ? 2 * kTileVecs : kTileVecs;
+constexpr int kOutputVecs = kR <= 3 ? kFewRowsVecs : kTileVecs;
+template <int kR>
+constexpr int kScoreVecs = (kR == 1 ? 2 : 1) * kOutputVecs<kR>;
 
 template <int kR>
 void ScoreRows(const AttentionShape& shape, const AttentionScratch& s, int row) {
   constexpr int kV = kScoreVecs<kR>;
-  const int num_pairs = shape.head_dim / 2;
+  const int query_words = QueryWords(shape);
   const int num_keys = s.visible[row + kR - 1];
   for (int key = 0; key < num_keys; key += kV * kLanes) {
-    Scores<kR, kV>(s.q + row * num_pairs, num_pairs, s.keys + key, s.scores + key, [](int) {});
+    Scores<kR, kV>(s.q + row * query_words, query_words, PackedKeys{s.keys + key}, s.scores + key,
+                   [](int) {});
   }
   SoftmaxRows<kR>(s, row);
 }
@@ -225,7 +203,7 @@ template <int kR, int kV, class Values>
 inline void OutputChannels(const AttentionShape& shape, const AttentionScratch& s,
                            const Values& values, int row, int c, bool first) {
   F32x16 acc[kR][kV];
-  Outputs<kR, kV>(s.probabilities + row * kPairs, s.visible + row, values, c, acc);
+  Outputs<kR, kV>(s.probabilities + row * kProbabilityWords, s.visible + row, values, c, acc);
   for (int i = 0; i < kR; ++i) {
     float* o = s.o + (row + i) * shape.head_dim + c;
     if (first) {
@@ -243,12 +221,12 @@ inline void OutputChannels(const AttentionShape& shape, const AttentionScratch& 
 template <int kR, class Values>
 inline void OutputRows(const AttentionShape& shape, const AttentionScratch& s, const Values& values,
                        int row, bool first) {
-  constexpr int kWide = kTileVecs * kLanes;
+  constexpr int kV = kOutputVecs<kR>, kWide = kV * kLanes;
   int c = 0;
   for (; c + kWide <= shape.head_dim; c += kWide) {
-    OutputChannels<kR, kTileVecs>(shape, s, values, row, c, first);
+    OutputChannels<kR, kV>(shape, s, values, row, c, first);
   }
-  if constexpr (kTileVecs > 2) {
+  if constexpr (kV > 2) {
     for (; c < shape.head_dim; c += 2 * kLanes) {
       OutputChannels<kR, 2>(shape, s, values, row, c, first);
     }
@@ -296,30 +274,34 @@ void AttendGroup(const AttentionShape& shape, const AttentionScratch& s, int row
 
 // Decode reads memory as fast as it comes only while lines are always under way, and a core has few
 // miss buffers: so the next group's lines are asked for a few at a time all along the work on this
-// one. Keys: half while packing, half while scoring; values: while reading this group's.
-void PackKeysAhead(const AttentionShape& shape, const GroupRows& rows, const GroupRows& next,
-                   uint32_t* keys) {
+// one. Keys: half while packing, half while scoring; values: while reading this group's. So few
+// rows share the keys that these stay bf16 pairs.
+void PackPairKeys(const AttentionShape& shape, const GroupRows& rows, const GroupRows* next,
+                  uint32_t* keys) {
   for (int key = 0; key < kAttentionGroup; key += kLanes) {
     for (int c = 0; c < shape.head_dim; c += 2 * kLanes) {
-      for (int i = 0; i < kLanes / 2; ++i) Prefetch(next.k[key / 2 + i] + c);
+      for (int i = 0; next != nullptr && i < kLanes / 2; ++i) Prefetch(next->k[key / 2 + i] + c);
       TransposeRows(rows.k + key, c, keys + c / 2 * kAttentionGroup + key, kAttentionGroup);
     }
   }
 }
 
 template <int kR>
-void ScoreRowsAhead(const AttentionShape& shape, const AttentionScratch& s, int row,
-                    const GroupRows& next) {
+void ScorePairRows(const AttentionShape& shape, const AttentionScratch& s, int row,
+                   const GroupRows* next) {
   constexpr int kV = kScoreVecs<kR>;
   constexpr int kNextRows = kV * kLanes / 2;  // of the next group, for each tile of keys
-  const int num_pairs = shape.head_dim / 2;
-  for (int key = 0; key < kAttentionGroup; key += kV * kLanes) {
-    const Bf16* const* rows = next.k + kPairs + key / 2;
-    Scores<kR, kV>(s.q + row * num_pairs, num_pairs, s.keys + key, s.scores + key, [&](int pair) {
-      for (int line = pair * (kV / 2); line < (pair + 1) * (kV / 2); ++line) {
+  const int query_words = QueryWords(shape);
+  for (int key = 0; key < s.visible[row]; key += kV * kLanes) {
+    const auto ask = [&](int pair) {
+      if (next == nullptr) return;
+      const Bf16* const* rows = next->k + kPairs + key / 2;
+      for (int line = pair * kV / 2; line < (pair + 1) * kV / 2; ++line) {
         Prefetch(rows[line % kNextRows] + line / kNextRows * (2 * kLanes));
       }
-    });
+    };
+    Scores<kR, kV>(s.q + row * query_words, query_words, PairKeys{s.keys + key}, s.scores + key,
+                   ask);
   }
   SoftmaxRows<kR>(s, row);
 }
@@ -327,14 +309,9 @@ void ScoreRowsAhead(const AttentionShape& shape, const AttentionScratch& s, int 
 void AttendOne(const AttentionShape& shape, const AttentionScratch& s, const GroupRows& rows,
                const GroupRows* next) {
   const int num_rows = shape.group_size;
-  if (next == nullptr) {
-    PackKeys(shape, rows, s.keys);
-    ForRowTiles<kTileRows>(0, num_rows, [&]<int kR>(int row) { ScoreRows<kR>(shape, s, row); });
-  } else {
-    PackKeysAhead(shape, rows, *next, s.keys);
-    ForRowTiles<kTileRows>(0, num_rows,
-                           [&]<int kR>(int row) { ScoreRowsAhead<kR>(shape, s, row, *next); });
-  }
+  PackPairKeys(shape, rows, next, s.keys);
+  ForRowTiles<kTileRows>(0, num_rows,
+                         [&]<int kR>(int row) { ScorePairRows<kR>(shape, s, row, next); });
   MergeScalars(s, 0, num_rows, /*first=*/true);
   const RowValues values = {rows.v, next == nullptr ? nullptr : next->v};
   ForRowTiles<kTileRows>(

@@ -30,11 +30,12 @@ struct GroupRows {
 
 // A thread's scratch, cut into 64-byte aligned arrays. `rows` are queries of one head each.
 struct AttentionScratch {
-  GroupRows* groups;        // [2]: the current one and the next
-  uint32_t* keys;           // [head_dim / 2][128]: pairs of channels
-  uint32_t* values;         // [64][head_dim]: pairs of keys
-  uint32_t* q;              // [rows][head_dim / 2]
-  uint32_t* probabilities;  // [rows][64]
+  GroupRows* groups;  // [2]: the current one and the next
+  // In words: bf16 pairs or the two floats of each, as the path likes (cpu/attention_operands.h).
+  uint32_t* keys;           // [head_dim / 2][128] pairs, of channels
+  uint32_t* values;         // [64][head_dim] pairs, of keys
+  uint32_t* q;              // [rows][head_dim / 2] pairs
+  uint32_t* probabilities;  // [rows][64] pairs
   float* scores;            // [register tile][128]
   float* o;                 // [rows][head_dim]
   int* visible;  // [rows]: entries of the current group that the row sees, not decreasing
@@ -48,8 +49,7 @@ struct AttentionScratch {
 
 // One ISA's kernels.
 struct AttentionPath {
-  // Queries to bf16 with scale * log2(e) folded in; packed is [num_queries *
-  // group_size][head_dim/2].
+  // Queries to bf16 with scale * log2(e) folded in: AttentionScratch::q.
   void (*pack_queries)(const AttentionShape& shape, const float* q, int64_t q_stride,
                        int num_queries, uint32_t* packed);
   // A group's rows to the order that the tiles read (AttentionScratch::keys, values).

@@ -324,6 +324,29 @@ inline F32x16 FmaAddSub(F32x16 a, F32x16 b, F32x16 c) {
 
 inline F32x16 Zero() { return Set1(0.0f); }
 
+// A value that is computed here and kept in registers: left alone, gcc loads operands early and
+// keeps sums on the stack instead.
+#if defined(__AVX512F__)
+inline F32x16 InRegisters(F32x16 x) {
+  asm volatile("" : "+v"(x.v));
+  return x;
+}
+inline F32x16 InOneRegister(float x) { return InRegisters(Set1(x)); }
+#elif defined(__AVX2__)
+inline F32x16 InRegisters(F32x16 x) {
+  asm volatile("" : "+x"(x.lo), "+x"(x.hi));
+  return x;
+}
+inline F32x16 InOneRegister(float x) {
+  __m256 lanes = _mm256_set1_ps(x);
+  asm volatile("" : "+x"(lanes));
+  return {lanes, lanes};
+}
+#else
+inline F32x16 InRegisters(F32x16 x) { return x; }
+inline F32x16 InOneRegister(float x) { return Set1(x); }
+#endif
+
 // sums[i] = ReduceAdd(a[i]) for four, in a third of the operations.
 inline void ReduceAddFour(const F32x16 (&a)[4], float* sums) {
 #if defined(__AVX2__) && defined(__FMA__)

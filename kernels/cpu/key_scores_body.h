@@ -13,38 +13,62 @@
 namespace skv::kernels {
 namespace {
 
-// Keys at a time: their chains hide the latency of an FMA, and one fold serves them all.
+// Keys of which one fold serves all.
 constexpr int kScoredKeys = 4;
 
-// sums[i] = query . row i of rows [kScoredKeys, head_dim].
-inline void ScoreFour(const float* query, int head_dim, const float* rows, float* sums) {
-  F32x16 lanes[kScoredKeys] = {Zero(), Zero(), Zero(), Zero()};
+// lanes[r][first + i] gather query r . row i of two; the queries' chains hide the latency of an
+// FMA.
+template <int kQueries>
+inline void ScoreTwo(const float* queries, int head_dim, const Bf16* const* rows, int first,
+                     F32x16 (*lanes)[kScoredKeys]) {
+  F32x16 acc[kQueries][2];
+  for (auto& of_query : acc) of_query[0] = of_query[1] = Zero();
   for (int c = 0; c < head_dim; c += kLanes) {
-    const F32x16 q = Load(query + c);
-    for (int i = 0; i < kScoredKeys; ++i) {
-      lanes[i] = Fma(q, Load(rows + i * head_dim + c), lanes[i]);
+    const F32x16 a = InRegisters(LoadBf16(rows[0] + c));
+    const F32x16 b = InRegisters(LoadBf16(rows[1] + c));
+    for (int r = 0; r < kQueries; ++r) {
+      const F32x16 q = Load(queries + r * head_dim + c);
+      acc[r][0] = Fma(q, a, acc[r][0]);
+      acc[r][1] = Fma(q, b, acc[r][1]);
     }
   }
-  ReduceAddFour(lanes, sums);
+  for (int r = 0; r < kQueries; ++r) {
+    lanes[r][first] = acc[r][0];
+    lanes[r][first + 1] = acc[r][1];
+  }
+}
+
+template <int kQueries>
+void ScoreQueries(const float* queries, int head_dim, const GroupRows& rows, int num_keys,
+                  const GroupRows* next, float* scores, int64_t score_stride) {
+  for (int i = 0; i < num_keys; i += kScoredKeys) {
+    for (int j = 0; next != nullptr && j < kScoredKeys; ++j) {
+      for (int c = 0; c < head_dim; c += 2 * kLanes) __builtin_prefetch(next->k[i + j] + c, 0, 2);
+    }
+    F32x16 lanes[kQueries][kScoredKeys];
+    for (int half = 0; half < kScoredKeys; half += 2) {
+      ScoreTwo<kQueries>(queries, head_dim, rows.k + i + half, half, lanes);
+    }
+    const int n = std::min(kScoredKeys, num_keys - i);
+    for (int r = 0; r < kQueries; ++r) {
+      float sums[kScoredKeys];
+      ReduceAddFour(lanes[r], sums);
+      std::copy_n(sums, n, scores + r * score_stride + i);
+    }
+  }
 }
 
 void ScoreKeyRows(const float* queries, int num_queries, int head_dim, const GroupRows& rows,
                   int num_keys, const GroupRows* next, float* scores, int64_t score_stride) {
-  float wide[kScoredKeys * kMaxHeadDim];
-  for (int i = 0; i < num_keys; i += kScoredKeys) {
-    for (int j = 0; j < kScoredKeys; ++j) {
-      for (int c = 0; c < head_dim; c += 2 * kLanes) {
-        if (next != nullptr) __builtin_prefetch(next->k[i + j] + c, 0, 2);
-        Store(wide + j * head_dim + c, LoadBf16(rows.k[i + j] + c));
-        Store(wide + j * head_dim + c + kLanes, LoadBf16(rows.k[i + j] + c + kLanes));
-      }
-    }
-    const int n = std::min(kScoredKeys, num_keys - i);
-    for (int r = 0; r < num_queries; ++r) {
-      float sums[kScoredKeys];
-      ScoreFour(queries + int64_t{r} * head_dim, head_dim, wide, sums);
-      std::copy_n(sums, n, scores + r * score_stride + i);
-    }
+  constexpr decltype(&ScoreQueries<1>) kScore[] = {nullptr, ScoreQueries<1>, ScoreQueries<2>,
+                                                   ScoreQueries<3>};
+  while (num_queries > 0) {
+    const int tile = std::min(num_queries, 3);
+    kScore[tile](queries, head_dim, rows, num_keys, next, scores, score_stride);
+    queries += int64_t{tile} * head_dim;
+    scores += tile * score_stride;
+    num_queries -= tile;
+    next = nullptr;  // asked for by the first tile
   }
 }
 
