@@ -82,6 +82,10 @@ struct AttentionShape {
   int head_dim;
 };
 
+// Finds the tasks of search i: of one query each, and what they point to lasts as long as the call
+// that searches. Runs on any of the host's threads, several at once.
+using TaskSearch = absl::FunctionRef<std::span<const AttentionTask>(int i)>;
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -136,6 +140,10 @@ class Backend {
   // q, out [num_rows, num_kv_heads * group_size * head_dim].
   virtual void Attend(const AttentionShape& shape, std::span<const AttentionTask> tasks, Rows q,
                       Rows out) = 0;
+  // The same for tasks that are found meanwhile: find(i) once for each i in [0, num_searches),
+  // after everything that was queued; a thread may attend what one has found while others search.
+  virtual void AttendFound(const AttentionShape& shape, int num_searches, TaskSearch find, Rows q,
+                           Rows out) = 0;
   // OK when everything queued has succeeded.
   virtual absl::Status Synchronize() = 0;
 };

@@ -2,8 +2,10 @@
 
 #include "worker/backend/backend.h"
 
+#include <atomic>
 #include <cmath>
 #include <random>
+#include <span>
 
 #include "common/testing/status_matchers.h"
 #include "kernels/attention.h"
@@ -144,8 +146,9 @@ struct AttentionCase {
   std::vector<float> queries() const { return RandomFloats(num_rows * q_width(), 6); }
 };
 
-// Its keys and values are stored by the backend.
-std::vector<float> AttendOnce(Backend* backend, const AttentionCase& c) {
+// Its keys and values are stored by the backend. With `rows_a_search` queries are tasks of their
+// own, and so many are found at a time.
+std::vector<float> AttendOnce(Backend* backend, const AttentionCase& c, int rows_a_search = 0) {
   const AttentionShape shape{
       .num_kv_heads = kKvHeads, .group_size = kGroupSize, .head_dim = c.head_dim};
   EXPECT_OK(backend->CheckShape(shape));
@@ -168,8 +171,28 @@ std::vector<float> AttendOnce(Backend* backend, const AttentionCase& c) {
     tasks.push_back({h, 0, c.num_rows, c.context + 1, &runs[h], 1});
   }
   std::vector<float> out(c.num_rows * c.q_width());
-  backend->Attend(shape, tasks, {q.data(), c.q_width(), c.num_rows},
-                  {out.data(), c.q_width(), c.num_rows});
+  const Rows q_rows = {q.data(), c.q_width(), c.num_rows};
+  const Rows out_rows = {out.data(), c.q_width(), c.num_rows};
+  if (rows_a_search == 0) {
+    backend->Attend(shape, tasks, q_rows, out_rows);
+    return out;
+  }
+  std::vector<AttentionTask> found;
+  for (const AttentionTask& task : tasks) {
+    for (int row = 0; row < c.num_rows; ++row) {
+      found.push_back({task.kv_head, row, 1, task.first_visible + row, task.runs, 1});
+    }
+  }
+  const int num_searches = static_cast<int>(found.size()) / rows_a_search;
+  std::vector<std::atomic<int>> searched(num_searches);
+  backend->AttendFound(
+      shape, num_searches,
+      [&](int i) {
+        ++searched[i];
+        return std::span<const AttentionTask>(found).subspan(i * rows_a_search, rows_a_search);
+      },
+      q_rows, out_rows);
+  for (const auto& times : searched) EXPECT_EQ(times, 1);
   return out;
 }
 
@@ -227,6 +250,36 @@ TEST(BackendTest, AttentionAgreesWithTheReferenceOnAnyNumberOfThreads) {
     const auto one = AttendOnce(CreateCpuBackend(1).get(), c);
     EXPECT_LT(RelativeError(one, want), 8e-3);  // bf16 keys, values, queries and weights
     EXPECT_EQ(AttendOnce(CreateCpuBackend(2).get(), c), one);
+  }
+}
+
+TEST(BackendTest, WhatIsFoundMeanwhileIsAttendedAsWhatIsGiven) {
+  for (const AttentionCase& c : {AttentionCase{0, 1}, {60, 1}, {1000, 1}, {700, 6}, {130, 24}}) {
+    for (const int rows_a_search : {1, c.num_rows}) {
+      SCOPED_TRACE(testing::Message() << c.context << "+" << c.num_rows << "/" << rows_a_search);
+      const auto want = AttendOnce(CreateCpuBackend(1).get(), c);
+      for (const int threads : {1, 2, 5}) {
+        const auto backend = CreateCpuBackend(threads);
+        for (int time = 0; time < 3; ++time) {
+          ASSERT_EQ(AttendOnce(backend.get(), c, rows_a_search), want) << threads << " threads";
+        }
+      }
+      EXPECT_EQ(AttendOnce(CreateRefBackend(2).get(), c, rows_a_search),
+                AttendOnce(CreateRefBackend(2).get(), c));
+    }
+  }
+}
+
+TEST(BackendTest, NothingFoundIsNothingAttended) {
+  for (const auto& backend : {CreateRefBackend(1), CreateCpuBackend(2)}) {
+    const AttentionShape shape{.num_kv_heads = 1, .group_size = 1, .head_dim = 32};
+    std::vector<float> out(32, 3.0f);
+    for (const int num_searches : {0, 7}) {
+      backend->AttendFound(shape, num_searches,
+                           [](int) { return std::span<const AttentionTask>(); },
+                           {out.data(), 32, 1}, {out.data(), 32, 1});
+    }
+    EXPECT_EQ(out, std::vector<float>(32, 3.0f));
   }
 }
 

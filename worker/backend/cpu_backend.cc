@@ -4,8 +4,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cmath>
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
@@ -17,6 +15,7 @@
 #include "kernels/matmul.h"
 #include "worker/backend/aligned_buffer.h"
 #include "worker/backend/backend.h"
+#include "worker/backend/cpu_attention.h"
 
 namespace skv::backend {
 namespace {
@@ -28,9 +27,6 @@ using kernels::kPanelOutputs;
 constexpr int kMatMulRowTile = 256;
 // Rows of one element-wise task.
 constexpr int kRowTile = 16;
-// Queries of one prefill attention task, and entry groups of one decode task.
-constexpr int kQueryTile = 64;
-constexpr int kGroupsPerTask = 4;
 
 int CeilDiv(int a, int b) { return (a + b - 1) / b; }
 
@@ -54,14 +50,9 @@ class CpuMatrix : public Matrix {
   int num_outputs_ = 0;
 };
 
-const kernels::KvRun* KernelRuns(const KvRun* runs) {
-  static_assert(sizeof(KvRun) == sizeof(kernels::KvRun));
-  return reinterpret_cast<const kernels::KvRun*>(runs);
-}
-
 class CpuBackend : public Backend {
  public:
-  explicit CpuBackend(int num_threads) : pool_(num_threads), scratch_(pool_.num_threads()) {}
+  explicit CpuBackend(int num_threads) : pool_(num_threads), attention_(&pool_) {}
 
   std::string name() const override { return "cpu"; }
   std::string numerics_id() const override {
@@ -109,41 +100,26 @@ class CpuBackend : public Backend {
     pool_.ParallelFor(count, [&](int i, int) { body(i); });
   }
   void Attend(const AttentionShape& shape, std::span<const AttentionTask> tasks, Rows q,
-              Rows out) override;
+              Rows out) override {
+    attention_.Attend(shape, tasks, q, out);
+  }
+  void AttendFound(const AttentionShape& shape, int num_searches, TaskSearch find, Rows q,
+                   Rows out) override {
+    attention_.AttendFound(shape, num_searches, find, q, out);
+  }
   absl::Status Synchronize() override { return absl::OkStatus(); }
 
  private:
-  // One piece of an attention task: a tile of queries, or a range of groups of one query.
-  struct AttentionPiece {
-    const AttentionTask* task;
-    int query_begin, query_end;
-    int decode;  // index into decodes_, -1: prefill tile
-    int group_begin, group_end;
-  };
-  struct DecodeState {
-    const AttentionTask* task;
-    int query;
-    int num_groups;
-    size_t state_offset;  // floats into states_
-  };
-
   // Calls body(row_begin, row_end) over all rows, on all threads where it pays.
   void ForRowTiles(int num_rows, absl::FunctionRef<void(int, int)> body);
   const std::byte* Pack(kernels::QuantType type, Rows x, int num_inputs);
   // Calls body(row_begin, row_end, output_begin, output_end) for tiles that make up a product.
   void ForProductTiles(int num_rows, int num_outputs,
                        absl::FunctionRef<void(int, int, int, int)> body);
-  void PlanAttention(const AttentionShape& shape, std::span<const AttentionTask> tasks);
-  void RunPiece(const kernels::AttentionShape& shape, int group_width, const AttentionPiece& piece,
-                Rows q, Rows out, std::byte* scratch);
 
   ThreadPool pool_;
   AlignedBytes packed_activations_;
-  std::vector<AlignedBytes> scratch_;  // one a thread
-  std::vector<AttentionPiece> pieces_;
-  std::vector<DecodeState> decodes_;
-  std::vector<std::atomic<int>> pieces_left_;  // one a decode
-  AlignedBytes states_;
+  CpuAttention attention_;
 };
 
 absl::StatusOr<std::unique_ptr<Matrix>> CpuBackend::LoadMatrix(
@@ -288,84 +264,6 @@ void CpuBackend::StoreKv(const AttentionShape& shape, Rows k, Rows v,
                                reinterpret_cast<kernels::Bf16*>(target.v));
       }
     }
-  });
-}
-
-void CpuBackend::PlanAttention(const AttentionShape& shape, std::span<const AttentionTask> tasks) {
-  const kernels::AttentionShape kernel_shape{shape.head_dim, shape.group_size, 0};
-  pieces_.clear();
-  decodes_.clear();
-  size_t state_floats = 0;
-  for (const AttentionTask& task : tasks) {
-    if (task.num_queries >= kQueryTile / 4) {
-      for (int q = 0; q < task.num_queries; q += kQueryTile) {
-        pieces_.push_back({&task, q, std::min(q + kQueryTile, task.num_queries), -1, 0, 0});
-      }
-      continue;
-    }
-    for (int q = 0; q < task.num_queries; ++q) {
-      const int groups = CeilDiv(task.first_visible + q, kernels::kAttentionGroup);
-      const int decode = static_cast<int>(decodes_.size());
-      decodes_.push_back({&task, q, groups, state_floats});
-      state_floats += static_cast<size_t>(groups) * kernels::AttentionStateFloats(kernel_shape);
-      for (int g = 0; g < groups; g += kGroupsPerTask) {
-        pieces_.push_back({&task, q, q + 1, decode, g, std::min(g + kGroupsPerTask, groups)});
-      }
-    }
-  }
-  // Long tiles first: the last task to end is then a short one.
-  std::stable_sort(pieces_.begin(), pieces_.end(), [](const auto& a, const auto& b) {
-    const auto work = [](const AttentionPiece& p) {
-      return p.decode >= 0 ? p.group_end - p.group_begin
-                           : (p.task->first_visible + p.query_end) * (p.query_end - p.query_begin);
-    };
-    return work(a) > work(b);
-  });
-  states_.Grow(state_floats * sizeof(float));
-  if (pieces_left_.size() < decodes_.size()) {
-    pieces_left_ = std::vector<std::atomic<int>>(2 * decodes_.size());
-  }
-  for (size_t i = 0; i < decodes_.size(); ++i) {
-    pieces_left_[i] = CeilDiv(decodes_[i].num_groups, kGroupsPerTask);
-  }
-}
-
-void CpuBackend::RunPiece(const kernels::AttentionShape& shape, int group_width,
-                          const AttentionPiece& piece, Rows q, Rows out, std::byte* scratch) {
-  const AttentionTask& task = *piece.task;
-  const kernels::KvRun* const runs = KernelRuns(task.runs);
-  const int64_t row = task.query_row + piece.query_begin;
-  const int64_t column = static_cast<int64_t>(task.kv_head) * group_width;
-  const float* const queries = q.data + row * q.stride + column;
-  float* const result = out.data + row * out.stride + column;
-  if (piece.decode < 0) {
-    kernels::AttendPrefill(shape, runs, task.num_runs, queries, q.stride,
-                           piece.query_end - piece.query_begin,
-                           task.first_visible + piece.query_begin, result, out.stride, scratch);
-    return;
-  }
-  const DecodeState& decode = decodes_[piece.decode];
-  const int state_floats = kernels::AttentionStateFloats(shape);
-  float* const states = reinterpret_cast<float*>(states_.data()) + decode.state_offset;
-  kernels::AttendGroups(shape, runs, task.num_runs, queries, task.first_visible + decode.query,
-                        piece.group_begin, piece.group_end,
-                        states + static_cast<size_t>(piece.group_begin) * state_floats, scratch);
-  // Whoever ends a query's last piece merges its states, in list order.
-  if (pieces_left_[piece.decode].fetch_sub(1, std::memory_order_acq_rel) == 1) {
-    kernels::MergeGroups(shape, states, decode.num_groups, result);
-  }
-}
-
-void CpuBackend::Attend(const AttentionShape& shape, std::span<const AttentionTask> tasks, Rows q,
-                        Rows out) {
-  const kernels::AttentionShape kernel_shape{
-      shape.head_dim, shape.group_size,
-      static_cast<float>(1.0 / std::sqrt(static_cast<double>(shape.head_dim)))};
-  PlanAttention(shape, tasks);
-  for (AlignedBytes& bytes : scratch_) bytes.Grow(kernels::AttentionScratchBytes(kernel_shape));
-  pool_.ParallelFor(static_cast<int>(pieces_.size()), [&](int i, int thread) {
-    RunPiece(kernel_shape, shape.group_size * shape.head_dim, pieces_[i], q, out,
-             scratch_[thread].data());
   });
 }
 

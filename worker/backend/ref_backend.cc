@@ -187,6 +187,13 @@ class RefBackend : public Backend {
     });
   }
 
+  void AttendFound(const AttentionShape& shape, int num_searches, TaskSearch find, Rows q,
+                   Rows out) override {
+    std::vector<std::span<const AttentionTask>> found(num_searches);
+    pool_.ParallelFor(num_searches, [&](int i, int) { found[i] = find(i); });
+    for (const std::span<const AttentionTask> tasks : found) Attend(shape, tasks, q, out);
+  }
+
   absl::Status Synchronize() override { return absl::OkStatus(); }
 
  private:

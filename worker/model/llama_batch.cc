@@ -33,18 +33,15 @@ void LlamaModel::FindTargets(const ForwardBatch& batch, int layer) {
   }
 }
 
-void LlamaModel::AppendTasks(const ForwardBatch& batch, int layer) {
+void LlamaModel::AppendExactTasks(const ForwardBatch& batch, int layer) {
   tasks_.clear();
   runs_.clear();
   task_run_begin_.clear();
-  next_choice_ = 0;
   int row = 0;
   for (const SequenceRows& rows : batch.sequences) {
-    for (int head = 0; head < plan_.kv_heads.size(); ++head) {
-      if (!rows.generated || rows.policy->attends_all()) {
+    if (!rows.generated || rows.policy->attends_all()) {
+      for (int head = 0; head < plan_.kv_heads.size(); ++head) {
         AppendExactTask(rows, layer, head, row);
-      } else {
-        AppendSelectedTasks(rows, layer, head, row);
       }
     }
     row += rows.num_rows;
@@ -67,26 +64,6 @@ void LlamaModel::AppendExactTask(const SequenceRows& rows, int layer, int head, 
                     .first_visible = rows.first_position + 1,
                     .runs = nullptr,
                     .num_runs = static_cast<int>(runs_.size() - task_run_begin_.back())});
-}
-
-void LlamaModel::AppendSelectedTasks(const SequenceRows& rows, int layer, int head, int first_row) {
-  for (int i = 0; i < rows.num_rows; ++i) {
-    task_run_begin_.push_back(runs_.size());
-    const Choice& choice = choices_[next_choice_++];
-    int num_visible = 0;
-    for (const KvRun& run : choice.runs) num_visible += run.num_rows;
-    runs_.insert(runs_.end(), choice.runs.begin(), choice.runs.end());
-    *rows.use += {.attended = num_visible,
-                  .visible = rows.first_position + i + 1,
-                  .scanned = choice.scanned,
-                  .scanned_beside = choice.scanned_beside};
-    tasks_.push_back({.kv_head = head,
-                      .query_row = first_row + i,
-                      .num_queries = 1,
-                      .first_visible = num_visible,
-                      .runs = nullptr,
-                      .num_runs = static_cast<int>(runs_.size() - task_run_begin_.back())});
-  }
 }
 
 }  // namespace skv::model

@@ -123,9 +123,13 @@ absl::Status LlamaModel::AttentionBlock(const ForwardBatch& batch, int layer_idx
   backend_->Rope(q, plan_.heads.size() + plan_.kv_heads.size(), head_dim, *rope_table_, positions_);
   FindTargets(batch, layer_idx);
   backend_->StoreKv(AttentionShape(), k, v, targets_);
-  AskPolicies(layer_idx, q);
-  AppendTasks(batch, layer_idx);
+  ShowPrompts(layer_idx, q);
+  AppendExactTasks(batch, layer_idx);
   backend_->Attend(AttentionShape(), tasks_, q, attended);
+  backend_->AttendFound(
+      AttentionShape(), static_cast<int>(select_calls_.size()),
+      [&](int c) { return Select(select_calls_[c], layer_idx, q); }, q, attended);
+  CountSelected();
   return AddProduct(*layer.attention_output, plan_.attn_output_segment, attended);
 }
 

@@ -90,6 +90,12 @@ class LlamaModel {
     std::vector<policy::PositionRange> attended;
     std::vector<KvRun> runs;          // where these lie: in the cache or in the working set
     int64_t scanned, scanned_beside;  // KvUse
+
+    int num_attended() const {
+      int count = 0;
+      for (const KvRun& run : runs) count += run.num_rows;
+      return count;
+    }
   };
 
   LlamaModel(const loader::LlamaConfig& config, const loader::ShardPlan& plan,
@@ -101,8 +107,11 @@ class LlamaModel {
   // llama_selection.cc: the policies see this batch's prompt rows and choose for its generated
   // ones.
   void PlanPolicyCalls(const ForwardBatch& batch);
-  void AskPolicies(int layer, backend::Rows q);
-  void Select(const PolicyCall& call, int layer, backend::Rows q);
+  void ShowPrompts(int layer, backend::Rows q);
+  // The tasks of the call's rows.
+  std::span<const backend::AttentionTask> Select(const PolicyCall& call, int layer,
+                                                 backend::Rows q);
+  void CountSelected();
   // Brings what `choice` attends to the working set, if there is one with room, and says where it
   // is.
   void FindRuns(const SequenceRows& rows, int layer, int head, bool last_row, Choice* choice) const;
@@ -111,9 +120,8 @@ class LlamaModel {
   // llama_batch.cc: this batch's positions, KV rows and attention tasks.
   void PlanBatch(const ForwardBatch& batch);
   void FindTargets(const ForwardBatch& batch, int layer);
-  void AppendTasks(const ForwardBatch& batch, int layer);
+  void AppendExactTasks(const ForwardBatch& batch, int layer);
   void AppendExactTask(const SequenceRows& rows, int layer, int head, int first_row);
-  void AppendSelectedTasks(const SequenceRows& rows, int layer, int head, int first_row);
 
   absl::Status Embed(std::span<const TokenId> tokens);
   absl::Status AttentionBlock(const ForwardBatch& batch, int layer);
@@ -156,12 +164,13 @@ class LlamaModel {
   int num_rows_ = 0;
   std::vector<int32_t> positions_;
   std::vector<backend::KvTarget> targets_;
-  std::vector<backend::AttentionTask> tasks_;
+  std::vector<backend::AttentionTask> tasks_;  // of rows that attend all they see
   std::vector<KvRun> runs_;
   std::vector<size_t> task_run_begin_;  // of each task, in runs_
   std::vector<PolicyCall> prompt_calls_, select_calls_;
-  std::vector<Choice> choices_;  // in order of the select calls' rows
-  size_t next_choice_ = 0;
+  // In order of the select calls' rows.
+  std::vector<Choice> choices_;
+  std::vector<backend::AttentionTask> selected_tasks_;
 };
 
 }  // namespace skv::model

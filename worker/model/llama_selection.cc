@@ -123,12 +123,13 @@ void LlamaModel::PlanPolicyCalls(const ForwardBatch& batch) {
     }
     row += rows.num_rows;
   }
-  if (choices_.size() < num_choices) choices_.resize(num_choices);
+  if (choices_.size() < num_choices) {
+    choices_.resize(num_choices);
+    selected_tasks_.resize(num_choices);
+  }
 }
 
-void LlamaModel::AskPolicies(int layer, backend::Rows q) {
-  if (prompt_calls_.empty() && select_calls_.empty()) return;
-  // A sequence may end its prompt and go on in one step: its prompt first.
+void LlamaModel::ShowPrompts(int layer, backend::Rows q) {
   backend_->ForEach(static_cast<int>(prompt_calls_.size()), [&](int c) {
     const PolicyCall& call = prompt_calls_[c];
     const CacheReader reader(*backend_, *call.rows->cache, /*working_set=*/nullptr, layer,
@@ -137,8 +138,6 @@ void LlamaModel::AskPolicies(int layer, backend::Rows q) {
     rows.num_rows = call.rows->num_rows;
     call.rows->policy->OnPrompt({layer, call.head, &reader}, rows);
   });
-  backend_->ForEach(static_cast<int>(select_calls_.size()),
-                    [&](int c) { Select(select_calls_[c], layer, q); });
 }
 
 policy::QueryRows LlamaModel::QueriesOf(const PolicyCall& call, int row, backend::Rows q) const {
@@ -149,7 +148,8 @@ policy::QueryRows LlamaModel::QueriesOf(const PolicyCall& call, int row, backend
           .num_rows = 1};
 }
 
-void LlamaModel::Select(const PolicyCall& call, int layer, backend::Rows q) {
+std::span<const backend::AttentionTask> LlamaModel::Select(const PolicyCall& call, int layer,
+                                                           backend::Rows q) {
   const SequenceRows& rows = *call.rows;
   CacheReader reader(*backend_, *rows.cache, rows.working_set, layer, call.head, config_.head_dim);
   for (int i = 0; i < rows.num_rows; ++i) {
@@ -159,6 +159,26 @@ void LlamaModel::Select(const PolicyCall& call, int layer, backend::Rows q) {
     choice.scanned = reader.TakeNumRead();
     choice.scanned_beside = reader.TakeNumBeside(choice.attended);
     FindRuns(rows, layer, call.head, i == rows.num_rows - 1, &choice);
+    selected_tasks_[call.first_choice + i] = {.kv_head = call.head,
+                                              .query_row = call.first_row + i,
+                                              .num_queries = 1,
+                                              .first_visible = choice.num_attended(),
+                                              .runs = choice.runs.data(),
+                                              .num_runs = static_cast<int>(choice.runs.size())};
+  }
+  return std::span(selected_tasks_).subspan(call.first_choice, rows.num_rows);
+}
+
+void LlamaModel::CountSelected() {
+  for (const PolicyCall& call : select_calls_) {
+    const SequenceRows& rows = *call.rows;
+    for (int i = 0; i < rows.num_rows; ++i) {
+      const Choice& choice = choices_[call.first_choice + i];
+      *rows.use += {.attended = choice.num_attended(),
+                    .visible = rows.first_position + i + 1,
+                    .scanned = choice.scanned,
+                    .scanned_beside = choice.scanned_beside};
+    }
   }
 }
 
