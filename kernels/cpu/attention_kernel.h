@@ -177,7 +177,8 @@ inline void Outputs(const uint32_t* probabilities, const int* visible, const Val
       AddDots<1>(p + LeftWord(pair), 0, values.template Pair<kV>(pair, c), acc + i);
     }
     if (2 * pair == visible[i]) continue;
-    AddDots<1>(p + LeftWord(pair), 0, EvenVectors{values.template Pair<kV>(pair, c)}, acc + i);
+    auto last = values.template Pair<kV>(pair, c);
+    AddDots<1>(p + LeftWord(pair), 0, EvenVectors<decltype(last)>{last}, acc + i);
   }
 }
 
