@@ -9,7 +9,7 @@ namespace skv::kernels {
 namespace {
 
 // Rows (queries x heads) that share one packing of a group: enough to make the packing cheap, few
-// enough that their state (o, q, probabilities) stays in L2.
+// enough that their state (o, q, probabilities: at most 2 KiB a row of 128 channels) stays in L2.
 constexpr int kRowsPerTile = 192;
 constexpr int kRegisterRows = 8;  // no path's register tile has more
 constexpr int kVectorPad = 16;    // whole vectors may be read and written past the last row

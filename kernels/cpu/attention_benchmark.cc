@@ -5,8 +5,7 @@
 //   decode/HEAD_DIM/GROUP/CONTEXT/RUN     GB/s of keys and values in shuffled runs of RUN rows, 256
 //   MB
 //                                         in all, share of the probes' read bandwidth
-//   scores/HEAD_DIM/GROUP/CONTEXT/LISTS    ns a key of the lists in turn, in runs of 16 rows; one
-//   list stays in the cache
+//   scores/HEAD_DIM/GROUP/CONTEXT/1      ns a key of a list that stays in the cache; /0: of 256 MB
 // Memory is on huge pages, as the KV pool's is.
 
 #include <benchmark/benchmark.h>
@@ -108,10 +107,12 @@ void RunPrefill(benchmark::State& state, int head_dim, int group_size, int conte
   state.counters["of_bf16"] = benchmark::Counter(giga_ops / peak, benchmark::Counter::kIsRate);
 }
 
-// `num_heads` lists in turn: one stays in the cache.
-void RunScores(benchmark::State& state, int head_dim, int group_size, int context, int run_rows,
-               int num_heads) {
-  const Lists lists(head_dim, context, run_rows, num_heads);
+// One list, which stays in the cache, or 256 MB of keys and values in turn.
+void RunScores(benchmark::State& state, int head_dim, int group_size, int context, bool in_cache) {
+  constexpr int kRunRows = 16;
+  const int64_t head_bytes = int64_t{context} * head_dim * 2 * sizeof(Bf16);
+  const int num_heads = in_cache ? 1 : static_cast<int>((int64_t{256} << 20) / head_bytes);
+  const Lists lists(head_dim, context, kRunRows, num_heads);
   const std::vector<float> q = RandomFloats(int64_t{group_size} * head_dim, 4.0f);
   std::vector<float> scores(int64_t{group_size} * context);
   int head = 0;
@@ -169,9 +170,9 @@ const int kRegistered = [] {
       benchmark::RegisterBenchmark(Name("decode", head_dim, group_size, context, run_rows).c_str(),
                                    RunDecode, head_dim, group_size, context, run_rows);
     }
-    for (const int num_heads : {1, 1000}) {
-      benchmark::RegisterBenchmark(Name("scores", head_dim, group_size, 2048, num_heads).c_str(),
-                                   RunScores, head_dim, group_size, 2048, 16, num_heads);
+    for (const bool in_cache : {true, false}) {
+      benchmark::RegisterBenchmark(Name("scores", head_dim, group_size, 2048, in_cache).c_str(),
+                                   RunScores, head_dim, group_size, 2048, in_cache);
     }
   }
   return 0;

@@ -1,9 +1,10 @@
 #pragma once
 // How the operands of attention's products lie in scratch: a left one (queries, probabilities)
 // times vectors of a right one (keys, values), pair by pair of what is summed over. With an
-// instruction for it they lie as bf16 pairs, else as the floats of these pairs, widened once when a
-// group is packed and not for each row again. Either way acc takes first the odd half of a pair,
-// then the even one, so the bits are the same. Included by attention_kernel.h only.
+// instruction for it they lie as bf16 pairs, else as the floats of these pairs: in prefill a group
+// is widened once, when it is packed, and not for each row again; in decode the few rows widen keys
+// and values as they read them. Either way acc takes first the odd half of a pair, then the even
+// one, so the bits are the same. Included by attention_kernel.h only.
 
 #include <cstdint>
 
@@ -105,14 +106,28 @@ struct EvenVectors {
   Vectors vectors;
 };
 
+// Vectors in registers beside the sums: all where there are 32 registers.
+#if defined(__AVX512F__)
+template <int kV>
+constexpr int kHeldVecs = kV;
+#else
+template <int kV>
+constexpr int kHeldVecs = 1;
+#endif
+
 template <int kR, int kV, class Vectors>
 inline void AddDots(const uint32_t* left, int stride, const Vectors& vectors, F32x16 (*acc)[kV]) {
   for (const int half : {1, 0}) {
-    F32x16 vector[kV];
-    for (int j = 0; j < kV; ++j) vector[j] = InRegisters(vectors.Half(half, j));
-    for (int i = 0; i < kR; ++i) {
-      const F32x16 x = InOneRegister(Floats(left)[i * stride + half * kLanes]);
-      for (int j = 0; j < kV; ++j) acc[i][j] = Fma(x, vector[j], acc[i][j]);
+    for (int first = 0; first < kV; first += kHeldVecs<kV>) {
+      F32x16 vector[kHeldVecs<kV>];
+      for (int j = 0; j < kHeldVecs<kV>; ++j)
+        vector[j] = InRegisters(vectors.Half(half, first + j));
+      for (int i = 0; i < kR; ++i) {
+        const F32x16 x = InOneRegister(Floats(left)[i * stride + half * kLanes]);
+        for (int j = 0; j < kHeldVecs<kV>; ++j) {
+          acc[i][first + j] = Fma(x, vector[j], acc[i][first + j]);
+        }
+      }
     }
   }
 }
@@ -146,7 +161,8 @@ struct PackedValues {
 struct RowValues {
   template <int kV>
   RowVectors Pair(int pair, int c) const {
-    for (int j = 0; next != nullptr && j < kV; j += 2) {
+    const bool asks = next != nullptr && c % (2 * kLanes) == 0;  // once for a line
+    for (int j = 0; asks && j < kV; j += 2) {
       Prefetch(next[2 * pair] + c + j * kLanes);
       Prefetch(next[2 * pair + 1] + c + j * kLanes);
     }

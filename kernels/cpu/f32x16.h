@@ -332,7 +332,7 @@ inline F32x16 InRegisters(F32x16 x) {
   return x;
 }
 inline F32x16 InOneRegister(float x) { return InRegisters(Set1(x)); }
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) && defined(__FMA__)
 inline F32x16 InRegisters(F32x16 x) {
   asm volatile("" : "+x"(x.lo), "+x"(x.hi));
   return x;

@@ -66,7 +66,7 @@ struct KvTarget {
 };
 
 // `num_queries` consecutive query rows of one sequence, one KV head: query i sees the first
-// `first_visible + i` entries of the list.
+// `first_visible + i` entries of the list; first_visible >= 1.
 struct AttentionTask {
   int kv_head;
   int query_row;

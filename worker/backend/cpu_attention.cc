@@ -123,7 +123,8 @@ void CpuAttention::AttendFound(const AttentionShape& shape, int num_searches, Ta
                                Rows q, Rows out) {
   const Call call = {KernelShape(shape), q, out};
   GrowScratch(call.shape);
-  if (found_.size() < static_cast<size_t>(num_searches)) found_ = std::vector<Found>(num_searches);
+  if (found_.size() < static_cast<size_t>(num_searches))
+    found_ = std::vector<Found>(2 * num_searches);
   for (int i = 0; i < num_searches; ++i) found_[i].ready = false;
   const int first_shared = std::max(0, num_searches - kSharedSearches * pool_->num_threads());
   const int num_items = num_searches + (num_searches - first_shared) * kFoundPieces;

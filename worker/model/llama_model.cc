@@ -123,6 +123,7 @@ absl::Status LlamaModel::AttentionBlock(const ForwardBatch& batch, int layer_idx
   backend_->Rope(q, plan_.heads.size() + plan_.kv_heads.size(), head_dim, *rope_table_, positions_);
   FindTargets(batch, layer_idx);
   backend_->StoreKv(AttentionShape(), k, v, targets_);
+  // A sequence may end its prompt and go on in one step: its prompt first.
   ShowPrompts(layer_idx, q);
   AppendExactTasks(batch, layer_idx);
   backend_->Attend(AttentionShape(), tasks_, q, attended);

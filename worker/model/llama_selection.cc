@@ -185,7 +185,8 @@ void LlamaModel::CountSelected() {
 void LlamaModel::FindRuns(const SequenceRows& rows, int layer, int head, bool last_row,
                           Choice* choice) const {
   choice->runs.clear();
-  // All rows of a step attend at once, and their selections together may be more than the slots.
+  // A call's rows are all selected before one of them attends, and their selections together may be
+  // more than the slots.
   if (last_row && rows.working_set != nullptr &&
       rows.working_set->Hold(layer, head, Positions(choice->attended), *rows.cache)) {
     rows.working_set->AppendRuns(layer, head, &choice->runs);
