@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools/rows
 import rowlib  # noqa: E402
 
 DATA = rowlib.ROOT / "eval/data"
+# Results of a row that one sitting is too short for may be kept in results/partial until it is complete.
+CELLS = rowlib.ROOT / "build/fidelity/cells.json"
+KEPT_CELLS = rowlib.ROOT / "results/partial/cells.json"
 # Of all runs of a row together; 0: no limit.
 TIME_BUDGET = float(os.environ.get("FIDELITY_SECONDS") or 0)
 START = time.monotonic()
@@ -29,11 +33,15 @@ def texts():
     return paths
 
 
-def state_path(program):
-    """Where cells are kept: other programs may select otherwise, so each has its own file."""
-    folder = rowlib.ROOT / "build/fidelity"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / (hashlib.sha256(program.read_bytes()).hexdigest()[:16] + ".json")
+def state_path(state=CELLS, kept=KEPT_CELLS):
+    """Where cells are, of whatever text, setting and policy revision; begins with those that were kept elsewhere.
+
+    skv-fidelity refuses a file of another arithmetic or segmenter, and looks for cells of its own revision.
+    """
+    state.parent.mkdir(parents=True, exist_ok=True)
+    if not state.exists() and kept.exists():
+        shutil.copyfile(kept, state)
+    return state
 
 
 def run(policies, *arguments):
@@ -41,13 +49,14 @@ def run(policies, *arguments):
     program = rowlib.binary("skv-fidelity")
     seconds = max(1e-3, TIME_BUDGET - (time.monotonic() - START)) if TIME_BUDGET else 0
     done = subprocess.run([program, "--model", rowlib.model_path(), "--policies", ";".join(policies),
-                           "--out", state_path(program), "--time-budget", str(seconds), *map(str, arguments)],
+                           "--out", state_path(), "--time-budget", str(seconds), *map(str, arguments)],
                           stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         rowlib.fail(f"skv-fidelity: exit code {done.returncode}")
     report = json.loads(done.stdout)
     if not report["complete"]:
-        rowlib.fail(f"out of time with {report['jobs_left']} texts or samples left; run it again to go on")
+        rowlib.fail(f"out of time with {report['jobs_left']} texts or samples left; run it again to go on, elsewhere "
+                    f"with {CELLS} kept as {KEPT_CELLS}")
     return report["cells"]
 
 

@@ -3,6 +3,7 @@ import importlib.machinery
 import importlib.util
 import pathlib
 import sys
+import tempfile
 import unittest
 
 sys.dont_write_bytecode = True
@@ -27,6 +28,18 @@ class TextsTest(unittest.TestCase):
 
     def test_the_fixed_texts_have_their_hashes(self):
         self.assertEqual(len(runs.texts()), 6)
+
+
+class CellsTest(unittest.TestCase):
+
+    def test_a_run_begins_with_the_cells_that_were_kept_and_then_with_its_own(self):
+        with tempfile.TemporaryDirectory() as folder:
+            state, kept = pathlib.Path(folder, "build/cells.json"), pathlib.Path(folder, "kept.json")
+            self.assertFalse(runs.state_path(state, kept).exists())
+            kept.write_text("of another machine")
+            self.assertEqual(runs.state_path(state, kept).read_text(), "of another machine")
+            state.write_text("its own")
+            self.assertEqual(runs.state_path(state, kept).read_text(), "its own")
 
 
 class NeedlesTest(unittest.TestCase):
