@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
+#include <map>
 #include <random>
 #include <vector>
 
@@ -225,6 +227,40 @@ TEST(SelectionTest, TheCutIsTheKeyInWhichTheBudgetEnds) {
   expect(cut(10), 1e-9f, 9);
   expect(cut(15), 0.0f, 14);
   expect(cut(99), 0.0f, 14);  // more than there is
+}
+
+// Goes through the keys in order, largest first.
+KeyCut CutByDefinition(const std::vector<float>& keys, const std::vector<float>& weights,
+                       float budget) {
+  std::map<float, float, std::greater<float>> weight_of_key;
+  for (size_t i = 0; i < keys.size(); ++i) weight_of_key[keys[i]] += weights[i];
+  KeyCut cut = {0, 0};
+  for (const auto& [key, weight] : weight_of_key) {
+    if (key == 0 || cut.weight_above + weight >= budget) return {key, cut.weight_above};
+    cut.weight_above += weight;
+  }
+  return cut;
+}
+
+TEST(SelectionTest, TheCutOfManyKeysIsThatOfTheirOrder) {
+  std::mt19937 random(1);
+  for (const int n : {1, 15, 256, 257, 700, 3000}) {
+    for (const int distinct : {2, 40, 1 << 20}) {  // many ties, few, none
+      std::vector<float> keys(n), weights(n), ones(n, 1.0f);
+      for (int i = 0; i < n; ++i) {
+        keys[i] = std::exp2(-40.0f * (random() % distinct) / distinct) * (random() % 8 != 0);
+        weights[i] = 1.0f + random() % 30;
+      }
+      for (int budget = 1; budget <= 2 * n; budget += 1 + n / 7) {
+        for (const bool weighted : {false, true}) {
+          const KeyCut got = FindCut(keys.data(), weighted ? weights.data() : nullptr, n, budget);
+          const KeyCut expected = CutByDefinition(keys, weighted ? weights : ones, budget);
+          ASSERT_EQ(got.key, expected.key) << n << ", " << distinct << ", budget " << budget;
+          ASSERT_EQ(got.weight_above, expected.weight_above);
+        }
+      }
+    }
+  }
 }
 
 TEST(SelectionTest, ACutTakesANanForTheLargestKey) {
