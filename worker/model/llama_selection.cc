@@ -174,7 +174,7 @@ void LlamaModel::CountSelected() {
     const SequenceRows& rows = *call.rows;
     for (int i = 0; i < rows.num_rows; ++i) {
       const Choice& choice = choices_[call.first_choice + i];
-      *rows.use += {.attended = choice.num_attended(),
+      *rows.use += {.attended = selected_tasks_[call.first_choice + i].first_visible,
                     .visible = rows.first_position + i + 1,
                     .scanned = choice.scanned,
                     .scanned_beside = choice.scanned_beside};
