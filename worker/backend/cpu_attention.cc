@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "common/ceil_div.h"
+
 namespace skv::backend {
 namespace {
 
@@ -14,8 +16,6 @@ constexpr int kFoundPieces = 4;
 // Of the last so many searches a thread the tasks are shared: the threads end together. Those
 // before are attended by who has found them, while their keys are in its cache.
 constexpr int kSharedSearches = 2;
-
-int CeilDiv(int a, int b) { return (a + b - 1) / b; }
 
 kernels::AttentionShape KernelShape(const AttentionShape& shape) {
   return {shape.head_dim, shape.group_size,

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "common/ceil_div.h"
 #include "common/status.h"
 #include "common/thread_pool.h"
 #include "kernels/arithmetic.h"
@@ -27,8 +28,6 @@ using kernels::kPanelOutputs;
 constexpr int kMatMulRowTile = 256;
 // Rows of one element-wise task.
 constexpr int kRowTile = 16;
-
-int CeilDiv(int a, int b) { return (a + b - 1) / b; }
 
 class CpuMatrix : public Matrix {
  public:

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/ceil_div.h"
 #include "common/status.h"
 
 namespace skv::loader {
@@ -15,8 +16,6 @@ namespace {
 constexpr int kVocabUnit = 16;  // outputs that a packed panel interleaves
 // Longer ones leave ranks less even, shorter ones cost prefill more double additions.
 constexpr int kMinFfnSegment = 128;
-
-int CeilDiv(int a, int b) { return (a + b - 1) / b; }
 
 // The file may mix types: cut where the coarsest of the layers' blocks allows.
 int CoarsestBlock(const LlamaTensors& tensors, TensorView LlamaLayerTensors::*member) {
