@@ -42,7 +42,7 @@ const SelectionScore& ScoreSheet::at(int setting, int step, int layer, int kv_he
 }
 
 nlohmann::json ScoreSheet::Summarize(int setting, int num_steps, bool with_needle) const {
-  std::vector<double> recalls, layer_means, precision, attended;
+  std::vector<double> recalls, layer_means, precision, attended, scored;
   std::array<std::vector<double>, kTopSentences.size()> top;
   for (int layer = 0; layer < shape_.num_layers; ++layer) {
     const size_t first = recalls.size();
@@ -52,6 +52,7 @@ nlohmann::json ScoreSheet::Summarize(int setting, int num_steps, bool with_needl
         recalls.push_back(score.recall);
         precision.push_back(score.precision);
         attended.push_back(score.attended);
+        scored.push_back(score.scored);
         for (size_t k = 0; k < top.size(); ++k) top[k].push_back(score.top_chosen[k]);
       }
     }
@@ -66,6 +67,7 @@ nlohmann::json ScoreSheet::Summarize(int setting, int num_steps, bool with_needl
   }
   json["f3_precision"] = Mean(precision);
   json["attended"] = Mean(attended);
+  json["scored"] = Mean(scored);
   if (with_needle) json.update(SummarizeNeedle(setting, num_steps));
   return json;
 }

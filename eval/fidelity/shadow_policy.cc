@@ -1,6 +1,7 @@
 #include "eval/fidelity/shadow_policy.h"
 
 #include "common/status.h"
+#include "eval/fidelity/key_reads.h"
 
 namespace skv::eval {
 namespace {
@@ -48,13 +49,20 @@ void ShadowPolicy::Select(const policy::HeadView& view, const policy::QueryRows&
   attended->push_back({0, query.first_position + 1});
   // Policies follow every query, scored or not.
   std::vector<std::vector<PositionRange>> chosen(candidates_.size());
+  std::vector<int> num_scored(candidates_.size());
   for (size_t i = 0; i < candidates_.size(); ++i) {
-    candidates_[i].policy->Select(view, query, &chosen[i]);
+    const KeyReads reads(view.kv);
+    candidates_[i].policy->Select({view.layer, view.kv_head, &reads}, query, &chosen[i]);
+    num_scored[i] = reads.NumBeside(chosen[i]);
   }
   const int generated = query.first_position - shape_.num_prompt_tokens;
   if (scoring_.sheet == nullptr || generated % scoring_.every != 0) return;
   const int step = generated / scoring_.every;
-  if (step < num_steps_) Score(view, query, step, chosen);
+  if (step >= num_steps_) return;
+  Score(view, query, step, chosen);
+  for (size_t i = 0; i < candidates_.size(); ++i) {
+    scoring_.sheet->at(static_cast<int>(i), step, view.layer, view.kv_head).scored = num_scored[i];
+  }
 }
 
 void ShadowPolicy::Score(const policy::HeadView& view, const policy::QueryRows& query, int step,

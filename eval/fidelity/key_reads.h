@@ -1,0 +1,31 @@
+#pragma once
+// Counts the keys that a policy reads to choose. Not thread-safe: each selection has its own.
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "worker/policy/kv_policy.h"
+
+namespace skv::eval {
+
+class KeyReads : public policy::KvReader {
+ public:
+  // `kv` outlives it.
+  explicit KeyReads(const policy::KvReader* kv) : kv_(*kv) {}
+
+  void ReadKeys(int begin, int end, float* rows) const override;
+  void ReadValues(int begin, int end, float* rows) const override;
+  void ScoreKeys(const float* queries, int num_queries,
+                 std::span<const policy::PositionRange> ranges, float* scores,
+                 int64_t score_stride) const override;
+
+  // Positions of which a key was read that are not in `attended`, each counted once.
+  int NumBeside(std::span<const policy::PositionRange> attended) const;
+
+ private:
+  const policy::KvReader& kv_;
+  mutable std::vector<policy::PositionRange> read_;
+};
+
+}  // namespace skv::eval
