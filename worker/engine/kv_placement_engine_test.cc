@@ -125,7 +125,7 @@ TEST_P(KvPlacementAdmissionTest, AWorkingSetThatDoesNotFitIsRefusedWithTheFlag) 
   const auto sink = Submit(local.get(), MakeRequest(6, /*num_samples=*/2));
   ASSERT_TRUE(sink->WaitForFinish());
   EXPECT_THAT(std::string(sink->finish().status.message()),
-              HasSubstr("working sets of 192 slots (96 for max_capacity_prompts 64, n 2), this "
+              HasSubstr("working sets of 142 slots (71 for max_capacity_prompts 64, n 2), this "
                         "worker has 100; ask for less or raise --working-set-memory-bytes"));
   const auto fits = Submit(local.get(), MakeRequest(6));
   ASSERT_TRUE(fits->WaitForFinish());

@@ -31,7 +31,7 @@ struct RankOptions {
   // Where generated tokens read what they attend: "in-place" in the cache, or "copied" into working
   // sets of `working_set_factor` (at least 1) times the budget, as a device would.
   std::string kv_placement = "in-place";
-  double working_set_factor = 1.5;
+  double working_set_factor = 1.1;
   int64_t working_set_memory_bytes = 0;  // of the whole group; 0: as much as the KV memory
   int max_num_batched_tokens = 512;
 };
