@@ -34,11 +34,20 @@ bool SetNumber(std::string_view text, int min, int max, int* number) {
   return true;
 }
 
+bool SetReal(std::string_view text, float min, float max, float* number) {
+  float value;
+  if (!absl::SimpleAtof(Sv(text), &value) || !(value >= min && value <= max)) return false;
+  *number = value;
+  return true;
+}
+
 bool Set(std::string_view key, std::string_view value, SentenceKvOptions* options) {
   if (key == "digest") return SetChoice(kDigests, value, &options->digest);
   if (key == "boundary") return SetChoice(kBoundaries, value, &options->boundary);
   if (key == "reduction") return SetChoice(kReductions, value, &options->reduction);
-  if (key == "found") return SetNumber(value, 1, 64, &options->found_per_chosen);
+  if (key == "found") return SetReal(value, 1, 64, &options->found_per_chosen);
+  if (key == "expected") return SetReal(value, 0, 1, &options->least_expected);
+  if (key == "least") return SetReal(value, 0, 1, &options->least_of_mean);
   if (key == "prompt_queries") return SetNumber(value, 0, 4096, &options->prompt_queries);
   return key == "query" && SetChoice(kQueries, value, &options->blend_newest);
 }
@@ -50,7 +59,7 @@ absl::Status SetOption(std::string_view key, std::string_view value, SentenceKvO
   return absl::InvalidArgumentError(absl::StrCat(
       Sv(key), "=", Sv(value),
       ": expected digest=cuboid_mean|mean, boundary=carry|local|full, reduction=max|mean|score, "
-      "found=1..64, prompt_queries=0..4096 or query=blend|mean"));
+      "found=1..64, expected=0..1, least=0..1, prompt_queries=0..4096 or query=blend|mean"));
 }
 
 std::string OptionsSuffix(const SentenceKvOptions& options) {
@@ -65,6 +74,8 @@ std::string OptionsSuffix(const SentenceKvOptions& options) {
   add(options.reduction != usual.reduction, "reduction",
       Sv(kReductions[static_cast<int>(options.reduction)]));
   add(options.found_per_chosen != usual.found_per_chosen, "found", options.found_per_chosen);
+  add(options.least_expected != usual.least_expected, "expected", options.least_expected);
+  add(options.least_of_mean != usual.least_of_mean, "least", options.least_of_mean);
   add(options.prompt_queries != usual.prompt_queries, "prompt_queries", options.prompt_queries);
   add(options.blend_newest != usual.blend_newest, "query", Sv(kQueries[options.blend_newest]));
   return suffix;

@@ -87,7 +87,8 @@ TEST(KvPolicyTest, EveryRankExportsWhatAuditsOfItsHeadsFound) {
                                                                      "--max-capacity-prompts", "64",
                                                                      "--audit-fraction", "1"}}));
   const v1::KvReport report = Ask(*cluster, LongRequest()).kv_report;
-  EXPECT_EQ(report.attended_tokens(), 64);
+  EXPECT_LE(report.attended_tokens(), 64);
+  EXPECT_GT(report.attended_tokens(), 16);
   v1::GenerateRequest full = LongRequest();
   full.mutable_kv_policy()->set_name("full");
   full.set_explain(true);

@@ -119,6 +119,11 @@ TEST_P(KvPolicyEngineTest, TheReportCountsWhatWasRead) {
     EXPECT_LT(use.attended, visible);
     return;
   }
+  if (GetParam() == "sentencekv") {
+    EXPECT_LT(use.attended, attended) << "heads that look at little attend little";
+    EXPECT_GT(use.attended, attended / 4);
+    return;
+  }
   EXPECT_EQ(use.attended, attended);
 }
 

@@ -20,9 +20,15 @@ struct SentenceKvOptions {
   Digest digest = kDefaultDigest;
   Boundary boundary = Boundary::kCarry;
   GroupReduction reduction = GroupReduction::kMaxShare;
-  // Tokens of the sentences that are found for each one that the query may choose; 1: whole
+  // Sentences are found for up to this many tokens for each one that the query may choose; 1: whole
   // sentences.
-  int found_per_chosen = 2;
+  float found_per_chosen = 3.5f;
+  // With kMaxShare: a sentence is not found when its tokens are expected to get less than this
+  // share of the mean token's attention from every head; 0: room alone decides.
+  float least_expected = 0.05f;
+  // Of what is found, a token that gets less than this share of the mean one's attention is not
+  // attended; 0: room alone decides.
+  float least_of_mean = 0.1f;
   // The last prompt queries that the running query starts from: more would blur what is asked.
   int prompt_queries = 32;
   // Half of the running query is the newest query, else all of it their mean.

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <numeric>
 #include <span>
 #include <vector>
 
@@ -151,11 +152,16 @@ class SentenceKvPolicy : public KvPolicy {
     if (attend_kept) {
       AppendKept(prompt.kept, between, &found);
     } else {
-      AppendFound(prompt, state, between, options_.found_per_chosen * budget, &found);
+      const float most = options_.found_per_chosen * static_cast<float>(budget);
+      AppendFound(prompt, state, between, static_cast<int>(most), &found);
     }
     AppendRange({num_visible - recent, num_visible}, &found);
-    ChooseTokens(*view.kv, shape_, query.data, found, split_.start, recent,
-                 attend_kept ? between.end - between.begin : budget, attended);
+    ChooseTokens(*view.kv, shape_, query.data, found,
+                 {.num_first = split_.start,
+                  .num_last = recent,
+                  .most = attend_kept ? between.end - between.begin : budget,
+                  .least_of_mean = options_.least_of_mean},
+                 attended);
   }
 
   std::unique_ptr<KvPolicy> ForkPrompt(const std::vector<Sentence>* sentences) const override {
@@ -302,11 +308,26 @@ class SentenceKvPolicy : public KvPolicy {
     work.keys.resize(num_candidates);
     ReduceGroup(options_.reduction, work.lengths.data(), num_candidates, shape_.group_size,
                 work.scores.data() + first, num_sentences, work.keys.data());
+    if (options_.reduction == GroupReduction::kMaxShare) LeaveOutUnwanted(&work);
     work.chosen.clear();
     ChooseSentences(work.candidates, work.keys, budget, &work.chosen);
     for (const PositionRange& range : work.chosen) {
       prompt.kept.AppendPositions(range.begin, range.end, found);
     }
+  }
+
+  // Keys are shares of attention that a token of each sentence is expected to get.
+  void LeaveOutUnwanted(Workspace* work) const {
+    const float num_tokens = std::reduce(work->lengths.begin(), work->lengths.end());
+    const float least = options_.least_expected / num_tokens;
+    size_t num_wanted = 0;
+    for (size_t i = 0; i < work->keys.size(); ++i) {
+      if (work->keys[i] < least) continue;
+      work->candidates[num_wanted] = work->candidates[i];
+      work->keys[num_wanted++] = work->keys[i];
+    }
+    work->candidates.resize(num_wanted);
+    work->keys.resize(num_wanted);
   }
 
   // The running query of each head, scaled as attention scales queries, in the index's form.

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <random>
+#include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "worker/policy/sentencekv_colm2025_policy.h"
 #include "worker/policy/testing/policy_driver.h"
 #include "worker/policy/testing/random_sequence.h"
@@ -52,7 +54,10 @@ void CheckProperties(const TestSequence& sequence, const Selections& selections,
       for (const PositionRange& range : rows[i]) count += range.end - range.begin;
       ASSERT_EQ(rows[i].front().begin, 0);
       if (options.boundary == Boundary::kFull && count > budget) continue;
-      ASSERT_EQ(count, std::min(budget, rows[i].back().end));
+      const int most = std::min(budget, rows[i].back().end);
+      ASSERT_LE(count, most);
+      const bool fills = options.least_expected == 0 && options.least_of_mean == 0;
+      if (fills || most < budget) ASSERT_EQ(count, most);
     }
   }
 }
@@ -68,12 +73,17 @@ struct Case {
   int max_sentence = 40;
 };
 
+std::string OptionsOf(const SentenceKvOptions& options) {
+  return absl::StrCat("digest ", static_cast<int>(options.digest), ", boundary ",
+                      static_cast<int>(options.boundary), ", reduction ",
+                      static_cast<int>(options.reduction), ", found ", options.found_per_chosen,
+                      ", expected ", options.least_expected, ", least ", options.least_of_mean,
+                      ", prompt queries ", options.prompt_queries);
+}
+
 void PrintTo(const Case& c, std::ostream* out) {
-  *out << "budget " << c.budget << ", group " << c.group_size << ", factor " << c.factor
-       << ", digest " << static_cast<int>(c.options.digest) << ", boundary "
-       << static_cast<int>(c.options.boundary) << ", reduction "
-       << static_cast<int>(c.options.reduction) << ", found " << c.options.found_per_chosen
-       << ", prompt " << c.num_prompt_tokens << " of " << c.num_tokens
+  *out << "budget " << c.budget << ", group " << c.group_size << ", factor " << c.factor << ", "
+       << OptionsOf(c.options) << ", prompt " << c.num_prompt_tokens << " of " << c.num_tokens
        << (c.all_equal ? ", all equal" : "") << ", sentences up to " << c.max_sentence;
 }
 
@@ -84,7 +94,11 @@ constexpr SentenceKvOptions kFull = {.boundary = Boundary::kFull};
 constexpr SentenceKvOptions kMeanShare = {.reduction = GroupReduction::kMeanShare};
 constexpr SentenceKvOptions kMeanScore = {.reduction = GroupReduction::kMeanScore};
 constexpr SentenceKvOptions kOneStage = {.found_per_chosen = 1};
-constexpr SentenceKvOptions kFourFound = {.found_per_chosen = 4};
+constexpr SentenceKvOptions kTwiceFound = {.found_per_chosen = 2};
+constexpr SentenceKvOptions kFilled = {
+    .found_per_chosen = 2, .least_expected = 0, .least_of_mean = 0};
+constexpr SentenceKvOptions kExpected = {.least_expected = 2.0f};
+constexpr SentenceKvOptions kWanted = {.least_of_mean = 0.5f};
 constexpr SentenceKvOptions kMeanQuery = {.prompt_queries = 5, .blend_newest = false};
 
 class SentenceKvPolicyTest : public testing::TestWithParam<Case> {
@@ -139,7 +153,10 @@ INSTANTIATE_TEST_SUITE_P(
         Case{64, 3, 0, kMeanShare, 300, 400}, Case{64, 8, 2, kMeanShare, 300, 350},
         Case{64, 3, 0, kMeanScore, 300, 400}, Case{64, 1, 2, kMeanScore, 300, 350},
         Case{100, 3, 0, kMeanScore, 350, 450, true}, Case{64, 3, 0, kOneStage, 300, 400},
-        Case{64, 3, 2, kFourFound, 300, 400}, Case{64, 3, 0, kMeanQuery, 300, 400, false, 12},
+        Case{64, 3, 2, kTwiceFound, 300, 400}, Case{64, 3, 0, kFilled, 300, 400},
+        Case{64, 3, 2, kWanted, 300, 400}, Case{64, 3, 0, kExpected, 300, 400},
+        Case{64, 3, 3, kExpected, 300, 400, false, 6},
+        Case{64, 3, 0, kMeanQuery, 300, 400, false, 12},
         Case{64, 3, 3, kColm2025Options, 300, 400, false, 12},
         Case{256, 3, 2, kColm2025Options, 600, 640}));
 
@@ -147,9 +164,9 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(SentenceKvPolicyTest, EveryOptionChangesWhatIsSelected) {
   const TestSequence sequence = MakeRandomSequence({{2, 2, 3, 32, 300}, 400, 12}, 7);
   const Selections usual = RunAll(sequence, {"sentencekv", 64, 0}, {}, 64, 1);
-  for (const SentenceKvOptions& options :
-       {kMean, kLocal, kFull, kMeanShare, kMeanScore, kOneStage, kFourFound, kMeanQuery}) {
-    EXPECT_NE(RunAll(sequence, {"sentencekv", 64, 0}, options, 64, 1), usual);
+  for (const SentenceKvOptions& options : {kMean, kLocal, kFull, kMeanShare, kMeanScore, kOneStage,
+                                           kTwiceFound, kFilled, kExpected, kWanted, kMeanQuery}) {
+    EXPECT_NE(RunAll(sequence, {"sentencekv", 64, 0}, options, 64, 1), usual) << OptionsOf(options);
   }
 }
 
@@ -185,7 +202,8 @@ TEST(SentenceKvPolicyTest, TheSentenceThatIsAskedForIsAttended) {
   TestSequence sequence = AxisSequence(202);
   for (int t = 200; t < 202; ++t) sequence.queries[t * 32 + 7] = 100.0f;  // asks for sentence 7
   sequence.queries[201 * 32 + 11] = 50.0f;                                // and less for 11
-  for (const SentenceKvOptions& options : {kMean, kCuboid}) {
+  for (SentenceKvOptions options : {kMean, kCuboid}) {
+    options.least_expected = options.least_of_mean = 0;
     const Selections selections = RunAll(sequence, {"sentencekv", 40, 0}, options, 512, 1);
     // 5 of the start, 10 recent, sentence 7, of the others, 15 tokens in order.
     EXPECT_EQ(selections[0][0], (std::vector<PositionRange>{{0, 20}, {70, 80}, {191, 201}}));
@@ -201,7 +219,7 @@ TEST(SentenceKvPolicyTest, OnlyTheLastPromptQueriesCount) {
   sequence.queries[(200 - 32) * 32 + 7] = 1e3f;  // asks for sentence 7, and not for 3
   sequence.queries[(200 - 32) * 32 + 3] = -1e3f;
   for (const int s : {3, 7}) sequence.queries[200 * 32 + s] = 1.0f;  // of what is found, for both
-  const Selections selections = RunAll(sequence, {"sentencekv", 80, 0}, kCuboid, 512, 1);
+  const Selections selections = RunAll(sequence, {"sentencekv", 80, 0}, kFilled, 512, 1);
   EXPECT_EQ(selections[0][0], (std::vector<PositionRange>{{0, 19}, {70, 80}, {150, 201}}));
 }
 
@@ -225,7 +243,7 @@ TEST(SentenceKvPolicyTest, OfWhatTheSentenceAsksForTheQueryChooses) {
   }
   for (int t = 95; t < 100; ++t) sequence.keys[t * 32 + 30] = 1.0f;
   sequence.queries[200 * 32 + 30] = sequence.queries[200 * 32 + 13] = 50.0f;
-  const Selections selections = RunAll(sequence, {"sentencekv", 76, 0}, kCuboid, 512, 1);
+  const Selections selections = RunAll(sequence, {"sentencekv", 76, 0}, kFilled, 512, 1);
   // 9 of the start and 51 recent leave 16: the end of 9, and in order 11 of what else is found.
   EXPECT_EQ(selections[0][0],
             (std::vector<PositionRange>{{0, 11}, {40, 49}, {95, 100}, {150, 201}}));

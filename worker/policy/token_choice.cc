@@ -38,15 +38,21 @@ void FindMass(const KvReader& kv, const SequenceShape& shape, const float* query
   kernels::GroupSum(n, shape.group_size, work->scores.data(), n, work->mass.data());
 }
 
-// The numbers of the `count` entries with most mass, ascending; equal ones: the earlier first.
-void ChooseMost(std::span<const float> mass, int count, std::vector<int32_t>* chosen) {
+// The numbers of the `most` entries with most mass among those with `least` or more, ascending;
+// equal ones: the earlier first.
+void ChooseMost(std::span<const float> mass, int most, float least, std::vector<int32_t>* chosen) {
   const kernels::FlushDenormals flush;  // masses compare here as they do in FindCut
   const int n = static_cast<int>(mass.size());
+  const auto take_from = [&](float cut) {
+    chosen->resize(n);
+    chosen->resize(kernels::EntriesFrom(mass.data(), n, cut, chosen->data()));
+  };
+  take_from(least);
+  if (static_cast<int>(chosen->size()) <= most) return;
   const kernels::KeyCut cut =
-      kernels::FindCut(mass.data(), /*weights=*/nullptr, n, static_cast<float>(count));
-  chosen->resize(n);
-  chosen->resize(kernels::EntriesFrom(mass.data(), n, cut.key, chosen->data()));
-  int left = count - static_cast<int>(cut.weight_above);  // for the entries with the cut's mass
+      kernels::FindCut(mass.data(), /*weights=*/nullptr, n, static_cast<float>(most));
+  take_from(cut.key);
+  int left = most - static_cast<int>(cut.weight_above);  // for the entries with the cut's mass
   std::erase_if(*chosen, [&](int32_t i) {
     return std::min(std::numeric_limits<float>::max(), mass[i]) == cut.key && left-- <= 0;
   });
@@ -55,20 +61,22 @@ void ChooseMost(std::span<const float> mass, int count, std::vector<int32_t>* ch
 }  // namespace
 
 void ChooseTokens(const KvReader& kv, const SequenceShape& shape, const float* query,
-                  const std::vector<PositionRange>& found, int num_first, int num_last, int budget,
+                  const std::vector<PositionRange>& found, const TokenLimits& limits,
                   std::vector<PositionRange>* attended) {
   int n = 0;
   for (const PositionRange& range : found) n += range.end - range.begin;
-  const int num_rest = n - num_first - num_last;
-  if (num_rest <= budget) {
+  const int num_first = limits.num_first, num_rest = n - num_first - limits.num_last;
+  if (num_rest <= limits.most) {
     for (const PositionRange& range : found) AppendRange(range, attended);
     return;
   }
   Workspace& work = ThreadWorkspace();
   work.chosen.clear();
-  if (budget > 0) {
+  if (limits.most > 0) {
     FindMass(kv, shape, query, found, n, &work);
-    ChooseMost(std::span(work.mass).subspan(num_first, num_rest), budget, &work.chosen);
+    const float mean = static_cast<float>(shape.group_size) / static_cast<float>(n);
+    ChooseMost(std::span(work.mass).subspan(num_first, num_rest), limits.most,
+               limits.least_of_mean * mean, &work.chosen);
   }
   auto chosen = work.chosen.begin();
   int number = -num_first;  // of the range's first token, counted from the first of the rest

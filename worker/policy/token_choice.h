@@ -7,14 +7,22 @@
 
 namespace skv::policy {
 
-// Appends to `attended` (as AppendRange does) the first `num_first` of the tokens `found`, the last
-// `num_last`, and of the rest the `budget` that get the most attention, summed over the group's
-// heads, when `query` attends to all of `found`; equal ones: the earlier first. All of the rest
-// where they are no more.
+struct TokenLimits {
+  int num_first = 0, num_last = 0;  // of what is found: attended whatever they get
+  int most = 0;                     // of the rest
+  // A token of the rest gets at least this share of what all of `found` get in the mean: less is of
+  // no use to the query. Those left out get less than this share of all attention.
+  float least_of_mean = 0;
+};
+
+// Appends to `attended` (as AppendRange does) the first and last of the tokens `found`, and of the
+// rest those within `limits` that get the most attention, summed over the group's heads, when
+// `query` attends to all of `found`; equal ones: the earlier first. All of the rest where they are
+// no more than limits.most.
 //   query  [group_size, head_dim], rotated
 //   found  sorted and disjoint; at least num_first + num_last tokens, all of them written
 void ChooseTokens(const KvReader& kv, const SequenceShape& shape, const float* query,
-                  const std::vector<PositionRange>& found, int num_first, int num_last, int budget,
+                  const std::vector<PositionRange>& found, const TokenLimits& limits,
                   std::vector<PositionRange>* attended);
 
 }  // namespace skv::policy

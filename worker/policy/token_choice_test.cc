@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 
 #include "worker/policy/testing/policy_driver.h"
@@ -23,10 +24,13 @@ TestSequence SequenceOf(const std::vector<float>& size) {
 }
 
 Ranges Choose(const TestSequence& sequence, const std::vector<float>& query, const Ranges& found,
-              int num_first, int num_last, int budget) {
+              int num_first, int num_last, int budget, float least = 0) {
   const FakeKv kv(&sequence, 0, 0, kTokens);
   Ranges attended;
-  ChooseTokens(kv, sequence.shape, query.data(), found, num_first, num_last, budget, &attended);
+  ChooseTokens(
+      kv, sequence.shape, query.data(), found,
+      {.num_first = num_first, .num_last = num_last, .most = budget, .least_of_mean = least},
+      &attended);
   return attended;
 }
 
@@ -70,6 +74,41 @@ TEST(TokenChoiceTest, WhatAllHeadsGiveTogetherCounts) {
   query[5] = query[kHeadDim + 6] = 4.0f;
   EXPECT_EQ(Choose(sequence, query, {{0, kTokens}}, 0, 1, 1), (Ranges{{40, 41}, {99, 100}}));
   EXPECT_EQ(Choose(sequence, query, {{0, kTokens}}, 0, 1, 3), (Ranges{{40, 43}, {99, 100}}));
+}
+
+TEST(TokenChoiceTest, WhatGetsLittleIsLeftOutWhateverRoomThereIs) {
+  std::vector<float> size(kTokens, 0.0f);
+  size[21] = size[22] = 4.0f;  // e^(16 / sqrt(32)) is 17 times what the others get
+  size[60] = 0.5f;             // 1.4 times
+  const Ranges found = {{0, 5}, {20, 30}, {50, 70}, {90, 100}};
+  const auto choose = [&](int budget, float least) {
+    return Choose(SequenceOf(size), QueryAlong(0), found, 5, 10, budget, least);
+  };
+  EXPECT_EQ(choose(20, 1.0f), (Ranges{{0, 5}, {21, 23}, {90, 100}}));
+  EXPECT_EQ(choose(20, 0.8f), (Ranges{{0, 5}, {21, 23}, {60, 61}, {90, 100}}));
+  EXPECT_EQ(choose(2, 0.8f), (Ranges{{0, 5}, {21, 23}, {90, 100}}));
+  EXPECT_EQ(choose(20, 100.0f), (Ranges{{0, 5}, {90, 100}}));
+  EXPECT_EQ(choose(30, 100.0f), found);  // all of it fits
+}
+
+// Shares are of all attention: what is attended anyway counts too.
+TEST(TokenChoiceTest, WhatIsLeftOutGetsLessThanItsShare) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal(0.0f, 4.0f);
+  std::vector<float> size(kTokens);
+  for (float& x : size) x = normal(random);
+  const TestSequence sequence = SequenceOf(size);
+  const Ranges attended = Choose(sequence, QueryAlong(0), {{0, kTokens}}, 5, 5, 80, 0.2f);
+  double kept = 0, all = 0;
+  int count = 0;
+  for (int t = 0; t < kTokens; ++t) all += std::exp(size[t] * 4.0 / std::sqrt(32.0));
+  for (const PositionRange& range : attended) {
+    for (int t = range.begin; t < range.end; ++t, ++count) {
+      kept += std::exp(size[t] * 4.0 / std::sqrt(32.0));
+    }
+  }
+  EXPECT_LT(count, 70);
+  EXPECT_GT(kept / all, 0.8);
 }
 
 }  // namespace

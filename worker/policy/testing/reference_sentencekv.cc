@@ -194,6 +194,10 @@ std::vector<ReferenceSentenceKv::Candidate> ReferenceSentenceKv::RankedSentences
   if (candidates.empty()) return {};
   const std::vector<float> keys = Reduce(scores, lengths);
   for (size_t i = 0; i < candidates.size(); ++i) candidates[i].key = keys[i];
+  if (options_.reduction == GroupReduction::kMaxShare) {
+    const float least = options_.least_expected / std::reduce(lengths.begin(), lengths.end());
+    std::erase_if(candidates, [&](const Candidate& c) { return c.key < least; });
+  }
   std::stable_sort(candidates.begin(), candidates.end(),
                    [](const Candidate& a, const Candidate& b) { return a.key > b.key; });
   return candidates;
@@ -225,8 +229,12 @@ std::vector<int> ReferenceSentenceKv::BestTokens(int position, const std::vector
   for (size_t i = 0; i < found.size(); ++i) {
     if (open[found[i]]) order.push_back(static_cast<int>(i));
   }
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return mass[a] > mass[b]; });
-  order.resize(std::min<size_t>(order.size(), budget));
+  if (static_cast<int>(order.size()) > budget) {
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return mass[a] > mass[b]; });
+    order.resize(budget);
+    const float mean = static_cast<float>(sequence_->shape.group_size) / mass.size();
+    std::erase_if(order, [&](int i) { return mass[i] < options_.least_of_mean * mean; });
+  }
   std::vector<int> best;
   for (const int i : order) best.push_back(found[i]);
   return best;
@@ -250,7 +258,7 @@ std::vector<PositionRange> ReferenceSentenceKv::Select(int position) const {
     return Ranges(attended);
   }
   const int budget = budget_ - start - recent;
-  int room = options_.found_per_chosen * budget;
+  int room = static_cast<int>(options_.found_per_chosen * static_cast<float>(budget));
   for (const Candidate& candidate : RankedSentences(position, open)) {
     for (const int t : candidate.tokens) {
       if (room-- > 0) found.push_back(t);

@@ -35,7 +35,7 @@ class ReferenceSentenceKv {
   // One key a sentence from the scores of the group's heads.
   std::vector<float> Reduce(std::vector<std::vector<float>> scores,
                             const std::vector<float>& lengths) const;
-  // How much each sentence is wanted, of those with a token that `open` allows.
+  // How much each sentence is wanted, of those with a token that `open` allows and wanted at all.
   struct Candidate {
     std::vector<int> tokens;
     float key = 0;
@@ -43,7 +43,8 @@ class ReferenceSentenceKv {
   std::vector<Candidate> RankedSentences(int position, const std::vector<bool>& open) const;
   // What the group's heads give each of `tokens` when they attend to these alone.
   std::vector<float> Mass(int position, const std::vector<int>& tokens) const;
-  // The `budget` tokens with most of it, of those that `open` allows.
+  // The `budget` tokens with most of it, of those that `open` allows; without those that get too
+  // little where not all can be attended.
   std::vector<int> BestTokens(int position, const std::vector<int>& found,
                               const std::vector<bool>& open, int budget) const;
 
