@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/types.h"
+#include "kernels/attention.h"
 #include "text/tokenizer.h"
 #include "worker/comm/communicator.h"
 #include "worker/engine/sentence_tracker.h"
@@ -73,6 +74,11 @@ class ModelRunner {
   int max_positions() const { return max_positions_; }
   policy::SequenceShape shape(int num_prompt_tokens) const {
     return model_->sequence_shape(num_prompt_tokens);
+  }
+  // A token's keys and values in all layers, as the CPU caches them.
+  double token_bytes() const {
+    const policy::SequenceShape one = shape(1);
+    return 2.0 * sizeof(kernels::Bf16) * one.num_layers * one.num_kv_heads * one.head_dim;
   }
   // Weights and arithmetic: results of equal ids may be compared.
   const std::string& numerics_id() const { return numerics_id_; }

@@ -50,9 +50,12 @@ class NeedleStudy {
   std::map<std::string, nlohmann::json> Results() const {
     std::map<std::string, nlohmann::json> results;
     const int num_steps = answers_.front().num_steps;
+    const auto& shadow = static_cast<const ShadowPolicy&>(*answers_.front().sequence->policy);
     for (size_t i = 0; i < settings_.size(); ++i) {
-      results[settings_[i].name()] =
-          sheet_.Summarize(static_cast<int>(i), num_steps, needle_.begin != needle_.end);
+      const int number = static_cast<int>(i);
+      nlohmann::json json = sheet_.Summarize(number, num_steps, needle_.begin != needle_.end);
+      json["index_tokens"] = shadow.candidate(number).index_bytes() / runner_->token_bytes();
+      results[settings_[i].name()] = std::move(json);
     }
     for (const Answer& answer : answers_) {
       nlohmann::json& json = results[answer.setting];

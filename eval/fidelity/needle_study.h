@@ -26,8 +26,8 @@ struct NeedleSample {
 absl::StatusOr<NeedleSample> ParseNeedleSample(const std::string& line);
 
 // For "full" and each setting by name: answer, score (of MatchAll), and tokens of the prompt; for
-// settings also F1, F3, F4 and F9 over the steps of full attention's answer. One that is in the
-// shadow only gives no answer. Greedy decoding, up to an end of generation or max_tokens.
+// settings also F1, F3, F4, F9, S1 and S2 over the steps of full attention's answer. One that is in
+// the shadow only gives no answer. Greedy decoding, up to an end of generation or max_tokens.
 absl::StatusOr<std::map<std::string, nlohmann::json>> StudyNeedle(
     ModelRunner* runner, const NeedleSample& sample, const std::vector<Setting>& settings);
 

@@ -7,7 +7,6 @@
 #include "common/status.h"
 #include "eval/fidelity/logit_comparison.h"
 #include "eval/fidelity/shadow_policy.h"
-#include "kernels/attention.h"
 
 namespace skv::eval {
 namespace {
@@ -44,7 +43,7 @@ class TextStudy {
     for (size_t i = 0; i < settings_.size(); ++i) {
       nlohmann::json json =
           sheet_.Summarize(static_cast<int>(i), num_scored_steps(), /*with_needle=*/false);
-      json["index_tokens"] = index_bytes_[i] / TokenBytes();
+      json["index_tokens"] = index_bytes_[i] / runner_->token_bytes();
       if (!settings_[i].shadow_only) {
         json.update(comparisons_[i].Summarize());
         if (perplexities_.contains(i)) json.update(perplexities_.at(i));
@@ -57,11 +56,6 @@ class TextStudy {
  private:
   int num_prompt() const { return options_.length - options_.steps; }
   int num_scored_steps() const { return (options_.steps + options_.every - 1) / options_.every; }
-  // A token's keys and values in all layers, as the CPU caches them.
-  double TokenBytes() const {
-    const policy::SequenceShape shape = runner_->shape(1);
-    return 2.0 * sizeof(kernels::Bf16) * shape.num_layers * shape.num_kv_heads * shape.head_dim;
-  }
   bool HasPosition(int position) const { return position + 1 < num_prompt(); }
 
   // Where the policy takes over; one loss at least is left to it.
