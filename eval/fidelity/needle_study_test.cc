@@ -28,11 +28,12 @@ TEST(NeedleStudyTest, ABudgetForEverythingAnswersAsFullAndHoldsTheNeedle) {
   ASSERT_OK_AND_ASSIGN(const auto settings,
                        ParsePolicies("sentencekv:budget=1000;sentencekv:budget=64"));
   ASSERT_OK_AND_ASSIGN(auto results, StudyNeedle(runner.get(), sample, WithReferences(settings)));
-  nlohmann::json& generous = results.at("sentencekv/budget=1000/factor=0/r6");
+  nlohmann::json& generous = results.at("sentencekv/budget=1000/factor=0/r7");
   EXPECT_EQ(generous["answer"], results.at("full")["answer"]);
   EXPECT_FALSE(std::string(generous["answer"]).empty());
   EXPECT_NEAR(generous["f9_mean"], 1, 1e-12);
   EXPECT_EQ(generous["f1"], 1);
+  EXPECT_GT(generous["index_tokens"], 0);
   EXPECT_LT(results.at(ShadowName("random", 64))["f9_mean"], 1);
   EXPECT_FALSE(results.at(ShadowName("random", 64)).contains("answer"));
 }

@@ -27,15 +27,15 @@ TEST(SettingTest, OptionsOfSentenceKvAreReadAndNamed) {
   const char* const text =
       "sentencekv:digest=mean,boundary=full,reduction=score,found=1,expected=0,least=0,"
       "prompt_queries=0,query=mean;"
-      "sentencekv:digest=cuboid_mean,boundary=carry,reduction=max,found=3.5,expected=0.05,"
+      "sentencekv:digest=cuboid_mean,boundary=carry,reduction=max,found=3.5,expected=0,"
       "least=0.1,prompt_queries=32,query=blend;sentencekv:boundary=local,reduction=mean";
   ASSERT_OK_AND_ASSIGN(const auto settings, ParsePolicies(text));
   EXPECT_EQ(settings[0].sentencekv, policy::kColm2025Options);
   EXPECT_EQ(settings[1].sentencekv, policy::SentenceKvOptions());
-  const std::string usual = "sentencekv/budget=1024/factor=0/r6";
+  const std::string usual = "sentencekv/budget=1024/factor=0/r7";
   EXPECT_EQ(settings[0].name(), usual +
-                                    "/digest=mean/boundary=full/reduction=score/found=1/expected=0/"
-                                    "least=0/prompt_queries=0/query=mean");
+                                    "/digest=mean/boundary=full/reduction=score/found=1/least=0/"
+                                    "prompt_queries=0/query=mean");
   EXPECT_EQ(settings[1].name(), usual);
   EXPECT_EQ(settings[2].name(), usual + "/boundary=local/reduction=mean");
 }

@@ -121,7 +121,7 @@ TEST_P(KvPolicyEngineTest, TheReportCountsWhatWasRead) {
   }
   if (GetParam() == "sentencekv") {
     EXPECT_LT(use.attended, attended) << "heads that look at little attend little";
-    EXPECT_GT(use.attended, attended / 4);
+    EXPECT_GT(use.attended, attended / 2) << "more than first and last tokens";
     return;
   }
   EXPECT_EQ(use.attended, attended);

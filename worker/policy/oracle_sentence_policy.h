@@ -3,8 +3,8 @@
 // in all or for each of their tokens. The better one is the ceiling of what `sentencekv` can
 // select; both read every key to know, so they save nothing.
 //
-// With budget B, a query at `position` attends all when position < B, else as `sentencekv` does
-// exactly B tokens: the start, the recent ones with the unfinished sentence (BudgetSplit), and
+// With budget B, a query at `position` attends all when position < B, else exactly B
+// tokens: the start, the recent ones with the unfinished sentence (BudgetSplit), and
 // whole sentences of what lies between, by their mass summed over the group (equal ones: the
 // first); the last one is cut at its end.
 

@@ -36,7 +36,7 @@ uint64_t HashOfSelections(const std::string& name) {
 }
 
 TEST(PolicyRevisionTest, APolicyThatSelectsOtherwiseHasAnotherRevision) {
-  const std::string revision = "/r6";
+  const std::string revision = "/r7";
   const std::map<std::string, uint64_t> hashes = {
       {"chunk", 5409142864541444921u},
       {"h2o", 13034725649213679353u},
@@ -47,7 +47,7 @@ TEST(PolicyRevisionTest, APolicyThatSelectsOtherwiseHasAnotherRevision) {
       {"pyramidkv", 10061246509716299043u},
       {"quest", 16207971615060915035u},
       {"random", 10610049925710723042u},
-      {"sentencekv", 4904483658367349569u},
+      {"sentencekv", 17918204937327498818u},
       {"sentencekv_colm2025", 12784691100711780577u},
       {"snapkv", 15552534831221672755u},
       {"streaming", 15690462696821575450u}};

@@ -25,9 +25,9 @@ struct SentenceKvOptions {
   float found_per_chosen = 3.5f;
   // With kMaxShare: a sentence is not found when its tokens are expected to get less than this
   // share of the mean token's attention from every head; 0: room alone decides.
-  float least_expected = 0.05f;
-  // Of what is found, a token that gets less than this share of the mean one's attention is not
-  // attended; 0: room alone decides.
+  float least_expected = 0;
+  // Where not all that is found can be attended: a token of it that gets less than this share of
+  // the mean one's attention is not; 0: room alone decides.
   float least_of_mean = 0.1f;
   // The last prompt queries that the running query starts from: more would blur what is asked.
   int prompt_queries = 32;

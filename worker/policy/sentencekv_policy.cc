@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <numeric>
 #include <span>
 #include <vector>
 
@@ -318,8 +317,9 @@ class SentenceKvPolicy : public KvPolicy {
 
   // Keys are shares of attention that a token of each sentence is expected to get.
   void LeaveOutUnwanted(Workspace* work) const {
-    const float num_tokens = std::reduce(work->lengths.begin(), work->lengths.end());
-    const float least = options_.least_expected / num_tokens;
+    int num_tokens = 0;
+    for (const PositionRange& range : work->candidates) num_tokens += range.end - range.begin;
+    const float least = options_.least_expected / static_cast<float>(num_tokens);
     size_t num_wanted = 0;
     for (size_t i = 0; i < work->keys.size(); ++i) {
       if (work->keys[i] < least) continue;

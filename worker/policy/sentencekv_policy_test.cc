@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <random>
 #include <string>
 #include <vector>
@@ -210,6 +211,43 @@ TEST(SentenceKvPolicyTest, TheSentenceThatIsAskedForIsAttended) {
     EXPECT_EQ(selections[0][1],
               (std::vector<PositionRange>{{0, 10}, {70, 80}, {110, 120}, {192, 202}}));
   }
+}
+
+// The floor is a share of what a token gets in the mean, whatever the lengths of sentences.
+TEST(SentenceKvPolicyTest, SentencesThatAreHardlyExpectedToBeReadAreNotFound) {
+  TestSequence sequence = {{1, 1, 1, 32, 200}, 201, {}, {}, {}};
+  sequence.keys.resize(201 * 32, 0.0f);
+  sequence.queries.resize(201 * 32, 0.0f);
+  std::vector<int> ends = {5};
+  for (int s = 1; s < 12; ++s) ends.push_back(ends.back() + (s % 2 == 0 ? 30 : s == 11 ? 10 : 6));
+  ASSERT_EQ(ends.back(), 195);
+  for (size_t s = 0; s < ends.size(); ++s) {
+    const int begin = s == 0 ? 0 : ends[s - 1];
+    sequence.sentences.push_back({begin, ends[s], ends[s] - 1});
+    for (int t = begin; t < ends[s]; ++t) sequence.keys[t * 32 + s] = 1.0f;
+  }
+  // What a token of these sentences gets, against one of any other.
+  const auto ask = [&](int sentence, double times) {
+    sequence.queries[200 * 32 + sentence] = static_cast<float>(std::log(times) * std::sqrt(32.0));
+  };
+  ask(4, 100);
+  ask(6, 1.5);
+  SentenceKvOptions options = {.digest = Digest::kMean,
+                               .boundary = Boundary::kLocal,
+                               .found_per_chosen = 64,
+                               .least_of_mean = 0,
+                               .prompt_queries = 0};
+  const auto select = [&](float least) {
+    options.least_expected = least;
+    return RunAll(sequence, {"sentencekv", 150, 0}, options, 512, 1)[0][0];
+  };
+  // Between start and recent tokens lie 151; the mean one gets (30 * 100 + 30 * 1.5 + 91) / 151, 21
+  // times what most do.
+  EXPECT_EQ(select(0.2f), (std::vector<PositionRange>{{0, 18}, {47, 77}, {169, 201}}));
+  EXPECT_EQ(select(0.06f), (std::vector<PositionRange>{{0, 18}, {47, 77}, {83, 113}, {169, 201}}));
+  int count = 0;
+  for (const PositionRange& range : select(0.04f)) count += range.end - range.begin;
+  EXPECT_EQ(count, 150);
 }
 
 TEST(SentenceKvPolicyTest, OnlyTheLastPromptQueriesCount) {

@@ -11,7 +11,7 @@ struct TokenLimits {
   int num_first = 0, num_last = 0;  // of what is found: attended whatever they get
   int most = 0;                     // of the rest
   // A token of the rest gets at least this share of what all of `found` get in the mean: less is of
-  // no use to the query. Those left out get less than this share of all attention.
+  // no use to the query. Those left out for this get less than this share of all attention.
   float least_of_mean = 0;
 };
 

@@ -195,8 +195,11 @@ std::vector<ReferenceSentenceKv::Candidate> ReferenceSentenceKv::RankedSentences
   const std::vector<float> keys = Reduce(scores, lengths);
   for (size_t i = 0; i < candidates.size(); ++i) candidates[i].key = keys[i];
   if (options_.reduction == GroupReduction::kMaxShare) {
-    const float least = options_.least_expected / std::reduce(lengths.begin(), lengths.end());
-    std::erase_if(candidates, [&](const Candidate& c) { return c.key < least; });
+    int num_tokens = 0;
+    for (const Candidate& c : candidates) num_tokens += static_cast<int>(c.tokens.size());
+    std::erase_if(candidates, [&](const Candidate& c) {
+      return c.key < options_.least_expected / static_cast<float>(num_tokens);
+    });
   }
   std::stable_sort(candidates.begin(), candidates.end(),
                    [](const Candidate& a, const Candidate& b) { return a.key > b.key; });
