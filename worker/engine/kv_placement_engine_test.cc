@@ -24,6 +24,7 @@ class KvPlacementEngineTest : public testing::TestWithParam<std::string_view> {
                                              .num_threads = threads,
                                              .kv_cache_memory_bytes = int64_t{1} << 24,
                                              .kv_placement = placement,
+                                             .working_set_factor = 2,  // room to generate, too
                                              .working_set_memory_bytes = working_set_memory_bytes,
                                              .max_num_batched_tokens = 64}});
     EXPECT_OK(local);
@@ -121,12 +122,12 @@ class KvPlacementAdmissionTest : public KvPlacementEngineTest {};
 
 TEST_P(KvPlacementAdmissionTest, AWorkingSetThatDoesNotFitIsRefusedWithTheFlag) {
   const size_t slot_bytes = size_t{2} * kLayers * kKvHeads * 32 * 2;
-  const auto local = Open("copied", 1, /*working_set_memory_bytes=*/100 * slot_bytes);
+  const auto local = Open("copied", 1, /*working_set_memory_bytes=*/200 * slot_bytes);
   const auto sink = Submit(local.get(), MakeRequest(6, /*num_samples=*/2));
   ASSERT_TRUE(sink->WaitForFinish());
   EXPECT_THAT(std::string(sink->finish().status.message()),
-              HasSubstr("working sets of 142 slots (71 for max_capacity_prompts 64, n 2), this "
-                        "worker has 100; ask for less or raise --working-set-memory-bytes"));
+              HasSubstr("working sets of 256 slots (128 for max_capacity_prompts 64, n 2), this "
+                        "worker has 200; ask for less or raise --working-set-memory-bytes"));
   const auto fits = Submit(local.get(), MakeRequest(6));
   ASSERT_TRUE(fits->WaitForFinish());
   EXPECT_OK(fits->finish().status);

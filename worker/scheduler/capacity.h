@@ -24,7 +24,7 @@ struct Footprint {
 // ascend, from 1 to num_prompt_tokens; what follows the last is a sentence too.
 int64_t PromptKvTokens(int num_prompt_tokens, absl::Span<const int> sentence_ends, int unit_tokens);
 
-// Slots of one sequence's working set: `factor` times what its policy attends, rounded up, and no
+// Slots of one sequence's working set: `factor` times its policy's budget, rounded up, and no
 // more than the `max_positions` that it can come to hold; as many as these with a `min_recall`, for
 // which a row may attend everything. 0 for a policy that attends everything anyway: it has no
 // working set.
