@@ -1,6 +1,7 @@
 // Asks a model about a document. Each generated token attends at most 384 tokens of it and of the
 // answer, in whole sentences.
 //   skv-example-generate MODEL.gguf DOCUMENT.txt "Who wrote this?"
+#include <cmath>
 #include <fstream>
 #include <iostream>
 #include <sstream>
@@ -34,6 +35,6 @@ int main(int argc, char** argv) {
   }
   std::cout << "\n[" << answer->prompt_tokens << " prompt tokens, " << answer->completion_tokens
             << " generated (" << skv::Name(answer->finish_reason) << "); " << answer->kv.policy.name
-            << " read " << answer->kv.attended_tokens << " of " << answer->kv.visible_tokens
-            << " tokens a step]\n";
+            << " read " << std::lround(answer->kv.attended_tokens) << " of "
+            << std::lround(answer->kv.visible_tokens) << " tokens a step]\n";
 }

@@ -34,7 +34,7 @@ struct LlmOptions {
   // For keys and values of all answers, committed as they come; 0: 2 GiB, or what one longest
   // answer needs.
   int64_t kv_cache_memory_bytes = 0;
-  // Where generated tokens read what they attend: "in-place", or "copied" into a working set of 1.5
+  // Where generated tokens read what they attend: "in-place", or "copied" into a working set of 1.1
   // times the budget, as a device would do it. The same text either way.
   std::string kv_placement = "in-place";
 };
@@ -57,7 +57,7 @@ struct Sampling {
 // Which tokens of the context a generated token attends; prompts are always computed in full.
 struct KvPolicy {
   std::string name = "full";  // docs/kv-policies.md tells what there is
-  // Budget: tokens attended for each layer and KV head, 16 to 2^24; 1024 when missing. Not of
+  // Budget: most tokens attended for each layer and KV head, 16 to 2^24; 1024 when missing. Not of
   // "full".
   std::optional<int> max_capacity_prompts = {};
   // Prompt tokens that stay eligible, as a multiple of the budget: at least 1, or 0 for all, as

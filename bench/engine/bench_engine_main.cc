@@ -179,7 +179,7 @@ int Main(int argc, char** argv) {
   flags.Add("kv-policy", &policy.name, "KV policy of every request");
   flags.Add("max-capacity-prompts", &policy.budget_tokens,
             IntRange{policy::kMinBudgetTokens, policy::kMaxBudgetTokens},
-            "Tokens that a generated position attends");
+            "Most tokens that a generated position attends");
   flags.Add("semantic-factor", &policy.semantic_factor, RealRange{0, policy::kMaxSemanticFactor},
             "See skv-worker --help");
   flags.SetExamples("  skv-bench-engine --model M.gguf --threads 2");

@@ -57,7 +57,7 @@ void AddGenerateFlags(Flags* flags, GenerateFlags* options) {
                    "What generated tokens attend; without it the cluster's default, here full");
   flags->Add("max-capacity-prompts", &generate.kv_policy.max_capacity_prompts,
              IntRange{policy::kMinBudgetTokens, policy::kMaxBudgetTokens},
-             "Budget: tokens that a generated token attends; all policies but full have it");
+             "Budget: most tokens that a generated token attends; all policies but full have it");
   flags->Add(
       "semantic-factor", &generate.kv_policy.semantic_factor,
       RealRange{0, policy::kMaxSemanticFactor},

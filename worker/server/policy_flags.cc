@@ -15,7 +15,7 @@ void AddPolicyFlags(PolicyOffer* offer, Flags* flags) {
                    "KV policy of requests that name none");
   flags->Add("max-capacity-prompts", &params->budget_tokens,
              IntRange{policy::kMinBudgetTokens, policy::kMaxBudgetTokens},
-             "Budget of requests that give none: tokens that a generated token attends");
+             "Budget of requests that give none: most tokens that a generated token attends");
   flags->Add(
       "semantic-factor", &params->semantic_factor, RealRange{0, policy::kMaxSemanticFactor},
       "sentencekv: prompt tokens that stay eligible, as a multiple of the budget; 0: all, of "
