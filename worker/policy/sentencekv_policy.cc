@@ -307,7 +307,8 @@ class SentenceKvPolicy : public KvPolicy {
     work.keys.resize(num_candidates);
     ReduceGroup(options_.reduction, work.lengths.data(), num_candidates, shape_.group_size,
                 work.scores.data() + first, num_sentences, work.keys.data());
-    if (options_.reduction == GroupReduction::kMaxShare) LeaveOutUnwanted(&work);
+    const bool shares = options_.reduction == GroupReduction::kMaxShare;
+    if (shares && options_.least_expected > 0) LeaveOutUnwanted(&work);
     work.chosen.clear();
     ChooseSentences(work.candidates, work.keys, budget, &work.chosen);
     for (const PositionRange& range : work.chosen) {
