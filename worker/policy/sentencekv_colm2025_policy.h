@@ -28,7 +28,6 @@ inline constexpr SentenceKvOptions kColm2025Options = {.digest = Digest::kMean,
                                                        .boundary = Boundary::kFull,
                                                        .reduction = GroupReduction::kMeanScore,
                                                        .found_per_chosen = 1,
-                                                       .least_expected = 0,
                                                        .least_of_mean = 0,
                                                        .prompt_queries = 0,
                                                        .blend_newest = false};

@@ -96,8 +96,7 @@ constexpr SentenceKvOptions kMeanShare = {.reduction = GroupReduction::kMeanShar
 constexpr SentenceKvOptions kMeanScore = {.reduction = GroupReduction::kMeanScore};
 constexpr SentenceKvOptions kOneStage = {.found_per_chosen = 1};
 constexpr SentenceKvOptions kTwiceFound = {.found_per_chosen = 2};
-constexpr SentenceKvOptions kFilled = {
-    .found_per_chosen = 2, .least_expected = 0, .least_of_mean = 0};
+constexpr SentenceKvOptions kFilled = {.found_per_chosen = 2, .least_of_mean = 0};
 constexpr SentenceKvOptions kExpected = {.least_expected = 2.0f};
 constexpr SentenceKvOptions kWanted = {.least_of_mean = 0.5f};
 constexpr SentenceKvOptions kMeanQuery = {.prompt_queries = 5, .blend_newest = false};
@@ -157,6 +156,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{64, 3, 2, kTwiceFound, 300, 400}, Case{64, 3, 0, kFilled, 300, 400},
         Case{64, 3, 2, kWanted, 300, 400}, Case{64, 3, 0, kExpected, 300, 400},
         Case{64, 3, 3, kExpected, 300, 400, false, 6},
+        Case{100, 3, 0, kExpected, 350, 450, true},  // nothing gets twice the mean
         Case{64, 3, 0, kMeanQuery, 300, 400, false, 12},
         Case{64, 3, 3, kColm2025Options, 300, 400, false, 12},
         Case{256, 3, 2, kColm2025Options, 600, 640}));
@@ -204,7 +204,7 @@ TEST(SentenceKvPolicyTest, TheSentenceThatIsAskedForIsAttended) {
   for (int t = 200; t < 202; ++t) sequence.queries[t * 32 + 7] = 100.0f;  // asks for sentence 7
   sequence.queries[201 * 32 + 11] = 50.0f;                                // and less for 11
   for (SentenceKvOptions options : {kMean, kCuboid}) {
-    options.least_expected = options.least_of_mean = 0;
+    options.least_of_mean = 0;
     const Selections selections = RunAll(sequence, {"sentencekv", 40, 0}, options, 512, 1);
     // 5 of the start, 10 recent, sentence 7, of the others, 15 tokens in order.
     EXPECT_EQ(selections[0][0], (std::vector<PositionRange>{{0, 20}, {70, 80}, {191, 201}}));
