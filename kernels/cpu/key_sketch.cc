@@ -19,21 +19,21 @@ class RowCursor {
   RowCursor(const SketchRun* runs, int head_dim)
       : run_(runs), row_bytes_(KeySketchBytes(head_dim)) {}
 
-  // rows[i] = the i-th of the next `count` rows, then the last one up to a multiple of kSketchTile.
-  // REQUIRES: there are that many.
-  void Fill(int count, const std::byte** rows) {
+  // Takes the next `count` rows. REQUIRES: 1 <= count <= kSketchGroup, and there are that many.
+  void Fill(int count, SketchRows* rows) {
     int i = 0;
     while (i < count) {
       const int n = std::min(count - i, run_->num_keys - taken_);
       const std::byte* row = run_->sketches + taken_ * row_bytes_;
-      for (const int end = i + n; i < end; row += row_bytes_) rows[i++] = row;
+      for (const int end = i + n; i < end; row += row_bytes_) rows->row[i++] = row;
       taken_ += n;
       if (taken_ == run_->num_keys) {
         ++run_;
         taken_ = 0;
       }
     }
-    for (; i % kSketchTile != 0; ++i) rows[i] = rows[i - 1];
+    for (; i % kSketchTile != 0; ++i) rows->row[i] = rows->row[i - 1];
+    rows->count = count;
   }
 
  private:
@@ -44,7 +44,10 @@ class RowCursor {
 
 }  // namespace
 
-const KeySketchKernels& KeySketchKernelsFor(Isa isa) { return kKeySketchScalar; }
+const KeySketchKernels& KeySketchKernelsFor(Isa isa) {
+  if (isa >= Isa::kAvx512Vnni) return kKeySketchAvx512Vnni;
+  return isa >= Isa::kAvx2 ? kKeySketchAvx2 : kKeySketchScalar;
+}
 
 void MakeKeySketches(const KeySketchKernels& kernels, const float* keys, int num_keys, int head_dim,
                      std::byte* sketches) {
@@ -74,16 +77,14 @@ void ScoreSketches(const KeySketchKernels& kernels, const std::byte* packed, int
     return static_cast<int>(std::min<int64_t>(kSketchGroup, num_keys - begin));
   };
   RowCursor cursor(runs, head_dim);
-  const std::byte* lists[2][kSketchGroup];
-  const std::byte** rows = lists[0];
-  const std::byte** next = lists[1];
-  if (num_keys > 0) cursor.Fill(count(0), rows);
+  SketchRows groups[2];
+  if (num_keys > 0) cursor.Fill(count(0), &groups[0]);
   for (int64_t begin = 0; begin < num_keys; begin += kSketchGroup) {
     const int64_t end = begin + kSketchGroup;
-    if (end < num_keys) cursor.Fill(count(end), next);
-    kernels.score(packed, num_queries, head_dim, rows, count(begin),
-                  end < num_keys ? next : nullptr, scores + begin, score_stride);
-    std::swap(rows, next);
+    SketchRows* next = end < num_keys ? &groups[end / kSketchGroup % 2] : nullptr;
+    if (next != nullptr) cursor.Fill(count(end), next);
+    kernels.score(packed, num_queries, head_dim, groups[begin / kSketchGroup % 2], next,
+                  scores + begin, score_stride);
   }
 }
 

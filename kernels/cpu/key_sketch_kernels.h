@@ -30,18 +30,23 @@ inline size_t SketchQueryStride(int head_dim) {
 inline constexpr int kSketchGroup = 128;
 inline constexpr int kSketchTile = 16;
 
+// Sketches of up to kSketchGroup keys. Rows go on to a multiple of kSketchTile and may all be read.
+struct SketchRows {
+  const std::byte* row[kSketchGroup];
+  int count;
+};
+
 struct KeySketchKernels {
   void (*make)(const float* key, int head_dim, std::byte* sketch);
   void (*pack_query)(const float* query, int head_dim, std::byte* packed);
-  // scores[r][i] of the sketches at rows[i], i < num_keys <= kSketchGroup, while those at next[i]
-  // (`next` may be null) are asked for from memory. Both lists go on to a multiple of kSketchTile
-  // with rows that may be read.
-  void (*score)(const std::byte* packed, int num_queries, int head_dim,
-                const std::byte* const* rows, int num_keys, const std::byte* const* next,
-                float* scores, int64_t score_stride);
+  // scores[r][i] of row i, while those of `next` (may be null) are asked for from memory.
+  void (*score)(const std::byte* packed, int num_queries, int head_dim, const SketchRows& rows,
+                const SketchRows* next, float* scores, int64_t score_stride);
 };
 
 extern const KeySketchKernels kKeySketchScalar;
+extern const KeySketchKernels kKeySketchAvx2;
+extern const KeySketchKernels kKeySketchAvx512Vnni;
 
 // REQUIRES: isa <= BestIsa().
 const KeySketchKernels& KeySketchKernelsFor(Isa isa);

@@ -28,12 +28,12 @@ float Score(const std::byte* query, const std::byte* sketch, int head_dim) {
                                    Widened(of_key.minimum) * of_query.sum);
 }
 
-void ScoreRows(const std::byte* packed, int num_queries, int head_dim, const std::byte* const* rows,
-               int num_keys, const std::byte* const* next, float* scores, int64_t score_stride) {
+void ScoreRows(const std::byte* packed, int num_queries, int head_dim, const SketchRows& rows,
+               const SketchRows* next, float* scores, int64_t score_stride) {
   for (int r = 0; r < num_queries; ++r) {
-    for (int i = 0; i < num_keys; ++i) {
-      scores[r * score_stride + i] =
-          Score(packed + r * SketchQueryStride(head_dim), rows[i], head_dim);
+    const std::byte* const query = packed + r * SketchQueryStride(head_dim);
+    for (int i = 0; i < rows.count; ++i) {
+      scores[r * score_stride + i] = Score(query, rows.row[i], head_dim);
     }
   }
 }

@@ -1,0 +1,8 @@
+#include "kernels/cpu/key_sketch_body.h"
+#include "kernels/cpu/key_sketch_pack_body.h"
+
+namespace skv::kernels {
+
+const KeySketchKernels kKeySketchAvx512Vnni = {MakeSketch, PackQuery, ScoreRows};
+
+}  // namespace skv::kernels
