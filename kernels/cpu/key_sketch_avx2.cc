@@ -3,6 +3,6 @@
 
 namespace skv::kernels {
 
-const KeySketchKernels kKeySketchAvx2 = {MakeSketch, PackQuery, ScoreRows};
+const KeySketchKernels kKeySketchAvx2 = {MakeSketch, PackQuery, ScoreRuns};
 
 }  // namespace skv::kernels

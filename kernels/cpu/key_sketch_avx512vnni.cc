@@ -3,6 +3,6 @@
 
 namespace skv::kernels {
 
-const KeySketchKernels kKeySketchAvx512Vnni = {MakeSketch, PackQuery, ScoreRows};
+const KeySketchKernels kKeySketchAvx512Vnni = {MakeSketch, PackQuery, ScoreRuns};
 
 }  // namespace skv::kernels

@@ -1,6 +1,6 @@
 #pragma once
 // Scores of sketches in lanes of keys. Included by one file per vector instruction set. The codes
-// of a tile of keys are transposed once for all queries, so that no dot needs a fold.
+// of a tile of keys, wherever they lie, are transposed once for all queries: no dot needs a fold.
 
 #include <algorithm>
 #include <cstddef>
@@ -13,7 +13,61 @@
 namespace skv::kernels {
 namespace {
 
-static_assert(kSketchTile % kTileKeys == 0);
+// The rows of the runs in order, a tile at a time. Asks for a row's bytes when it hands it out.
+class RowCursor {
+ public:
+  RowCursor(const SketchRun* runs, int num_runs, int head_dim)
+      : run_(runs), end_(runs + num_runs), row_bytes_(KeySketchBytes(head_dim)) {}
+
+  // Hands out up to kTileKeys rows, in rows[kTileKeys] of 2 * kTileKeys; returns how many. Others
+  // of the tile are the last one again. Nothing is written where none are left.
+  int Take(const std::byte** rows) {
+    int taken = 0;
+    while (taken < kTileKeys) {
+      if (left_ == 0 && !EnterRun()) break;
+      // All at once: a loop as long as the run would be mispredicted at the end of each.
+      for (int i = 0; i < kTileKeys; ++i) rows[taken + i] = row_ + i * row_bytes_;
+      const int n = std::min(left_, kTileKeys - taken);
+      row_ += n * row_bytes_;
+      left_ -= n;
+      taken += n;
+    }
+    if (taken == 0) return 0;
+    for (int i = taken; i < kTileKeys; ++i) rows[i] = rows[taken - 1];
+    // A row's first line holds the end of the row before it or, at the latest 64 bytes on, a byte
+    // asked for here.
+    for (size_t at = 0; at < row_bytes_; at += 64) {
+      for (int i = 0; i < kTileKeys; ++i) __builtin_prefetch(rows[i] + row_bytes_ - 1 - at);
+    }
+    return taken;
+  }
+
+ private:
+  bool EnterRun() {
+    for (; run_ != end_; ++run_) {
+      if (run_->num_keys == 0) continue;
+      row_ = run_->sketches;
+      left_ = run_->num_keys;
+      ++run_;
+      __builtin_prefetch(row_);
+      return true;
+    }
+    return false;
+  }
+
+  const SketchRun* run_;
+  const SketchRun* const end_;
+  const size_t row_bytes_;
+  const std::byte* row_ = nullptr;
+  int left_ = 0;  // rows of the run from row_ on
+};
+
+// The same rows, as the compiler cannot know: it would keep sixteen pointers in registers that the
+// dots need.
+inline const std::byte* const* Reread(const std::byte* const* rows) {
+  asm("" : "+r"(rows));
+  return rows;
+}
 
 template <int kQueries>
 void ScoreTile(const std::byte* queries, int num_chunks, const std::byte* const* rows, int num_keys,
@@ -21,8 +75,10 @@ void ScoreTile(const std::byte* queries, int num_chunks, const std::byte* const*
   const size_t query_stride = SketchQueryStride(num_chunks * kSketchChannels);
   Words dots[kQueries][2];  // of low and high nibbles: two chains a query
   for (auto& of_query : dots) of_query[0] = of_query[1] = ZeroWords();
-  for (int chunk = 0; chunk < num_chunks; ++chunk) {
+  int chunk = 0;
+  do {
     Words words[kCodeWords], codes[kCodeWords];
+    rows = Reread(rows);
     TransposeCodes(rows, size_t(chunk) * kSketchCodeBytes, words);
     const std::byte* const q = queries + chunk * kSketchChannels;
     for (int j = 0; j < kCodeWords; ++j) codes[j] = LowNibbles(words[j]);
@@ -33,8 +89,8 @@ void ScoreTile(const std::byte* queries, int num_chunks, const std::byte* const*
     for (int r = 0; r < kQueries; ++r) {
       dots[r][1] = AddDots(codes, q + r * query_stride + kSketchCodeBytes, dots[r][1]);
     }
-  }
-  const Words scales = GatherWords(rows, size_t(num_chunks) * kSketchCodeBytes);
+  } while (++chunk < num_chunks);
+  const Words scales = LastWords(Reread(rows), KeySketchBytes(num_chunks * kSketchChannels));
   const Floats step = LowBf16(scales), minimum = HighBf16(scales);
   for (int r = 0; r < kQueries; ++r) {
     SketchQueryScale of_query;
@@ -45,27 +101,26 @@ void ScoreTile(const std::byte* queries, int num_chunks, const std::byte* const*
   }
 }
 
-// Asks for the first and the last line of each row and what lies between.
-void PrefetchTile(const std::byte* const* rows, size_t row_bytes) {
-  for (int i = 0; i < kTileKeys; ++i) {
-    for (size_t at = 0; at < row_bytes - 1; at += 64) __builtin_prefetch(rows[i] + at);
-    __builtin_prefetch(rows[i] + row_bytes - 1);
-  }
-}
-
-void ScoreRows(const std::byte* packed, int num_queries, int head_dim, const SketchRows& rows,
-               const SketchRows* next, float* scores, int64_t score_stride) {
+void ScoreRuns(const std::byte* packed, int num_queries, int head_dim, const SketchRun* runs,
+               int num_runs, float* scores, int64_t score_stride) {
   constexpr decltype(&ScoreTile<1>) kScore[] = {nullptr, ScoreTile<1>, ScoreTile<2>, ScoreTile<3>,
                                                 ScoreTile<4>};
   constexpr int kMostQueries = 4;
-  const size_t query_stride = SketchQueryStride(head_dim);
-  for (int i = 0; i < rows.count; i += kTileKeys) {
-    if (next != nullptr && i < next->count) PrefetchTile(next->row + i, KeySketchBytes(head_dim));
+  constexpr int kAhead = 128 / kTileKeys;  // tiles that are asked for before they are scored
+  constexpr int kTiles = 2 * kAhead;
+  const std::byte* rows[(kTiles + 1) * kTileKeys];
+  int counts[kTiles];
+  RowCursor cursor(runs, num_runs, head_dim);
+  const auto take = [&](int tile) { counts[tile] = cursor.Take(rows + tile * kTileKeys); };
+  for (int tile = 0; tile < kAhead; ++tile) take(tile);
+  for (int tile = 0; counts[tile] != 0; tile = (tile + 1) % kTiles) {
+    take((tile + kAhead) % kTiles);
     for (int r = 0; r < num_queries; r += kMostQueries) {
       kScore[std::min(kMostQueries, num_queries - r)](
-          packed + r * query_stride, SketchChunks(head_dim), rows.row + i, rows.count - i,
-          scores + r * score_stride + i, score_stride);
+          packed + r * SketchQueryStride(head_dim), SketchChunks(head_dim), rows + tile * kTileKeys,
+          counts[tile], scores + r * score_stride, score_stride);
     }
+    scores += counts[tile];
   }
 }
 

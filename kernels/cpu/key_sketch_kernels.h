@@ -26,22 +26,11 @@ inline size_t SketchQueryStride(int head_dim) {
   return static_cast<size_t>(SketchChunks(head_dim)) * kSketchChannels + sizeof(SketchQueryScale);
 }
 
-// Keys that one call scores, and the most of which a path scores together.
-inline constexpr int kSketchGroup = 128;
-inline constexpr int kSketchTile = 16;
-
-// Sketches of up to kSketchGroup keys. Rows go on to a multiple of kSketchTile and may all be read.
-struct SketchRows {
-  const std::byte* row[kSketchGroup];
-  int count;
-};
-
 struct KeySketchKernels {
   void (*make)(const float* key, int head_dim, std::byte* sketch);
   void (*pack_query)(const float* query, int head_dim, std::byte* packed);
-  // scores[r][i] of row i, while those of `next` (may be null) are asked for from memory.
-  void (*score)(const std::byte* packed, int num_queries, int head_dim, const SketchRows& rows,
-                const SketchRows* next, float* scores, int64_t score_stride);
+  void (*score)(const std::byte* packed, int num_queries, int head_dim, const SketchRun* runs,
+                int num_runs, float* scores, int64_t score_stride);
 };
 
 extern const KeySketchKernels kKeySketchScalar;

@@ -81,14 +81,20 @@ inline void TransposeCodes(const std::byte* const* rows, size_t offset,
   }
 }
 
-// The word at `offset` of each row.
-inline Words GatherWords(const std::byte* const* rows, size_t offset) {
-  __m512i words = _mm512_castsi128_si512(_mm_loadu_si32(rows[0] + offset));
-  for (int i = 1; i < kTileKeys; ++i) {
-    words = _mm512_mask_broadcastd_epi32(words, static_cast<__mmask16>(1u << i),
-                                         _mm_loadu_si32(rows[i] + offset));
+// The last word of each row that ends at `end`.
+inline Words LastWords(const std::byte* const* rows, size_t end) {
+  __m512i a[4];  // rows i, i + 4, i + 8 and i + 12, the last four words of one in a 128-bit lane
+  for (int i = 0; i < 4; ++i) {
+    const auto load = [&](int row) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[row] + end - sizeof(__m128i)));
+    };
+    a[i] = _mm512_castsi128_si512(load(i));
+    a[i] = _mm512_mask_broadcast_i32x4(a[i], 0x00f0, load(i + 4));
+    a[i] = _mm512_mask_broadcast_i32x4(a[i], 0x0f00, load(i + 8));
+    a[i] = _mm512_mask_broadcast_i32x4(a[i], 0xf000, load(i + 12));
   }
-  return words;
+  return _mm512_unpackhi_epi64(_mm512_unpackhi_epi32(a[0], a[1]),
+                               _mm512_unpackhi_epi32(a[2], a[3]));
 }
 
 #else
@@ -153,9 +159,10 @@ inline void TransposeCodes(const std::byte* const* rows, size_t offset,
   }
 }
 
-inline Words GatherWords(const std::byte* const* rows, size_t offset) {
+inline Words LastWords(const std::byte* const* rows, size_t end) {
   int32_t words[kTileKeys];
-  for (int i = 0; i < kTileKeys; ++i) std::memcpy(&words[i], rows[i] + offset, sizeof(words[i]));
+  for (int i = 0; i < kTileKeys; ++i)
+    std::memcpy(&words[i], rows[i] + end - sizeof(int32_t), sizeof(int32_t));
   return _mm256_setr_epi32(words[0], words[1], words[2], words[3], words[4], words[5], words[6],
                            words[7]);
 }

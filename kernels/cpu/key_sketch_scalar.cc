@@ -28,18 +28,21 @@ float Score(const std::byte* query, const std::byte* sketch, int head_dim) {
                                    Widened(of_key.minimum) * of_query.sum);
 }
 
-void ScoreRows(const std::byte* packed, int num_queries, int head_dim, const SketchRows& rows,
-               const SketchRows* next, float* scores, int64_t score_stride) {
-  for (int r = 0; r < num_queries; ++r) {
-    const std::byte* const query = packed + r * SketchQueryStride(head_dim);
-    for (int i = 0; i < rows.count; ++i) {
-      scores[r * score_stride + i] = Score(query, rows.row[i], head_dim);
+void ScoreRuns(const std::byte* packed, int num_queries, int head_dim, const SketchRun* runs,
+               int num_runs, float* scores, int64_t score_stride) {
+  for (int i = 0; i < num_runs; ++i) {
+    for (int key = 0; key < runs[i].num_keys; ++key, ++scores) {
+      const std::byte* const sketch = runs[i].sketches + key * KeySketchBytes(head_dim);
+      for (int r = 0; r < num_queries; ++r) {
+        scores[r * score_stride] =
+            Score(packed + r * SketchQueryStride(head_dim), sketch, head_dim);
+      }
     }
   }
 }
 
 }  // namespace
 
-const KeySketchKernels kKeySketchScalar = {MakeSketch, PackQuery, ScoreRows};
+const KeySketchKernels kKeySketchScalar = {MakeSketch, PackQuery, ScoreRuns};
 
 }  // namespace skv::kernels
