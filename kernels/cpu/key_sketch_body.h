@@ -17,7 +17,9 @@ namespace {
 class RowCursor {
  public:
   RowCursor(const SketchRun* runs, int num_runs, int head_dim)
-      : run_(runs), end_(runs + num_runs), row_bytes_(KeySketchBytes(head_dim)) {}
+      : run_(runs), end_(runs + num_runs), row_bytes_(KeySketchBytes(head_dim)) {
+    for (int i = 0; i < kTileKeys; ++i) offsets_[i] = i * row_bytes_;
+  }
 
   // Hands out up to kTileKeys rows, in rows[kTileKeys] of 2 * kTileKeys; returns how many. Others
   // of the tile are the last one again. Nothing is written where none are left.
@@ -26,7 +28,7 @@ class RowCursor {
     while (taken < kTileKeys) {
       if (left_ == 0 && !EnterRun()) break;
       // All at once: a loop as long as the run would be mispredicted at the end of each.
-      for (int i = 0; i < kTileKeys; ++i) rows[taken + i] = row_ + i * row_bytes_;
+      for (int i = 0; i < kTileKeys; ++i) rows[taken + i] = row_ + offsets_[i];
       const int n = std::min(left_, kTileKeys - taken);
       row_ += n * row_bytes_;
       left_ -= n;
@@ -34,8 +36,8 @@ class RowCursor {
     }
     if (taken == 0) return 0;
     for (int i = taken; i < kTileKeys; ++i) rows[i] = rows[taken - 1];
-    // A row's first line holds the end of the row before it or, at the latest 64 bytes on, a byte
-    // asked for here.
+    // Every 64th byte back from a row's last one. The line of its first byte is among them or holds
+    // the last byte of the row before, or is that which EnterRun asks for.
     for (size_t at = 0; at < row_bytes_; at += 64) {
       for (int i = 0; i < kTileKeys; ++i) __builtin_prefetch(rows[i] + row_bytes_ - 1 - at);
     }
@@ -58,6 +60,7 @@ class RowCursor {
   const SketchRun* run_;
   const SketchRun* const end_;
   const size_t row_bytes_;
+  size_t offsets_[kTileKeys];  // of rows that follow each other
   const std::byte* row_ = nullptr;
   int left_ = 0;  // rows of the run from row_ on
 };
