@@ -123,6 +123,7 @@ class EngineTarget : public BenchTarget {
     const engine::EngineStats stats = engine_->engine().stats();
     const kv::KvPool& pool = engine_->rank().pool();
     return {{"index_bytes", stats.index_bytes},
+            {"sketch_bytes", stats.sketch_bytes},
             {"working_set_bytes", stats.working_set_bytes},
             {"in_place_bytes", stats.step_in_place_bytes},
             {"hit_rows", stats.working_set_use.hit_rows},

@@ -21,6 +21,7 @@ nlohmann::json KvUseReply(const policy::KvUse& use) {
           {"kv_attended", use.attended},
           {"kv_visible", use.visible},
           {"kv_scanned", use.scanned},
+          {"kv_sketched", use.sketched},
           {"kv_index_bytes", use.index_bytes}};
 }
 

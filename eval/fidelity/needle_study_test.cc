@@ -28,7 +28,7 @@ TEST(NeedleStudyTest, ABudgetForEverythingAnswersAsFullAndHoldsTheNeedle) {
   ASSERT_OK_AND_ASSIGN(const auto settings,
                        ParsePolicies("sentencekv:budget=1000;sentencekv:budget=64"));
   ASSERT_OK_AND_ASSIGN(auto results, StudyNeedle(runner.get(), sample, WithReferences(settings)));
-  nlohmann::json& generous = results.at("sentencekv/budget=1000/factor=0/r7");
+  nlohmann::json& generous = results.at("sentencekv/budget=1000/factor=0/r8");
   EXPECT_EQ(generous["answer"], results.at("full")["answer"]);
   EXPECT_FALSE(std::string(generous["answer"]).empty());
   EXPECT_NEAR(generous["f9_mean"], 1, 1e-12);

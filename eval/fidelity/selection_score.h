@@ -19,7 +19,9 @@ struct SelectionScore {
   // F4: sums over the group's heads and channels of the outputs o (full) and s (selection).
   double error2 = 0, full2 = 0, chosen2 = 0, cross = 0;  // |s - o|^2, |o|^2, |s|^2, o . s
   int attended = 0;                                      // entries
-  int scored = 0;         // entries of which the key was read to choose, beside the attended ones
+  // Keys that were read to choose, beside those of attended entries; a sketch of one counts by its
+  // bytes.
+  float scored = 0;
   float needle = 0;       // F9: share of the needle's tokens that are attended
   float needle_mass = 0;  // their mass under full attention, mean over the group's heads
 };

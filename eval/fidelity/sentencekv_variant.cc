@@ -17,6 +17,7 @@ using policy::SentenceKvOptions;
 constexpr std::array<std::string_view, 2> kDigests = {"mean", "cuboid_mean"};
 constexpr std::array<std::string_view, 3> kBoundaries = {"carry", "local", "full"};
 constexpr std::array<std::string_view, 3> kReductions = {"max", "mean", "score"};
+constexpr std::array<std::string_view, 2> kRanks = {"keys", "sketches"};
 constexpr std::array<std::string_view, 2> kQueries = {"mean", "blend"};
 
 template <typename T, size_t size>
@@ -48,6 +49,7 @@ bool Set(std::string_view key, std::string_view value, SentenceKvOptions* option
   if (key == "found") return SetReal(value, 1, 64, &options->found_per_chosen);
   if (key == "expected") return SetReal(value, 0, 1, &options->least_expected);
   if (key == "least") return SetReal(value, 0, 1, &options->least_of_mean);
+  if (key == "rank") return SetChoice(kRanks, value, &options->sketches);
   if (key == "prompt_queries") return SetNumber(value, 0, 4096, &options->prompt_queries);
   return key == "query" && SetChoice(kQueries, value, &options->blend_newest);
 }
@@ -59,7 +61,7 @@ absl::Status SetOption(std::string_view key, std::string_view value, SentenceKvO
   return absl::InvalidArgumentError(absl::StrCat(
       Sv(key), "=", Sv(value),
       ": expected digest=cuboid_mean|mean, boundary=carry|local|full, reduction=max|mean|score, "
-      "found=1..64, expected=0..1, least=0..1, prompt_queries=0..4096 or query=blend|mean"));
+      "found=1..64, expected=0..1, least=0..1, rank=sketches|keys, prompt_queries=0..4096 or query=blend|mean"));
 }
 
 std::string OptionsSuffix(const SentenceKvOptions& options) {
@@ -76,6 +78,7 @@ std::string OptionsSuffix(const SentenceKvOptions& options) {
   add(options.found_per_chosen != usual.found_per_chosen, "found", options.found_per_chosen);
   add(options.least_expected != usual.least_expected, "expected", options.least_expected);
   add(options.least_of_mean != usual.least_of_mean, "least", options.least_of_mean);
+  add(options.sketches != usual.sketches, "rank", Sv(kRanks[options.sketches]));
   add(options.prompt_queries != usual.prompt_queries, "prompt_queries", options.prompt_queries);
   add(options.blend_newest != usual.blend_newest, "query", Sv(kQueries[options.blend_newest]));
   return suffix;

@@ -18,7 +18,7 @@ struct Setting {
   // Its selections are scored where full attention goes, and no sequence attends them.
   bool shadow_only = false;
 
-  // "sentencekv/budget=1024/factor=0/r7/digest=mean", "oracle_topk/budget=1024/r7/shadow".
+  // "sentencekv/budget=1024/factor=0/r8/digest=mean", "oracle_topk/budget=1024/r8/shadow".
   std::string name() const;
 };
 

@@ -32,7 +32,7 @@ TEST(SettingTest, OptionsOfSentenceKvAreReadAndNamed) {
   ASSERT_OK_AND_ASSIGN(const auto settings, ParsePolicies(text));
   EXPECT_EQ(settings[0].sentencekv, policy::kColm2025Options);
   EXPECT_EQ(settings[1].sentencekv, policy::SentenceKvOptions());
-  const std::string usual = "sentencekv/budget=1024/factor=0/r7";
+  const std::string usual = "sentencekv/budget=1024/factor=0/r8";
   EXPECT_EQ(settings[0].name(), usual +
                                     "/digest=mean/boundary=full/reduction=score/found=1/least=0/"
                                     "prompt_queries=0/query=mean");

@@ -326,6 +326,7 @@ void Engine::UpdateStats() {
   totals_.kv_use = executor_->total_kv_use();
   totals_.recall = executor_->total_recall();
   totals_.index_bytes = executor_->index_bytes();
+  totals_.sketch_bytes = executor_->sketch_bytes();
   totals_.working_set_bytes = executor_->working_set_bytes();
   totals_.step_in_place_bytes = executor_->step_in_place_bytes();
   totals_.working_set_use = executor_->total_working_set_use();

@@ -43,6 +43,7 @@ struct EngineStats {
   std::map<std::string, policy::RecallCounts> recall;  // the same, of all ranks
   // Of all sequences, on the leader's rank; what they mean: RankExecutor.
   size_t index_bytes = 0;
+  size_t sketch_bytes = 0;
   size_t working_set_bytes = 0;
   size_t step_in_place_bytes = 0;
   kv::WorkingSetUse working_set_use;

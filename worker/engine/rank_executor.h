@@ -69,14 +69,15 @@ class RankExecutor {
   // The same over all sequences since the start, by policy name.
   const std::map<std::string, policy::KvUse>& total_kv_use() const { return total_kv_use_; }
   const std::map<std::string, policy::RecallCounts>& total_recall() const { return total_recall_; }
-  // Memory of the policies' indices of all sequences.
+  // Memory of the policies' indices of all sequences, and of their sketches of keys.
   size_t index_bytes() const;
+  size_t sketch_bytes() const;
   // Memory of the working sets of all sequences, and what their selections have cost since the
   // start.
   size_t working_set_bytes() const;
   const kv::WorkingSetUse& total_working_set_use() const { return total_working_set_use_; }
-  // Keys and values that the last step read where the cache holds them, to attend or to choose, for
-  // the last generated row of each of its sequences.
+  // Keys and values that the last step read where the cache holds them, and sketches of keys, to
+  // attend or to choose, for the last generated row of each of its sequences.
   size_t step_in_place_bytes() const;
 
  private:
@@ -131,6 +132,7 @@ class RankExecutor {
   std::map<std::string, policy::RecallCounts> total_recall_;
   kv::WorkingSetUse total_working_set_use_;
   int64_t step_in_place_vectors_ = 0;  // keys and values, each by itself
+  int64_t step_sketches_ = 0;
   std::vector<model::SequenceRows> rows_;
   std::vector<int> logit_rows_;
   std::atomic<Duration::rep> last_beat_;

@@ -89,7 +89,7 @@ class LlamaModel {
   struct Choice {
     std::vector<policy::PositionRange> attended;
     std::vector<KvRun> runs;          // where these lie: in the cache or in the working set
-    int64_t scanned, scanned_beside;  // KvUse
+    int64_t scanned, scanned_beside, sketched;  // KvUse
 
     int num_attended() const {
       int count = 0;

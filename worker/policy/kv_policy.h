@@ -48,6 +48,9 @@ class KvReader {
   virtual void ScoreKeys(const float* queries, int num_queries,
                          std::span<const PositionRange> ranges, float* scores,
                          int64_t score_stride) const = 0;
+  // The policy has read so many sketches of keys (kernels/key_sketch.h), which it keeps itself:
+  // they count as read.
+  virtual void CountSketches(int64_t num_sketches) const {}
 };
 
 // What a sequence looks like to its policy.
@@ -98,6 +101,9 @@ class KvPolicy {
 
   // Memory of the policy's own state beside the KV: its index, and what it knows of queries.
   virtual size_t index_bytes() const = 0;
+  // Memory of its sketches of keys. They lie where the keys lie, and a selection reads some of them
+  // there: they are no part of the index.
+  virtual size_t sketch_bytes() const { return 0; }
 };
 
 // What each policy of worker/policy/policy_list.h defines. REQUIRES: Validate(params).ok()

@@ -49,8 +49,8 @@ TEST(KvPolicyTest, BadParametersAreNamed) {
 
 TEST(KvPolicyTest, AFingerprintTellsPoliciesApart) {
   EXPECT_EQ(Fingerprint({"full", 64, 2}), Fingerprint({"full", 128, 0}));
-  EXPECT_EQ(Fingerprint({"sentencekv", 64, 2}), "sentencekv/budget=64/factor=2/r7");
-  EXPECT_EQ(Fingerprint({"snapkv", 64, 0, 0.9}), "snapkv/budget=64/min_recall=0.9/r7");
+  EXPECT_EQ(Fingerprint({"sentencekv", 64, 2}), "sentencekv/budget=64/factor=2/r8");
+  EXPECT_EQ(Fingerprint({"snapkv", 64, 0, 0.9}), "snapkv/budget=64/min_recall=0.9/r8");
   EXPECT_EQ(Fingerprint({"full", 64, 0, 0.9}), "full") << "it reads the same";
 }
 

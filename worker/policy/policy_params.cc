@@ -12,7 +12,7 @@ namespace skv::policy {
 namespace {
 
 // Raised whenever a policy of the same parameters selects otherwise than before.
-constexpr int kRevision = 7;
+constexpr int kRevision = 8;
 
 enum class Parameters { kNone, kBudget, kBudgetAndFactor };
 using enum Parameters;

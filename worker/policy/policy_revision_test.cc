@@ -36,7 +36,7 @@ uint64_t HashOfSelections(const std::string& name) {
 }
 
 TEST(PolicyRevisionTest, APolicyThatSelectsOtherwiseHasAnotherRevision) {
-  const std::string revision = "/r7";
+  const std::string revision = "/r8";
   const std::map<std::string, uint64_t> hashes = {
       {"chunk", 5409142864541444921u},
       {"h2o", 13034725649213679353u},

@@ -16,6 +16,7 @@
 #include "worker/policy/group_reduction.h"
 #include "worker/policy/importance.h"
 #include "worker/policy/kept_tokens.h"
+#include "worker/policy/key_sketches.h"
 #include "worker/policy/position_ranges.h"
 #include "worker/policy/running_query.h"
 #include "worker/policy/sentence_choice.h"
@@ -28,6 +29,7 @@ namespace {
 // What one layer and KV head of a sequence has come to.
 struct HeadState {
   SentenceIndex index;
+  KeySketches sketches;
   RunningQuery running;
   int num_known = 0;    // sentences that the tokens so far prove
   int num_indexed = 0;  // of these
@@ -47,7 +49,8 @@ struct Prompt {
   std::vector<PromptHead> heads;
   std::once_flag ended;
   size_t head_bytes = 0;
-  HugeBytes vectors;  // of the heads' indexes, each in its `head_bytes`
+  HugeBytes vectors;   // of the heads' indexes, each in its `head_bytes`
+  HugeBytes sketches;  // of the heads' keys
 };
 
 // What a selection needs on its way. A thread keeps one for all heads: it stays in the cache, and
@@ -59,6 +62,7 @@ struct Workspace {
   std::vector<float> scores;  // [group_size, all sentences]
   std::vector<PositionRange> candidates, chosen, found;
   std::vector<float> lengths, keys;  // of the candidates
+  std::vector<kernels::SketchRun> sketches;  // of `chosen`
 };
 
 Workspace& ThreadWorkspace() {
@@ -97,6 +101,7 @@ class SentenceKvPolicy : public KvPolicy {
         prompt_(std::make_shared<Prompt>()),
         generated_(num_heads(), NewState()) {
     prompt_->heads.assign(num_heads(), PromptHead{NewState()});
+    if (sketches()) PlaceSketches();
   }
 
   void OnPrompt(const HeadView& view, const QueryRows& queries) override {
@@ -145,6 +150,7 @@ class SentenceKvPolicy : public KvPolicy {
     const int budget = split_.budget - split_.start - recent;
     std::vector<PositionRange>& found = ThreadWorkspace().found;
     found.clear();
+    ThreadWorkspace().sketches.clear();
     const PositionRange between = {split_.start, num_visible - recent};
     const bool attend_kept = AttendsAllKept(state, num_visible);
     AppendRange({0, split_.start}, &found);
@@ -160,7 +166,7 @@ class SentenceKvPolicy : public KvPolicy {
                   .num_last = recent,
                   .most = attend_kept ? between.end - between.begin : budget,
                   .least_of_mean = options_.least_of_mean},
-                 attended);
+                 ThreadWorkspace().sketches, attended);
   }
 
   std::unique_ptr<KvPolicy> ForkPrompt(const std::vector<Sentence>* sentences) const override {
@@ -182,6 +188,13 @@ class SentenceKvPolicy : public KvPolicy {
     return bytes;
   }
 
+  size_t sketch_bytes() const override {
+    size_t bytes = 0;
+    for (const PromptHead& head : prompt_->heads) bytes += head.state.sketches.size_bytes();
+    for (const HeadState& state : generated_) bytes += state.sketches.size_bytes();
+    return bytes;
+  }
+
  private:
   // Prompt tokens that can be chosen, or all of them when the filter has nothing to leave out.
   static int NumEligible(const PolicyParams& params, int num_prompt_tokens) {
@@ -191,6 +204,8 @@ class SentenceKvPolicy : public KvPolicy {
 
   int num_heads() const { return shape_.num_layers * shape_.num_kv_heads; }
   int query_width() const { return shape_.group_size * shape_.head_dim; }
+  // Whole sentences are not chosen from.
+  bool sketches() const { return options_.sketches && options_.found_per_chosen > 1; }
   bool filters() const { return num_eligible_ < shape_.num_prompt_tokens; }
   int HeadNumber(const HeadView& view) const {
     return view.layer * shape_.num_kv_heads + view.kv_head;
@@ -198,7 +213,18 @@ class SentenceKvPolicy : public KvPolicy {
   HeadState NewState() const {
     const RunningQuery::Rule rule = {.carry = options_.boundary == Boundary::kCarry,
                                      .blend_newest = options_.blend_newest};
-    return {SentenceIndex(options_.digest, shape_.head_dim), RunningQuery(query_width(), rule)};
+    return {SentenceIndex(options_.digest, shape_.head_dim), KeySketches(shape_.head_dim, 0),
+            RunningQuery(query_width(), rule)};
+  }
+  // All heads' sketches of prompt tokens lie together.
+  void PlaceSketches() {
+    const size_t head_bytes = num_eligible_ * kernels::KeySketchBytes(shape_.head_dim);
+    prompt_->sketches = HugeBytes(num_heads() * head_bytes);
+    std::byte* memory = prompt_->sketches.data();
+    for (PromptHead& head : prompt_->heads) {
+      head.state.sketches.Place(memory);
+      if (memory != nullptr) memory += head_bytes;
+    }
   }
   int LastEnd(const HeadState& state) const {
     return state.num_known == 0 ? 0 : (*sentences_)[state.num_known - 1].end;
@@ -210,7 +236,8 @@ class SentenceKvPolicy : public KvPolicy {
     return last_end <= position ? last_end : (*sentences_)[state.num_known - 1].begin;
   }
 
-  static void StartGenerating(const PromptHead& prompt, HeadState* state) {
+  void StartGenerating(const PromptHead& prompt, HeadState* state) const {
+    state->sketches = KeySketches(shape_.head_dim, prompt.state.sketches.end());
     state->running = prompt.state.running;
     state->num_known = prompt.state.num_known;
     state->num_indexed = prompt.state.num_indexed;
@@ -224,7 +251,8 @@ class SentenceKvPolicy : public KvPolicy {
     }
   }
 
-  // Digests the sentences that are new. Those without a kept token are absent from the index.
+  // Digests and sketches the sentences that are new. Those without a kept token are absent from the
+  // index.
   void IndexKnown(const HeadView& view, const KeptTokens& kept, HeadState* state) const {
     std::vector<float> keys;
     std::vector<PositionRange> ranges;
@@ -241,6 +269,7 @@ class SentenceKvPolicy : public KvPolicy {
         rows += int64_t{range.end - range.begin} * shape_.head_dim;
       }
       state->index.Add(tokens, keys.data());
+      if (sketches()) state->sketches.Add(keys.data(), tokens.end - tokens.begin);
     }
   }
 
@@ -275,7 +304,8 @@ class SentenceKvPolicy : public KvPolicy {
     kept.AppendPositions(kept.NumBefore(within.begin), kept.NumBefore(within.end), found);
   }
 
-  // Appends `budget` tokens of the sentences in [within.begin, within.end).
+  // Appends `budget` tokens of the sentences in [within.begin, within.end), and the workspace gets
+  // their sketches.
   void AppendFound(const PromptHead& prompt, const HeadState& state, PositionRange within,
                    int budget, std::vector<PositionRange>* found) const {
     const PositionRange tokens = {prompt.kept.NumBefore(within.begin),
@@ -313,7 +343,17 @@ class SentenceKvPolicy : public KvPolicy {
     ChooseSentences(work.candidates, work.keys, budget, &work.chosen);
     for (const PositionRange& range : work.chosen) {
       prompt.kept.AppendPositions(range.begin, range.end, found);
+      if (!sketches()) continue;
+      AppendSketches(prompt.state.sketches, range, &work.sketches);
+      AppendSketches(state.sketches, range, &work.sketches);
     }
+  }
+
+  // Those of `numbers` that `sketches` has.
+  static void AppendSketches(const KeySketches& sketches, PositionRange numbers,
+                             std::vector<kernels::SketchRun>* runs) {
+    numbers = {std::max(numbers.begin, sketches.first()), std::min(numbers.end, sketches.end())};
+    if (numbers.begin < numbers.end) runs->push_back(sketches.Run(numbers));
   }
 
   // Keys are shares of attention that a token of each sentence is expected to get.

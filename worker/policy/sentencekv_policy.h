@@ -13,8 +13,9 @@
 //              expected to get (kernels::GroupMass of the running query and the digests), for
 //              found_per_chosen times as many tokens as there is room for; the last one is cut at
 //              its end
-//           2. of these the query chooses by their keys (worker/policy/token_choice.h) those with
-//              least_of_mean of the mean or more, while there is room. All, if there is for all
+//           2. of these the query chooses by sketches of their keys, 4 bits a channel
+//              (worker/policy/token_choice.h), those with least_of_mean of the mean or more, while
+//              there is room. All, if there is for all
 // So a head that looks at little attends little, and one that looks everywhere B.
 // With a semantic factor r > 0 and a prompt of more than r * B tokens only its r * B most important
 // ones (worker/policy/importance.h) can be chosen and take part in digests.

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "worker/policy/sentencekv_colm2025_policy.h"
+#include "kernels/key_sketch.h"
 #include "worker/policy/testing/policy_driver.h"
 #include "worker/policy/testing/random_sequence.h"
 #include "worker/policy/testing/reference_sentencekv.h"
@@ -78,7 +79,7 @@ std::string OptionsOf(const SentenceKvOptions& options) {
   return absl::StrCat("digest ", static_cast<int>(options.digest), ", boundary ",
                       static_cast<int>(options.boundary), ", reduction ",
                       static_cast<int>(options.reduction), ", found ", options.found_per_chosen,
-                      ", expected ", options.least_expected, ", least ", options.least_of_mean,
+                      ", expected ", options.least_expected, ", least ", options.least_of_mean, options.sketches ? ", by sketches" : ", by keys",
                       ", prompt queries ", options.prompt_queries);
 }
 
@@ -99,6 +100,7 @@ constexpr SentenceKvOptions kTwiceFound = {.found_per_chosen = 2};
 constexpr SentenceKvOptions kFilled = {.found_per_chosen = 2, .least_of_mean = 0};
 constexpr SentenceKvOptions kExpected = {.least_expected = 2.0f};
 constexpr SentenceKvOptions kWanted = {.least_of_mean = 0.5f};
+constexpr SentenceKvOptions kByKeys = {.sketches = false};
 constexpr SentenceKvOptions kMeanQuery = {.prompt_queries = 5, .blend_newest = false};
 
 class SentenceKvPolicyTest : public testing::TestWithParam<Case> {
@@ -285,6 +287,23 @@ TEST(SentenceKvPolicyTest, OfWhatTheSentenceAsksForTheQueryChooses) {
   // 9 of the start and 51 recent leave 16: the end of 9, and in order 11 of what else is found.
   EXPECT_EQ(selections[0][0],
             (std::vector<PositionRange>{{0, 11}, {40, 49}, {95, 100}, {150, 201}}));
+}
+
+TEST(SentenceKvPolicyTest, SketchesAreOfThePromptAndOfWhatIsGenerated) {
+  TestSequence sequence = AxisSequence(260);
+  sequence.sentences.push_back({200, 210, 209});
+  std::mt19937 random(1);
+  const auto sketches_after = [&](int num_tokens, const SentenceKvOptions& options) {
+    PolicyDriver driver(sequence, CreatorOf({"sentencekv", 40, 0}, options));
+    driver.RunTo(num_tokens, 64, random);
+    return driver.policy().sketch_bytes();
+  };
+  const size_t sketch = kernels::KeySketchBytes(32);
+  EXPECT_EQ(sketches_after(100, {}), 100 * sketch);
+  EXPECT_EQ(sketches_after(200, {}), 200 * sketch);
+  EXPECT_EQ(sketches_after(212, {}), 210 * sketch);
+  EXPECT_EQ(sketches_after(212, kOneStage), 0) << "whole sentences are not chosen from";
+  EXPECT_EQ(sketches_after(212, kByKeys), 0);
 }
 
 TEST(SentenceKvPolicyTest, IndexBytesAreThoseOfDigestsAndRunningQueries) {

@@ -16,6 +16,7 @@ namespace {
 // A thread keeps one for all heads: nothing is allocated.
 struct Workspace {
   std::vector<float> query;   // [group_size, head_dim], scaled as attention scales it
+  std::vector<std::byte> packed_query;
   std::vector<float> scores;  // [group_size, tokens]
   std::vector<float> mass;
   std::vector<int32_t> chosen;
@@ -26,14 +27,43 @@ Workspace& ThreadWorkspace() {
   return workspace;
 }
 
+// Scores of the n tokens of `found` by work->query, numbered as they come: the first and last ones
+// by their keys, the rest by their sketches.
+void ScoreBySketches(const KvReader& kv, const SequenceShape& shape,
+                     const std::vector<PositionRange>& found, const TokenLimits& limits, int n,
+                     std::span<const kernels::SketchRun> sketches, Workspace* work) {
+  float* const scores = work->scores.data();
+  const auto score_by_keys = [&](int begin, int end, float* of_range) {
+    const PositionRange range = {begin, end};
+    if (begin < end) {
+      kv.ScoreKeys(work->query.data(), shape.group_size, std::span(&range, 1), of_range, n);
+    }
+  };
+  const int begin = found.front().begin, end = found.back().end;
+  score_by_keys(begin, begin + limits.num_first, scores);
+  score_by_keys(end - limits.num_last, end, scores + n - limits.num_last);
+  work->packed_query.resize(kernels::SketchQueryBytes(shape.group_size, shape.head_dim));
+  kernels::PackSketchQueries(work->query.data(), shape.group_size, shape.head_dim,
+                             work->packed_query.data());
+  kernels::ScoreSketches(work->packed_query.data(), shape.group_size, shape.head_dim,
+                         sketches.data(), static_cast<int>(sketches.size()),
+                         scores + limits.num_first, n);
+  kv.CountSketches(n - limits.num_first - limits.num_last);
+}
+
 // Leaves the mass of the n tokens of `found`, numbered as they come, in work->mass.
 void FindMass(const KvReader& kv, const SequenceShape& shape, const float* query,
-              const std::vector<PositionRange>& found, int n, Workspace* work) {
+              const std::vector<PositionRange>& found, const TokenLimits& limits, int n,
+              std::span<const kernels::SketchRun> sketches, Workspace* work) {
   const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
   work->query.assign(query, query + int64_t{shape.group_size} * shape.head_dim);
   for (float& x : work->query) x *= scale;
   work->scores.resize(int64_t{shape.group_size} * n);
-  kv.ScoreKeys(work->query.data(), shape.group_size, found, work->scores.data(), n);
+  if (sketches.empty()) {
+    kv.ScoreKeys(work->query.data(), shape.group_size, found, work->scores.data(), n);
+  } else {
+    ScoreBySketches(kv, shape, found, limits, n, sketches, work);
+  }
   work->mass.resize(n);
   kernels::GroupSum(n, shape.group_size, work->scores.data(), n, work->mass.data());
 }
@@ -62,6 +92,7 @@ void ChooseMost(std::span<const float> mass, int most, float least, std::vector<
 
 void ChooseTokens(const KvReader& kv, const SequenceShape& shape, const float* query,
                   const std::vector<PositionRange>& found, const TokenLimits& limits,
+                  std::span<const kernels::SketchRun> sketches,
                   std::vector<PositionRange>* attended) {
   int n = 0;
   for (const PositionRange& range : found) n += range.end - range.begin;
@@ -73,7 +104,7 @@ void ChooseTokens(const KvReader& kv, const SequenceShape& shape, const float* q
   Workspace& work = ThreadWorkspace();
   work.chosen.clear();
   if (limits.most > 0) {
-    FindMass(kv, shape, query, found, n, &work);
+    FindMass(kv, shape, query, found, limits, n, sketches, &work);
     const float mean = static_cast<float>(shape.group_size) / static_cast<float>(n);
     ChooseMost(std::span(work.mass).subspan(num_first, num_rest), limits.most,
                limits.least_of_mean * mean, &work.chosen);

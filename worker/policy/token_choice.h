@@ -1,8 +1,10 @@
 #pragma once
 // Which tokens of those that a coarse selection has found a query attends.
 
+#include <span>
 #include <vector>
 
+#include "kernels/key_sketch.h"
 #include "worker/policy/kv_policy.h"
 
 namespace skv::policy {
@@ -19,10 +21,13 @@ struct TokenLimits {
 // rest those within `limits` that get the most attention, summed over the group's heads, when
 // `query` attends to all of `found`; equal ones: the earlier first. All of the rest where they are
 // no more than limits.most.
-//   query  [group_size, head_dim], rotated
-//   found  sorted and disjoint; at least num_first + num_last tokens, all of them written
+//   query     [group_size, head_dim], rotated
+//   found     sorted and disjoint; at least num_first + num_last tokens, all of them written
+//   sketches  of the keys of the rest, in order: they are ranked by these, and neighbours are all
+//             of the first, and of the last. Empty: by their keys
 void ChooseTokens(const KvReader& kv, const SequenceShape& shape, const float* query,
                   const std::vector<PositionRange>& found, const TokenLimits& limits,
+                  std::span<const kernels::SketchRun> sketches,
                   std::vector<PositionRange>* attended);
 
 }  // namespace skv::policy

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <random>
 
+#include "worker/policy/key_sketches.h"
 #include "worker/policy/testing/policy_driver.h"
 #include "worker/policy/testing/random_sequence.h"
 
@@ -30,7 +31,7 @@ Ranges Choose(const TestSequence& sequence, const std::vector<float>& query, con
   ChooseTokens(
       kv, sequence.shape, query.data(), found,
       {.num_first = num_first, .num_last = num_last, .most = budget, .least_of_mean = least},
-      &attended);
+      /*sketches=*/{}, &attended);
   return attended;
 }
 
@@ -47,6 +48,46 @@ TEST(TokenChoiceTest, TheTokensWithTheLargestKeysAreAttended) {
   // 3 and 95 are attended anyway, as the first and the last are.
   EXPECT_EQ(Choose(SequenceOf(size), QueryAlong(0), found, 5, 10, 3),
             (Ranges{{0, 5}, {21, 23}, {60, 61}, {90, 100}}));
+}
+
+TEST(TokenChoiceTest, SketchesRankWhatIsNeitherFirstNorLast) {
+  std::vector<float> size(kTokens, 0.0f), sketched(kTokens, 0.0f);
+  for (const int t : {24, 55}) size[t] = 8.0f;
+  for (const int t : {1, 21, 22, 60, 95}) sketched[t] = 8.0f;
+  const TestSequence sequence = SequenceOf(size), other = SequenceOf(sketched);
+  const FakeKv kv(&sequence, 0, 0, kTokens);
+  const Ranges found = {{0, 5}, {20, 30}, {50, 70}, {90, 100}};
+  KeySketches sketches(kHeadDim, /*first=*/0);
+  sketches.Add(other.keys.data(), kTokens);
+  const kernels::SketchRun rest[] = {sketches.Run({20, 30}), sketches.Run({50, 70})};
+  Ranges attended;
+  ChooseTokens(kv, sequence.shape, QueryAlong(0).data(), found,
+               {.num_first = 5, .num_last = 10, .most = 3}, rest, &attended);
+  EXPECT_EQ(attended, (Ranges{{0, 5}, {21, 23}, {60, 61}, {90, 100}}));
+}
+
+TEST(TokenChoiceTest, FirstAndLastTakePartInTheMeanByTheirKeys) {
+  std::vector<float> size(kTokens, 0.0f);
+  for (const int t : {21, 60}) size[t] = 0.5f;
+  for (const int t : {2, 95}) {
+    for (const bool drawn : {false, true}) {
+      size[t] = drawn ? 4.0f : 0.0f;
+      const TestSequence sequence = SequenceOf(size);
+      const FakeKv kv(&sequence, 0, 0, kTokens);
+      const Ranges found = {{0, 5}, {20, 30}, {50, 70}, {90, 100}};
+      KeySketches sketches(kHeadDim, /*first=*/0);
+      sketches.Add(sequence.keys.data(), kTokens);
+      const kernels::SketchRun rest[] = {sketches.Run({20, 30}), sketches.Run({50, 70})};
+      Ranges attended;
+      ChooseTokens(kv, sequence.shape, QueryAlong(0).data(), found,
+                   {.num_first = 5, .num_last = 10, .most = 5, .least_of_mean = 1.3f}, rest,
+                   &attended);
+      // What one end draws is lost to the others.
+      EXPECT_EQ(attended, drawn ? (Ranges{{0, 5}, {90, 100}})
+                                : (Ranges{{0, 5}, {21, 22}, {60, 61}, {90, 100}}));
+    }
+    size[t] = 0.0f;
+  }
 }
 
 TEST(TokenChoiceTest, OfEqualTokensTheEarlierAreAttended) {

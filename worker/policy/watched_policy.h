@@ -40,6 +40,7 @@ class WatchedPolicy : public KvPolicy {
               std::vector<PositionRange>* attended) override;
   std::unique_ptr<KvPolicy> ForkPrompt(const std::vector<Sentence>* sentences) const override;
   size_t index_bytes() const override { return policy_->index_bytes(); }
+  size_t sketch_bytes() const override { return policy_->sketch_bytes(); }
 
  private:
   const std::unique_ptr<KvPolicy> policy_;

@@ -171,9 +171,12 @@ void WorkerMetrics::AddKvPlacement(const engine::Engine* engine) {
   gauge("skv_worker_kv_index_bytes",
         "Memory of the KV policies' own state: index, running queries.",
         [](const Stats& s) { return s.index_bytes; });
+  gauge("skv_worker_kv_sketch_bytes",
+        "Memory of the KV policies' sketches of keys, which lie where the keys lie.",
+        [](const Stats& s) { return s.sketch_bytes; });
   gauge("skv_worker_kv_working_set_bytes", "Memory of the sequences' working sets.",
         [](const Stats& s) { return s.working_set_bytes; });
-  gauge("skv_worker_kv_in_place_bytes", "Keys and values that the last step read in place.",
+  gauge("skv_worker_kv_in_place_bytes", "Keys, values and sketches of keys that the last step read in place.",
         [](const Stats& s) { return s.step_in_place_bytes; });
   counter("skv_worker_kv_hit_rows_total", "Selected rows that lay in the working set.",
           [](const Use& use) { return use.hit_rows; });

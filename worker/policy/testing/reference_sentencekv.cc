@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "kernels/attention.h"
+#include "kernels/key_sketch.h"
 #include "kernels/quantised_index.h"
 #include "kernels/selection.h"
 
@@ -206,18 +207,35 @@ std::vector<ReferenceSentenceKv::Candidate> ReferenceSentenceKv::RankedSentences
   return candidates;
 }
 
-std::vector<float> ReferenceSentenceKv::Mass(int position, const std::vector<int>& tokens) const {
+float ReferenceSentenceKv::Score(const float* query, int token, bool by_sketch) const {
+  const int head_dim = sequence_->shape.head_dim;
+  float score;
+  if (by_sketch) {
+    std::vector<std::byte> sketch(kernels::KeySketchBytes(head_dim));
+    kernels::MakeKeySketches(Key(token), 1, head_dim, sketch.data());
+    std::vector<std::byte> packed(kernels::SketchQueryBytes(1, head_dim));
+    kernels::PackSketchQueries(query, 1, head_dim, packed.data());
+    const kernels::SketchRun run = {sketch.data(), 1};
+    kernels::ScoreSketches(packed.data(), 1, head_dim, &run, 1, &score, 1);
+  } else {
+    std::vector<kernels::Bf16> key(head_dim);
+    kernels::ConvertToBf16(Key(token), head_dim, key.data());
+    const kernels::KvRun run = {key.data(), /*v=*/key.data(), 1};
+    kernels::ScoreKeys(query, 1, head_dim, &run, 1, &score, 1);
+  }
+  return score;
+}
+
+std::vector<float> ReferenceSentenceKv::Mass(int position, const std::vector<int>& tokens,
+                                             const std::vector<bool>& open) const {
   const int head_dim = sequence_->shape.head_dim, n = static_cast<int>(tokens.size());
   std::vector<float> mass(n, 0.0f);
   for (int h = 0; h < sequence_->shape.group_size; ++h) {
     std::vector<float> query(Query(position) + h * head_dim, Query(position) + (h + 1) * head_dim);
     for (float& x : query) x *= 1.0f / std::sqrt(static_cast<float>(head_dim));
     std::vector<float> shares(n);
-    std::vector<kernels::Bf16> key(head_dim);
     for (int i = 0; i < n; ++i) {
-      kernels::ConvertToBf16(Key(tokens[i]), head_dim, key.data());
-      const kernels::KvRun run = {key.data(), /*v=*/key.data(), 1};
-      kernels::ScoreKeys(query.data(), 1, head_dim, &run, 1, &shares[i], 1);
+      shares[i] = Score(query.data(), tokens[i], options_.sketches && open[tokens[i]]);
     }
     kernels::WeightedSoftmax(nullptr, n, shares.data());
     for (int i = 0; i < n; ++i) mass[i] += shares[i];
@@ -227,7 +245,7 @@ std::vector<float> ReferenceSentenceKv::Mass(int position, const std::vector<int
 
 std::vector<int> ReferenceSentenceKv::BestTokens(int position, const std::vector<int>& found,
                                                  const std::vector<bool>& open, int budget) const {
-  const std::vector<float> mass = Mass(position, found);
+  const std::vector<float> mass = Mass(position, found, open);
   std::vector<int> order;  // of those that may be left out
   for (size_t i = 0; i < found.size(); ++i) {
     if (open[found[i]]) order.push_back(static_cast<int>(i));

@@ -41,8 +41,11 @@ class ReferenceSentenceKv {
     float key = 0;
   };
   std::vector<Candidate> RankedSentences(int position, const std::vector<bool>& open) const;
-  // What the group's heads give each of `tokens` when they attend to these alone.
-  std::vector<float> Mass(int position, const std::vector<int>& tokens) const;
+  // What the group's heads give each of `tokens` when they attend to these alone, by the sketches of
+  // those that `open` allows.
+  std::vector<float> Mass(int position, const std::vector<int>& tokens,
+                          const std::vector<bool>& open) const;
+  float Score(const float* query, int token, bool by_sketch) const;
   // The `budget` tokens with most of it, of those that `open` allows; without those that get too
   // little where not all can be attended.
   std::vector<int> BestTokens(int position, const std::vector<int>& found,
