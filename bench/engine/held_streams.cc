@@ -17,12 +17,9 @@ double MedianGapSeconds(const std::vector<TimePoint>& times) {
 }
 
 nlohmann::json KvUseReply(const policy::KvUse& use) {
-  return {{"kv_positions", use.positions},
-          {"kv_attended", use.attended},
-          {"kv_visible", use.visible},
-          {"kv_scanned", use.scanned},
-          {"kv_sketched", use.sketched},
-          {"kv_index_bytes", use.index_bytes}};
+  return {{"kv_positions", use.positions},       {"kv_attended", use.attended},
+          {"kv_visible", use.visible},           {"kv_scanned", use.scanned},
+          {"kv_sketch_bytes", use.sketch_bytes}, {"kv_index_bytes", use.index_bytes}};
 }
 
 }  // namespace

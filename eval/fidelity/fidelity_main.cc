@@ -250,7 +250,8 @@ int main(int argc, char** argv) {
   flags.Add(
       "policies", &options.policies,
       "NAME:budget=TOKENS,factor=NUMBER;NAME...; sentencekv also digest=, boundary=, reduction=, "
-      "found=, expected=, least=, prompt_queries=, query= (eval/fidelity/sentencekv_variant.h)");
+      "found=, expected=, least=, rank=, prompt_queries=, query= "
+      "(eval/fidelity/sentencekv_variant.h)");
   flags.Add("references", &options.references,
             "Score the selections of oracles and chance at every budget too");
   flags.Add("shadow", &options.shadow,

@@ -1,5 +1,6 @@
 #pragma once
-// Counts the keys, and sketches of keys, that a policy reads to choose. Not thread-safe: each selection has its own.
+// Counts the keys, and sketches of keys, that a policy reads to choose. Not thread-safe: each
+// selection has its own.
 
 #include <cstdint>
 #include <span>
@@ -20,8 +21,8 @@ class KeyReads : public policy::KvReader {
                  std::span<const policy::PositionRange> ranges, float* scores,
                  int64_t score_stride) const override;
 
-  void CountSketches(int64_t num_sketches) const override { num_sketches_ += num_sketches; }
-  int64_t num_sketches() const { return num_sketches_; }
+  void CountSketchBytes(int64_t bytes) const override { sketch_bytes_ += bytes; }
+  int64_t sketch_bytes() const { return sketch_bytes_; }
 
   // Positions of which a key was read that are not in `attended`, each counted once.
   int NumBeside(std::span<const policy::PositionRange> attended) const;
@@ -29,7 +30,7 @@ class KeyReads : public policy::KvReader {
  private:
   const policy::KvReader& kv_;
   mutable std::vector<policy::PositionRange> read_;
-  mutable int64_t num_sketches_ = 0;
+  mutable int64_t sketch_bytes_ = 0;
 };
 
 }  // namespace skv::eval

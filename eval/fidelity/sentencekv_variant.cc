@@ -61,7 +61,8 @@ absl::Status SetOption(std::string_view key, std::string_view value, SentenceKvO
   return absl::InvalidArgumentError(absl::StrCat(
       Sv(key), "=", Sv(value),
       ": expected digest=cuboid_mean|mean, boundary=carry|local|full, reduction=max|mean|score, "
-      "found=1..64, expected=0..1, least=0..1, rank=sketches|keys, prompt_queries=0..4096 or query=blend|mean"));
+      "found=1..64, expected=0..1, least=0..1, rank=sketches|keys, prompt_queries=0..4096 or "
+      "query=blend|mean"));
 }
 
 std::string OptionsSuffix(const SentenceKvOptions& options) {

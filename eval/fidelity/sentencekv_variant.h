@@ -1,7 +1,8 @@
 #pragma once
 // The options of `sentencekv` that studies vary (worker/policy/sentencekv_options.h), as text:
 //   digest=cuboid_mean|mean  boundary=carry|local|full  reduction=max|mean|score
-//   found=1..64  expected=0..1  least=0..1  rank=sketches|keys  prompt_queries=0..4096  query=blend|mean
+//   found=1..64  expected=0..1  least=0..1  rank=sketches|keys  prompt_queries=0..4096
+//   query=blend|mean
 
 #include <string>
 #include <string_view>

@@ -27,8 +27,9 @@ TEST(SettingTest, OptionsOfSentenceKvAreReadAndNamed) {
   const char* const text =
       "sentencekv:digest=mean,boundary=full,reduction=score,found=1,expected=0,least=0,"
       "prompt_queries=0,query=mean;"
-      "sentencekv:digest=cuboid_mean,boundary=carry,reduction=max,found=3.5,expected=0,"
-      "least=0.1,prompt_queries=32,query=blend;sentencekv:boundary=local,reduction=mean";
+      "sentencekv:digest=cuboid_mean,boundary=carry,reduction=max,found=5,expected=0,"
+      "least=0.1,rank=sketches,prompt_queries=32,query=blend;"
+      "sentencekv:boundary=local,reduction=mean,rank=keys";
   ASSERT_OK_AND_ASSIGN(const auto settings, ParsePolicies(text));
   EXPECT_EQ(settings[0].sentencekv, policy::kColm2025Options);
   EXPECT_EQ(settings[1].sentencekv, policy::SentenceKvOptions());
@@ -37,7 +38,7 @@ TEST(SettingTest, OptionsOfSentenceKvAreReadAndNamed) {
                                     "/digest=mean/boundary=full/reduction=score/found=1/least=0/"
                                     "prompt_queries=0/query=mean");
   EXPECT_EQ(settings[1].name(), usual);
-  EXPECT_EQ(settings[2].name(), usual + "/boundary=local/reduction=mean");
+  EXPECT_EQ(settings[2].name(), usual + "/boundary=local/reduction=mean/rank=keys");
 }
 
 TEST(SettingTest, WhatIsWrongIsNamed) {
@@ -45,7 +46,7 @@ TEST(SettingTest, WhatIsWrongIsNamed) {
        {"sentencekv:budget", "sentencekv:tokens=5", "other:budget=64", "", "sentencekv:budget=1",
         "sentencekv:factor=0.5", "full:budget=64", "full:factor=2", "sentencekv:digest=box",
         "sentencekv:found=0", "sentencekv:least=2", "sentencekv:expected=-1", "sentencekv:least=x",
-        "sentencekv:found=x", "snapkv:found=1", "sentencekv:query=1"}) {
+        "sentencekv:found=x", "snapkv:found=1", "sentencekv:query=1", "sentencekv:rank=x"}) {
     EXPECT_THAT(ParsePolicies(text),
                 StatusIs(absl::StatusCode::kInvalidArgument, testing::HasSubstr("--policies")))
         << text;

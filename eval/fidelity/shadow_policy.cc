@@ -2,7 +2,6 @@
 
 #include "common/status.h"
 #include "eval/fidelity/key_reads.h"
-#include "kernels/key_sketch.h"
 
 namespace skv::eval {
 namespace {
@@ -52,12 +51,11 @@ void ShadowPolicy::Select(const policy::HeadView& view, const policy::QueryRows&
   std::vector<std::vector<PositionRange>> chosen(candidates_.size());
   std::vector<float> num_scored(candidates_.size());
   const float key_bytes = 2.0f * static_cast<float>(shape_.head_dim);  // as the cache stores it
-  const auto sketch_bytes = static_cast<float>(kernels::KeySketchBytes(shape_.head_dim));
   for (size_t i = 0; i < candidates_.size(); ++i) {
     const KeyReads reads(view.kv);
     candidates_[i].policy->Select({view.layer, view.kv_head, &reads}, query, &chosen[i]);
     num_scored[i] = static_cast<float>(reads.NumBeside(chosen[i])) +
-                    static_cast<float>(reads.num_sketches()) * sketch_bytes / key_bytes;
+                    static_cast<float>(reads.sketch_bytes()) / key_bytes;
   }
   const int generated = query.first_position - shape_.num_prompt_tokens;
   if (scoring_.sheet == nullptr || generated % scoring_.every != 0) return;

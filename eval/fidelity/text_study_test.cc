@@ -153,7 +153,7 @@ TEST_F(TextStudyTest, KeysReadBesideWhatIsAttendedAreThoseOfEachPolicy) {
   const double scored = results["sentencekv/budget=64/factor=0/r8"]["scored"];
   EXPECT_GT(scored, 0);
   const int head_dim = runner_->shape(1).head_dim;
-  EXPECT_LE(scored, 4.0 * (64 - 8 - 16) * kernels::KeySketchBytes(head_dim) / (2 * head_dim));
+  EXPECT_LE(scored, 5.0 * (64 - 8 - 16) * kernels::KeySketchBytes(head_dim) / (2 * head_dim));
 }
 
 TEST_F(TextStudyTest, EveryPolicyIsMeasuredAndTheOracleKeepsMore) {

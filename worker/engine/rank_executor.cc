@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
-#include "kernels/key_sketch.h"
 
 namespace skv::engine {
 
@@ -51,7 +50,7 @@ void RankExecutor::StartAudit(double fraction, AuditSink sink) {
 
 absl::Status RankExecutor::Execute(const StepPlan& plan, std::vector<float>* logits) {
   SKV_RETURN_IF_ERROR(ApplyMembership(plan));
-  step_in_place_vectors_ = step_sketches_ = 0;
+  step_in_place_vectors_ = step_sketch_bytes_ = 0;
   if (!plan.chunks.empty()) {
     SKV_RETURN_IF_ERROR(ReserveChunks(plan));
     SKV_RETURN_IF_ERROR(model_->Forward(
@@ -190,7 +189,7 @@ void RankExecutor::CountPlacement(SequenceState* state) {
     total_working_set_use_ += use;
   }
   step_in_place_vectors_ += 2 * in_place_rows + step.scanned_beside / step.positions;
-  step_sketches_ += step.sketched / step.positions;
+  step_sketch_bytes_ += step.sketch_bytes / step.positions;
 }
 
 bool RankExecutor::IsAudited(const policy::PolicyParams& policy) const {
@@ -320,8 +319,7 @@ size_t RankExecutor::working_set_bytes() const {
 }
 
 size_t RankExecutor::step_in_place_bytes() const {
-  const size_t sketch = kernels::KeySketchBytes(model_->sequence_shape(1).head_dim);
-  return step_in_place_vectors_ * pool_->layout().RowBytes() + step_sketches_ * sketch;
+  return step_in_place_vectors_ * pool_->layout().RowBytes() + step_sketch_bytes_;
 }
 
 void RankExecutor::Beat() {

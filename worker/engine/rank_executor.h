@@ -132,7 +132,7 @@ class RankExecutor {
   std::map<std::string, policy::RecallCounts> total_recall_;
   kv::WorkingSetUse total_working_set_use_;
   int64_t step_in_place_vectors_ = 0;  // keys and values, each by itself
-  int64_t step_sketches_ = 0;
+  int64_t step_sketch_bytes_ = 0;
   std::vector<model::SequenceRows> rows_;
   std::vector<int> logit_rows_;
   std::atomic<Duration::rep> last_beat_;

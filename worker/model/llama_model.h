@@ -88,8 +88,8 @@ class LlamaModel {
   // What one generated row attends in one KV head.
   struct Choice {
     std::vector<policy::PositionRange> attended;
-    std::vector<KvRun> runs;          // where these lie: in the cache or in the working set
-    int64_t scanned, scanned_beside, sketched;  // KvUse
+    std::vector<KvRun> runs;  // where these lie: in the cache or in the working set
+    int64_t scanned, scanned_beside, sketch_bytes;  // KvUse
 
     int num_attended() const {
       int count = 0;

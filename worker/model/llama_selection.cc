@@ -46,11 +46,11 @@ class CacheReader : public policy::KvReader {
     backend_.ScoreKeys(head_dim_, runs, queries, num_queries, scores, score_stride);
   }
 
-  void CountSketches(int64_t num_sketches) const override { num_sketches_ += num_sketches; }
+  void CountSketchBytes(int64_t bytes) const override { sketch_bytes_ += bytes; }
 
   // What was read since the last call, as KvUse counts it for a row that attends `attended`.
   int64_t TakeNumRead() { return std::exchange(num_read_, 0); }
-  int64_t TakeNumSketches() { return std::exchange(num_sketches_, 0); }
+  int64_t TakeSketchBytes() { return std::exchange(sketch_bytes_, 0); }
   int64_t TakeNumBeside(std::span<const policy::PositionRange> attended) {
     std::ranges::sort(keys_in_place_, {}, &policy::PositionRange::begin);
     const int64_t count =
@@ -94,7 +94,7 @@ class CacheReader : public policy::KvReader {
   const kv::SequenceCache& cache_;
   const kv::WorkingSet* const working_set_;
   const int layer_, head_, head_dim_;
-  mutable int64_t num_read_ = 0, num_values_read_ = 0, num_sketches_ = 0;
+  mutable int64_t num_read_ = 0, num_values_read_ = 0, sketch_bytes_ = 0;
   std::vector<policy::PositionRange>& keys_in_place_ = ThreadRanges();
 };
 
@@ -160,7 +160,7 @@ std::span<const backend::AttentionTask> LlamaModel::Select(const PolicyCall& cal
     choice.attended.clear();
     rows.policy->Select({layer, call.head, &reader}, QueriesOf(call, i, q), &choice.attended);
     choice.scanned = reader.TakeNumRead();
-    choice.sketched = reader.TakeNumSketches();
+    choice.sketch_bytes = reader.TakeSketchBytes();
     choice.scanned_beside = reader.TakeNumBeside(choice.attended);
     FindRuns(rows, layer, call.head, i == rows.num_rows - 1, &choice);
     selected_tasks_[call.first_choice + i] = {.kv_head = call.head,
@@ -182,7 +182,7 @@ void LlamaModel::CountSelected() {
                     .visible = rows.first_position + i + 1,
                     .scanned = choice.scanned,
                     .scanned_beside = choice.scanned_beside,
-                    .sketched = choice.sketched};
+                    .sketch_bytes = choice.sketch_bytes};
     }
   }
 }

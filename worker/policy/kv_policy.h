@@ -48,9 +48,9 @@ class KvReader {
   virtual void ScoreKeys(const float* queries, int num_queries,
                          std::span<const PositionRange> ranges, float* scores,
                          int64_t score_stride) const = 0;
-  // The policy has read so many sketches of keys (kernels/key_sketch.h), which it keeps itself:
-  // they count as read.
-  virtual void CountSketches(int64_t num_sketches) const {}
+  // The policy has read so many bytes of sketches of keys (kernels/key_sketch.h), which it keeps
+  // itself: they count as read.
+  virtual void CountSketchBytes(int64_t bytes) const {}
 };
 
 // What a sequence looks like to its policy.

@@ -15,8 +15,8 @@ struct KvUse {
   // Of these, keys of what was neither attended nor held in a slot, once each, and values: what
   // choosing needs beside what is attended.
   int64_t scanned_beside = 0;
-  int64_t sketched = 0;     // sketches of keys (kernels/key_sketch.h) read to choose
-  int64_t index_bytes = 0;  // of the policy's own index, read at most once a position
+  int64_t sketch_bytes = 0;  // sketches of keys (kernels/key_sketch.h) read to choose
+  int64_t index_bytes = 0;   // of the policy's own index, read at most once a position
 
   KvUse& operator+=(const KvUse& other) {
     positions += other.positions;
@@ -24,7 +24,7 @@ struct KvUse {
     visible += other.visible;
     scanned += other.scanned;
     scanned_beside += other.scanned_beside;
-    sketched += other.sketched;
+    sketch_bytes += other.sketch_bytes;
     index_bytes += other.index_bytes;
     return *this;
   }

@@ -47,7 +47,7 @@ TEST(PolicyRevisionTest, APolicyThatSelectsOtherwiseHasAnotherRevision) {
       {"pyramidkv", 10061246509716299043u},
       {"quest", 16207971615060915035u},
       {"random", 10610049925710723042u},
-      {"sentencekv", 17918204937327498818u},
+      {"sentencekv", 2635112219202847671u},
       {"sentencekv_colm2025", 12784691100711780577u},
       {"snapkv", 15552534831221672755u},
       {"streaming", 15690462696821575450u}};

@@ -22,7 +22,7 @@ struct SentenceKvOptions {
   GroupReduction reduction = GroupReduction::kMaxShare;
   // Sentences are found for up to this many tokens for each one that the query may choose; 1: whole
   // sentences.
-  float found_per_chosen = 4;
+  float found_per_chosen = 5;
   // The query chooses by sketches of their keys (kernels/key_sketch.h), else by the keys.
   bool sketches = true;
   // With kMaxShare: a sentence is not found when its tokens are expected to get less than this

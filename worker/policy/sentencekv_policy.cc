@@ -61,7 +61,7 @@ struct Workspace {
   std::vector<std::byte> queries;
   std::vector<float> scores;  // [group_size, all sentences]
   std::vector<PositionRange> candidates, chosen, found;
-  std::vector<float> lengths, keys;  // of the candidates
+  std::vector<float> lengths, keys;          // of the candidates
   std::vector<kernels::SketchRun> sketches;  // of `chosen`
 };
 

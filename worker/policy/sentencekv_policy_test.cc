@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "worker/policy/sentencekv_colm2025_policy.h"
 #include "kernels/key_sketch.h"
+#include "worker/policy/sentencekv_colm2025_policy.h"
 #include "worker/policy/testing/policy_driver.h"
 #include "worker/policy/testing/random_sequence.h"
 #include "worker/policy/testing/reference_sentencekv.h"
@@ -59,7 +59,9 @@ void CheckProperties(const TestSequence& sequence, const Selections& selections,
       const int most = std::min(budget, rows[i].back().end);
       ASSERT_LE(count, most);
       const bool fills = options.least_expected == 0 && options.least_of_mean == 0;
-      if (fills || most < budget) ASSERT_EQ(count, most);
+      if (fills || most < budget) {
+        ASSERT_EQ(count, most);
+      }
     }
   }
 }
@@ -79,8 +81,9 @@ std::string OptionsOf(const SentenceKvOptions& options) {
   return absl::StrCat("digest ", static_cast<int>(options.digest), ", boundary ",
                       static_cast<int>(options.boundary), ", reduction ",
                       static_cast<int>(options.reduction), ", found ", options.found_per_chosen,
-                      ", expected ", options.least_expected, ", least ", options.least_of_mean, options.sketches ? ", by sketches" : ", by keys",
-                      ", prompt queries ", options.prompt_queries);
+                      ", expected ", options.least_expected, ", least ", options.least_of_mean,
+                      options.sketches ? ", by sketches" : ", by keys", ", prompt queries ",
+                      options.prompt_queries);
 }
 
 void PrintTo(const Case& c, std::ostream* out) {

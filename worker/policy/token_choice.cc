@@ -15,7 +15,7 @@ namespace {
 
 // A thread keeps one for all heads: nothing is allocated.
 struct Workspace {
-  std::vector<float> query;   // [group_size, head_dim], scaled as attention scales it
+  std::vector<float> query;  // [group_size, head_dim], scaled as attention scales it
   std::vector<std::byte> packed_query;
   std::vector<float> scores;  // [group_size, tokens]
   std::vector<float> mass;
@@ -48,7 +48,8 @@ void ScoreBySketches(const KvReader& kv, const SequenceShape& shape,
   kernels::ScoreSketches(work->packed_query.data(), shape.group_size, shape.head_dim,
                          sketches.data(), static_cast<int>(sketches.size()),
                          scores + limits.num_first, n);
-  kv.CountSketches(n - limits.num_first - limits.num_last);
+  const int64_t num_sketches = n - limits.num_first - limits.num_last;
+  kv.CountSketchBytes(num_sketches * kernels::KeySketchBytes(shape.head_dim));
 }
 
 // Leaves the mass of the n tokens of `found`, numbered as they come, in work->mass.

@@ -176,7 +176,8 @@ void WorkerMetrics::AddKvPlacement(const engine::Engine* engine) {
         [](const Stats& s) { return s.sketch_bytes; });
   gauge("skv_worker_kv_working_set_bytes", "Memory of the sequences' working sets.",
         [](const Stats& s) { return s.working_set_bytes; });
-  gauge("skv_worker_kv_in_place_bytes", "Keys, values and sketches of keys that the last step read in place.",
+  gauge("skv_worker_kv_in_place_bytes",
+        "Keys, values and sketches of keys that the last step read in place.",
         [](const Stats& s) { return s.step_in_place_bytes; });
   counter("skv_worker_kv_hit_rows_total", "Selected rows that lay in the working set.",
           [](const Use& use) { return use.hit_rows; });

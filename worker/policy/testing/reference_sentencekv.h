@@ -41,8 +41,8 @@ class ReferenceSentenceKv {
     float key = 0;
   };
   std::vector<Candidate> RankedSentences(int position, const std::vector<bool>& open) const;
-  // What the group's heads give each of `tokens` when they attend to these alone, by the sketches of
-  // those that `open` allows.
+  // What the group's heads give each of `tokens` when they attend to these alone, by the sketches
+  // of those that `open` allows.
   std::vector<float> Mass(int position, const std::vector<int>& tokens,
                           const std::vector<bool>& open) const;
   float Score(const float* query, int token, bool by_sketch) const;
