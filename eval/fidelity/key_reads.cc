@@ -24,6 +24,11 @@ void KeyReads::ScoreKeys(const float* queries, int num_queries,
   read_.insert(read_.end(), ranges.begin(), ranges.end());
 }
 
+void KeyReads::CountSketchBytes(int64_t bytes) const {
+  kv_.CountSketchBytes(bytes);
+  sketch_bytes_ += bytes;
+}
+
 int KeyReads::NumBeside(std::span<const PositionRange> attended) const {
   std::vector<PositionRange> sorted = read_;
   std::ranges::sort(sorted, {}, &PositionRange::begin);

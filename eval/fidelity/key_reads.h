@@ -21,7 +21,7 @@ class KeyReads : public policy::KvReader {
                  std::span<const policy::PositionRange> ranges, float* scores,
                  int64_t score_stride) const override;
 
-  void CountSketchBytes(int64_t bytes) const override { sketch_bytes_ += bytes; }
+  void CountSketchBytes(int64_t bytes) const override;
   int64_t sketch_bytes() const { return sketch_bytes_; }
 
   // Positions of which a key was read that are not in `attended`, each counted once.

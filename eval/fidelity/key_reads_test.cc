@@ -27,5 +27,17 @@ TEST(KeyReadsTest, KeysThatAreNotAttendedCountOnceHoweverTheyAreRead) {
   EXPECT_EQ(reads.NumBeside(attended), 15);
 }
 
+TEST(KeyReadsTest, SketchesCountByTheirBytesForWhoeverIsBehindToo) {
+  const policy::TestSequence sequence =
+      policy::MakeRandomSequence({.shape = {1, 1, 1, 32, 50}, .num_tokens = 60}, 1);
+  const policy::FakeKv kv(&sequence, 0, 0, 60);
+  const KeyReads reads(&kv);
+  reads.CountSketchBytes(72);
+  reads.CountSketchBytes(36);
+  EXPECT_EQ(reads.sketch_bytes(), 108);
+  EXPECT_EQ(kv.sketch_bytes(), 108);
+  EXPECT_EQ(reads.NumBeside({}), 0);
+}
+
 }  // namespace
 }  // namespace skv::eval

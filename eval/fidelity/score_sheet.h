@@ -28,7 +28,7 @@ class ScoreSheet {
   //   f4_error, f4_cosine: means over layers and steps; f4_error_layers
   //   f9_any, f9_mean, f9_retrieval: share of steps at which any (layer, KV head) holds the needle,
   //     mean share of those that do, and that over the tenth with most needle mass
-  //   attended: mean entries; scored: beside them, mean entries of which the key was read
+  //   attended: mean entries; scored: mean keys read beside them (SelectionScore)
   nlohmann::json Summarize(int setting, int num_steps, bool with_needle) const;
 
  private:

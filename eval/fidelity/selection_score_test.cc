@@ -25,6 +25,7 @@ class ArrayKv : public policy::KvReader {
     std::copy(keys_.begin() + begin * kWidth, keys_.begin() + end * kWidth, rows);
   }
   void ReadValues(int, int, float*) const override { FAIL() << "values come as an array"; }
+  void CountSketchBytes(int64_t) const override {}
   void ScoreKeys(const float* queries, int num_queries, std::span<const PositionRange> ranges,
                  float* scores, int64_t score_stride) const override {
     int entry = 0;

@@ -50,7 +50,7 @@ void ShadowPolicy::Select(const policy::HeadView& view, const policy::QueryRows&
   // Policies follow every query, scored or not.
   std::vector<std::vector<PositionRange>> chosen(candidates_.size());
   std::vector<float> num_scored(candidates_.size());
-  const float key_bytes = 2.0f * static_cast<float>(shape_.head_dim);  // as the cache stores it
+  const float key_bytes = 2.0f * static_cast<float>(shape_.head_dim);  // in bf16
   for (size_t i = 0; i < candidates_.size(); ++i) {
     const KeyReads reads(view.kv);
     candidates_[i].policy->Select({view.layer, view.kv_head, &reads}, query, &chosen[i]);
@@ -104,6 +104,12 @@ std::unique_ptr<policy::KvPolicy> ShadowPolicy::TakeCandidate(int index) {
 size_t ShadowPolicy::index_bytes() const {
   size_t bytes = 0;
   for (const Candidate& candidate : candidates_) bytes += candidate.policy->index_bytes();
+  return bytes;
+}
+
+size_t ShadowPolicy::sketch_bytes() const {
+  size_t bytes = 0;
+  for (const Candidate& candidate : candidates_) bytes += candidate.policy->sketch_bytes();
   return bytes;
 }
 

@@ -37,6 +37,7 @@ class ShadowPolicy : public policy::KvPolicy {
   std::unique_ptr<policy::KvPolicy> ForkPrompt(
       const std::vector<policy::Sentence>* sentences) const override;
   size_t index_bytes() const override;
+  size_t sketch_bytes() const override;
 
   // From now on step s, the generated position num_prompt_tokens + s * every, is scored into row s
   // of the sheet, as long as it has rows.

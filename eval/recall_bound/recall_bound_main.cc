@@ -81,6 +81,7 @@ class BoundProbe : public policy::KvPolicy {
     return std::make_unique<BoundProbe>(policy_->ForkPrompt(s), shape_, s, unit_tokens_, samples_);
   }
   size_t index_bytes() const override { return policy_->index_bytes(); }
+  size_t sketch_bytes() const override { return policy_->sketch_bytes(); }
 
  private:
   std::vector<PositionRange> Units(int num_visible) const {

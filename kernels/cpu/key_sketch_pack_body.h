@@ -35,10 +35,18 @@ struct SketchScale {
   Bf16 step, minimum;
 };
 
+// Channels from c on; lanes beyond the last channel repeat it.
+F32x16 LoadChannels(const float* key, int c, int head_dim) {
+  if (c + kLanes <= head_dim) return Load(key + c);
+  float channels[kLanes];
+  for (int i = 0; i < kLanes; ++i) channels[i] = key[std::min(c + i, head_dim - 1)];
+  return Load(channels);
+}
+
 SketchScale ScaleOfKey(const float* key, int head_dim) {
-  F32x16 largest = Load(key), opposite = Sub(Zero(), largest), non_finite = Zero();
+  F32x16 largest = Set1(key[0]), opposite = Sub(Zero(), largest), non_finite = Zero();
   for (int c = 0; c < head_dim; c += kLanes) {
-    const F32x16 x = Load(key + c);
+    const F32x16 x = LoadChannels(key, c, head_dim);
     largest = Max(x, largest);
     opposite = Max(Sub(Zero(), x), opposite);
     non_finite = Fma(x, Zero(), non_finite);
@@ -58,11 +66,14 @@ void MakeSketch(const float* key, int head_dim, std::byte* sketch) {
   const F32x16 minimum = Set1(Widened(scale.minimum));
   const F32x16 inverse = Set1(scale.step == 0 ? 0.0f : 1.0f / Widened(scale.step));
   for (int c = 0; c < head_dim; c += kSketchChannels) {
-    int8_t codes[kSketchChannels] = {};
-    for (int i = 0; i < std::min(kSketchChannels, head_dim - c); i += kLanes) {
-      const F32x16 steps = Round(Mul(Sub(Load(key + c + i), minimum), inverse));
+    int8_t codes[kSketchChannels];
+    const int num_channels = std::min(kSketchChannels, head_dim - c);
+    for (int i = 0; i < num_channels; i += kLanes) {
+      const F32x16 x = LoadChannels(key, c + i, head_dim);
+      const F32x16 steps = Round(Mul(Sub(x, minimum), inverse));
       StoreInt8(codes + i, Min(Max(steps, Zero()), Set1(kLargestCode)));  // NaN becomes 0
     }
+    std::fill(codes + num_channels, codes + kSketchChannels, int8_t{0});
     for (int i = 0; i < kSketchCodeBytes; ++i) {
       sketch[i] = static_cast<std::byte>(codes[i] | codes[i + kSketchCodeBytes] << 4);
     }
@@ -74,8 +85,12 @@ void MakeSketch(const float* key, int head_dim, std::byte* sketch) {
 
 void PackQuery(const float* query, int head_dim, std::byte* packed) {
   F32x16 magnitude = Zero(), non_finite = Zero();
+  const auto load = [&](int c) {
+    const int left = head_dim - c;
+    return left < kLanes ? LoadPartial(query + c, left) : Load(query + c);
+  };
   for (int c = 0; c < head_dim; c += kLanes) {
-    const F32x16 x = Load(query + c);
+    const F32x16 x = load(c);
     magnitude = Max(Abs(x), magnitude);
     non_finite = Fma(x, Zero(), non_finite);
   }
@@ -86,7 +101,7 @@ void PackQuery(const float* query, int head_dim, std::byte* packed) {
   F32x16 sum = Zero();
   for (int c = 0; c < SketchChunks(head_dim) * kSketchChannels; c += kLanes) {
     F32x16 v = Zero();
-    if (finite && !zero && c < head_dim) v = Round(Mul(Load(query + c), inverse));
+    if (finite && !zero && c < head_dim) v = Round(Mul(load(c), inverse));
     sum = Add(sum, v);
     StoreInt8(reinterpret_cast<int8_t*>(packed + c), v);
   }

@@ -134,7 +134,7 @@ TEST(KeySketchTest, TakesHalfAByteAChannelOfWholeChunksAndFour) {
 
 TEST(KeySketchTest, HoldsTheCodesAndScalesOfItsDefinition) {
   constexpr int kKeys = 50;
-  for (const int head_dim : {32, 64, 96, 128, 256}) {
+  for (const int head_dim : {2, 32, 64, 96, 100, 128, 256, 512}) {
     const std::vector<float> keys = KeyLikeFloats(kKeys, head_dim, head_dim);
     std::vector<std::byte> bytes(kKeys * KeySketchBytes(head_dim), std::byte{0xee});
     MakeKeySketches(keys.data(), kKeys, head_dim, bytes.data());
@@ -169,7 +169,7 @@ TEST(KeySketchTest, AChannelIsOffByHalfAStepAndTheRoundingOfTheScales) {
 
 TEST(KeySketchTest, AScoreIsTheProductOfWhatSketchAndQueryHold) {
   constexpr int kQueries = 5, kKeys = 150;
-  for (const int head_dim : {32, 64, 96, 256}) {
+  for (const int head_dim : {32, 64, 96, 100, 256}) {
     const std::vector<float> keys = KeyLikeFloats(kKeys, head_dim, 1);
     const std::vector<float> queries = RandomFloats(kQueries * head_dim, 2);
     const Runs runs(Active(), keys, head_dim, {kKeys});
@@ -207,7 +207,7 @@ std::vector<int> RandomLengths(int num_runs, uint32_t seed) {
 
 TEST(KeySketchTest, EveryInstructionSetYieldsTheScalarBits) {
   uint32_t seed = 0;
-  for (const int head_dim : {32, 64, 96, 128, 256}) {
+  for (const int head_dim : {2, 32, 64, 96, 100, 128, 256, 512}) {
     for (const int num_queries : {1, 2, 3, 4, 5, 6, 7, 8, 11, 16}) {
       for (const int num_runs : {1, 2, 7, 30}) {
         const std::vector<int> lengths = RandomLengths(num_runs, ++seed);

@@ -81,6 +81,48 @@ TEST_P(KvPlacementEngineTest, CopiedRowsGiveTheBitsOfThoseInPlace) {
   EXPECT_GT(use.own_rows, 0);
 }
 
+// Takes note of the statistics while its last token is drawn.
+class HeldSink : public CollectingSink {
+ public:
+  explicit HeldSink(LocalEngine* local) : local_(local) {}
+  bool OnToken(const TokenEvent& event) override {
+    held_ = local_->engine().stats();
+    return CollectingSink::OnToken(event);
+  }
+  const EngineStats& held() const { return held_; }
+
+ private:
+  LocalEngine* const local_;
+  EngineStats held_;
+};
+
+TEST_P(KvPlacementEngineTest, SketchesAreReadInPlaceWhereverKeysLie) {
+  constexpr size_t kSketch = 36, kHeads = size_t{kLayers} * kKvHeads;
+  std::map<std::string, size_t> in_place;
+  for (const char* placement : {"in-place", "copied"}) {
+    SCOPED_TRACE(placement);
+    const auto local = Open(placement);
+    const auto sink = std::make_shared<HeldSink>(local.get());
+    ASSERT_OK(local->engine().Submit(MakeRequest(6), sink));
+    ASSERT_TRUE(sink->WaitForFinish());
+    const EngineStats& held = sink->held();
+    in_place[placement] = held.step_in_place_bytes;
+    if (GetParam() != "sentencekv") {
+      EXPECT_EQ(held.sketch_bytes, 0u);
+      continue;
+    }
+    // The prompt but for its last sentence, maybe, and what was generated.
+    EXPECT_GT(held.sketch_bytes, kHeads * kSketch * kPrompt / 2);
+    EXPECT_LT(held.sketch_bytes, kHeads * kSketch * (kPrompt + 2 * kTokens));
+    EXPECT_EQ(StatsAfter(local.get()).sketch_bytes, 0u);
+  }
+  if (GetParam() != "sentencekv") return;
+  // Five sketches for each token that is neither first nor last, and copied nothing else.
+  EXPECT_GT(in_place["copied"], 0u);
+  EXPECT_LE(in_place["copied"], kHeads * kSketch * 5 * (kBudget - 8 - 16));
+  EXPECT_GT(in_place["in-place"], in_place["copied"]);
+}
+
 TEST_P(KvPlacementEngineTest, SlotsComeBackFromForksEvictionsAndCancels) {
   const GenerationRequest request = MakeRequest(3, /*num_samples=*/3);
   const auto local = Open("copied");

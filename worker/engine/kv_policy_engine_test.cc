@@ -114,6 +114,7 @@ TEST_P(KvPolicyEngineTest, TheReportCountsWhatWasRead) {
     }
   }
   EXPECT_EQ(use.visible, visible);
+  EXPECT_EQ(use.sketch_bytes > 0, GetParam() == "sentencekv");
   if (GetParam() == "sentencekv_colm2025") {
     EXPECT_GE(use.attended, attended) << "where sentences meet it reads what is eligible";
     EXPECT_LT(use.attended, visible);

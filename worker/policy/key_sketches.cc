@@ -1,5 +1,7 @@
 #include "worker/policy/key_sketches.h"
 
+#include <algorithm>
+
 namespace skv::policy {
 
 KeySketches::KeySketches(int head_dim, int first) : head_dim_(head_dim), first_(first) {}
@@ -12,10 +14,11 @@ void KeySketches::Add(const float* keys, int num_keys) {
   num_keys_ += num_keys;
 }
 
-kernels::SketchRun KeySketches::Run(PositionRange numbers) const {
+void KeySketches::AppendRun(PositionRange numbers, std::vector<kernels::SketchRun>* runs) const {
+  const int begin = std::max(numbers.begin, first_), count = std::min(numbers.end, end()) - begin;
+  if (count <= 0) return;
   const std::byte* const memory = placed_ == nullptr ? own_.data() : placed_;
-  return {memory + (numbers.begin - first_) * kernels::KeySketchBytes(head_dim_),
-          numbers.end - numbers.begin};
+  runs->push_back({memory + (begin - first_) * kernels::KeySketchBytes(head_dim_), count});
 }
 
 size_t KeySketches::size_bytes() const {

@@ -22,10 +22,9 @@ class KeySketches {
   // The tokens after all others: keys [num_keys, head_dim].
   void Add(const float* keys, int num_keys);
 
-  int first() const { return first_; }
   int end() const { return first_ + num_keys_; }
-  // Those of tokens `numbers`, which lie in [first(), end()).
-  kernels::SketchRun Run(PositionRange numbers) const;
+  // Appends those of the tokens `numbers` that there are.
+  void AppendRun(PositionRange numbers, std::vector<kernels::SketchRun>* runs) const;
 
   size_t size_bytes() const;
 

@@ -50,7 +50,7 @@ class KvReader {
                          int64_t score_stride) const = 0;
   // The policy has read so many bytes of sketches of keys (kernels/key_sketch.h), which it keeps
   // itself: they count as read.
-  virtual void CountSketchBytes(int64_t bytes) const {}
+  virtual void CountSketchBytes(int64_t bytes) const = 0;
 };
 
 // What a sequence looks like to its policy.
@@ -101,8 +101,8 @@ class KvPolicy {
 
   // Memory of the policy's own state beside the KV: its index, and what it knows of queries.
   virtual size_t index_bytes() const = 0;
-  // Memory of its sketches of keys. They lie where the keys lie, and a selection reads some of them
-  // there: they are no part of the index.
+  // Memory of its sketches of keys. They stay on the host, as keys do, and a selection reads some
+  // of them there: they are no part of the index.
   virtual size_t sketch_bytes() const { return 0; }
 };
 

@@ -44,6 +44,7 @@ class AttendedReader : public KvReader {
     }
     kv_.ScoreKeys(queries, num_queries, positions, scores, score_stride);
   }
+  void CountSketchBytes(int64_t bytes) const override { kv_.CountSketchBytes(bytes); }
 
  private:
   // Calls take(part) for each range of true positions that [begin, end) stands for.

@@ -50,6 +50,7 @@ class RandomKv : public KvReader {
     kernels::ScoreKeys(queries, num_queries, kHeadDim, runs_.data(), static_cast<int>(runs_.size()),
                        scores, score_stride);
   }
+  void CountSketchBytes(int64_t) const override {}
 
  private:
   static std::vector<kernels::Bf16> Rounded(const std::vector<float>& values) {

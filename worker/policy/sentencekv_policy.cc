@@ -344,16 +344,9 @@ class SentenceKvPolicy : public KvPolicy {
     for (const PositionRange& range : work.chosen) {
       prompt.kept.AppendPositions(range.begin, range.end, found);
       if (!sketches()) continue;
-      AppendSketches(prompt.state.sketches, range, &work.sketches);
-      AppendSketches(state.sketches, range, &work.sketches);
+      prompt.state.sketches.AppendRun(range, &work.sketches);
+      state.sketches.AppendRun(range, &work.sketches);
     }
-  }
-
-  // Those of `numbers` that `sketches` has.
-  static void AppendSketches(const KeySketches& sketches, PositionRange numbers,
-                             std::vector<kernels::SketchRun>* runs) {
-    numbers = {std::max(numbers.begin, sketches.first()), std::min(numbers.end, sketches.end())};
-    if (numbers.begin < numbers.end) runs->push_back(sketches.Run(numbers));
   }
 
   // Keys are shares of attention that a token of each sentence is expected to get.

@@ -162,6 +162,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{64, 3, 2, kWanted, 300, 400}, Case{64, 3, 0, kExpected, 300, 400},
         Case{64, 3, 3, kExpected, 300, 400, false, 6},
         Case{100, 3, 0, kExpected, 350, 450, true},  // nothing gets twice the mean
+        Case{64, 3, 0, kByKeys, 300, 400}, Case{64, 3, 2, kByKeys, 300, 400, false, 12},
         Case{64, 3, 0, kMeanQuery, 300, 400, false, 12},
         Case{64, 3, 3, kColm2025Options, 300, 400, false, 12},
         Case{256, 3, 2, kColm2025Options, 600, 640}));
@@ -170,8 +171,9 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(SentenceKvPolicyTest, EveryOptionChangesWhatIsSelected) {
   const TestSequence sequence = MakeRandomSequence({{2, 2, 3, 32, 300}, 400, 12}, 7);
   const Selections usual = RunAll(sequence, {"sentencekv", 64, 0}, {}, 64, 1);
-  for (const SentenceKvOptions& options : {kMean, kLocal, kFull, kMeanShare, kMeanScore, kOneStage,
-                                           kTwiceFound, kFilled, kExpected, kWanted, kMeanQuery}) {
+  for (const SentenceKvOptions& options :
+       {kMean, kLocal, kFull, kMeanShare, kMeanScore, kOneStage, kTwiceFound, kFilled, kExpected,
+        kWanted, kByKeys, kMeanQuery}) {
     EXPECT_NE(RunAll(sequence, {"sentencekv", 64, 0}, options, 64, 1), usual) << OptionsOf(options);
   }
 }

@@ -23,8 +23,8 @@ struct TokenLimits {
 // no more than limits.most.
 //   query     [group_size, head_dim], rotated
 //   found     sorted and disjoint; at least num_first + num_last tokens, all of them written
-//   sketches  of the keys of the rest, in order: they are ranked by these, and neighbours are all
-//             of the first, and of the last. Empty: by their keys
+//   sketches  of all keys of the rest, in order, which are ranked by them. The first num_first of
+//             `found` are then neighbours, and so are the last num_last. Empty: ranked by keys
 void ChooseTokens(const KvReader& kv, const SequenceShape& shape, const float* query,
                   const std::vector<PositionRange>& found, const TokenLimits& limits,
                   std::span<const kernels::SketchRun> sketches,

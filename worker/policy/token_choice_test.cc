@@ -59,11 +59,13 @@ TEST(TokenChoiceTest, SketchesRankWhatIsNeitherFirstNorLast) {
   const Ranges found = {{0, 5}, {20, 30}, {50, 70}, {90, 100}};
   KeySketches sketches(kHeadDim, /*first=*/0);
   sketches.Add(other.keys.data(), kTokens);
-  const kernels::SketchRun rest[] = {sketches.Run({20, 30}), sketches.Run({50, 70})};
+  std::vector<kernels::SketchRun> rest;
+  for (const PositionRange range : {found[1], found[2]}) sketches.AppendRun(range, &rest);
   Ranges attended;
   ChooseTokens(kv, sequence.shape, QueryAlong(0).data(), found,
                {.num_first = 5, .num_last = 10, .most = 3}, rest, &attended);
   EXPECT_EQ(attended, (Ranges{{0, 5}, {21, 23}, {60, 61}, {90, 100}}));
+  EXPECT_EQ(kv.sketch_bytes(), 30 * static_cast<int64_t>(kernels::KeySketchBytes(kHeadDim)));
 }
 
 TEST(TokenChoiceTest, FirstAndLastTakePartInTheMeanByTheirKeys) {
@@ -77,7 +79,8 @@ TEST(TokenChoiceTest, FirstAndLastTakePartInTheMeanByTheirKeys) {
       const Ranges found = {{0, 5}, {20, 30}, {50, 70}, {90, 100}};
       KeySketches sketches(kHeadDim, /*first=*/0);
       sketches.Add(sequence.keys.data(), kTokens);
-      const kernels::SketchRun rest[] = {sketches.Run({20, 30}), sketches.Run({50, 70})};
+      std::vector<kernels::SketchRun> rest;
+      for (const PositionRange range : {found[1], found[2]}) sketches.AppendRun(range, &rest);
       Ranges attended;
       ChooseTokens(kv, sequence.shape, QueryAlong(0).data(), found,
                    {.num_first = 5, .num_last = 10, .most = 5, .least_of_mean = 1.3f}, rest,

@@ -171,8 +171,7 @@ void WorkerMetrics::AddKvPlacement(const engine::Engine* engine) {
   gauge("skv_worker_kv_index_bytes",
         "Memory of the KV policies' own state: index, running queries.",
         [](const Stats& s) { return s.index_bytes; });
-  gauge("skv_worker_kv_sketch_bytes",
-        "Memory of the KV policies' sketches of keys, which lie where the keys lie.",
+  gauge("skv_worker_kv_sketch_bytes", "Memory of the KV policies' sketches of keys, on the host.",
         [](const Stats& s) { return s.sketch_bytes; });
   gauge("skv_worker_kv_working_set_bytes", "Memory of the sequences' working sets.",
         [](const Stats& s) { return s.working_set_bytes; });

@@ -52,8 +52,11 @@ class FakeKv : public KvReader {
   void ReadValues(int begin, int end, float* rows) const override;
   void ScoreKeys(const float* queries, int num_queries, std::span<const PositionRange> ranges,
                  float* scores, int64_t score_stride) const override;
+  void CountSketchBytes(int64_t bytes) const override { sketch_bytes_ += bytes; }
+  int64_t sketch_bytes() const { return sketch_bytes_; }
 
  private:
+  mutable int64_t sketch_bytes_ = 0;
   const TestSequence* sequence_;
   int layer_;
   int kv_head_;
