@@ -1,5 +1,5 @@
 // Asks a model about a document. Each generated token attends at most 384 tokens of it and of the
-// answer, in whole sentences.
+// answer.
 //   skv-example-generate MODEL.gguf DOCUMENT.txt "Who wrote this?"
 #include <cmath>
 #include <fstream>
