@@ -30,6 +30,21 @@ struct UnaryCall {
   Response response;
 };
 
+// gRPC 1.51 ends the queue that its callback threads read with the last channel. Where a callback
+// is that channel's last owner, one of these threads ends the queue and reads on in freed memory.
+// Keeps the queue, by a channel that leads nowhere and is never destroyed.
+void KeepCallbackQueue() {
+  [[maybe_unused]] static const auto* const kept = [] {
+    auto* channel = new std::shared_ptr<grpc::Channel>(
+        grpc::CreateCustomChannel("", /*creds=*/nullptr, grpc::ChannelArguments()));
+    using Call = UnaryCall<health_pb::HealthCheckRequest, health_pb::HealthCheckResponse>;
+    auto call = std::make_shared<Call>(Deadline::max());
+    health_pb::Health::NewStub(*channel)->async()->Check(
+        &call->context, &call->request, &call->response, [call](const grpc::Status&) {});
+    return channel;
+  }();
+}
+
 // Owns itself from Start to OnDone.
 class GrpcGroupStream : public GroupStream,
                         public grpc::ClientReadReactor<worker_pb::GenerateEvent> {
@@ -136,6 +151,7 @@ class GrpcGroupClient : public GroupClient {
 }  // namespace
 
 std::shared_ptr<GroupClient> MakeGrpcGroupClient(const std::string& address) {
+  KeepCallbackQueue();
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxReceivedBytes);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
