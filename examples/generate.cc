@@ -36,5 +36,6 @@ int main(int argc, char** argv) {
   std::cout << "\n[" << answer->prompt_tokens << " prompt tokens, " << answer->completion_tokens
             << " generated (" << skv::Name(answer->finish_reason) << "); " << answer->kv.policy.name
             << " read " << std::lround(answer->kv.attended_tokens) << " of "
-            << std::lround(answer->kv.visible_tokens) << " tokens a step]\n";
+            << std::lround(answer->kv.visible_tokens) << " tokens a step and as much as "
+            << std::lround(answer->kv.choosing_tokens) << " to choose them]\n";
 }

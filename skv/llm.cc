@@ -82,12 +82,13 @@ engine::SamplingParams ToParams(const Sampling& sampling) {
 }
 
 KvReport ToReport(const policy::PolicyParams& params, const engine::FinishEvent& finish,
-                  int num_heads) {
-  const policy::KvMeans means = policy::MeansOf(finish.kv_use, num_heads);
+                  const policy::KvHeads& kv_heads) {
+  const policy::KvMeans means = policy::MeansOf(finish.kv_use, kv_heads);
   KvReport report{.policy = {.name = params.name},
                   .fingerprint = finish.policy_fingerprint,
                   .generated_positions = finish.kv_use.positions,
                   .attended_tokens = means.attended_tokens,
+                  .choosing_tokens = means.choosing_tokens,
                   .visible_tokens = means.visible_tokens,
                   .read_share = means.read_share};
   if (policy::HasBudget(params.name)) report.policy.max_capacity_prompts = params.budget_tokens;
@@ -104,7 +105,7 @@ KvReport ToReport(const policy::PolicyParams& params, const engine::FinishEvent&
 }
 
 Answer ToAnswer(const policy::PolicyParams& params, const engine::FinishEvent& finish,
-                int num_heads) {
+                const policy::KvHeads& kv_heads) {
   return {.text = {},
           .finish_reason = finish.reason == engine::FinishReason::kStop ? FinishReason::kStop
                                                                         : FinishReason::kLength,
@@ -113,7 +114,7 @@ Answer ToAnswer(const policy::PolicyParams& params, const engine::FinishEvent& f
           .completion_tokens = finish.num_generated_tokens,
           .time_to_first_token_seconds = finish.timings.time_to_first_token_seconds,
           .decode_seconds = finish.timings.decode_seconds,
-          .kv = ToReport(params, finish, num_heads)};
+          .kv = ToReport(params, finish, kv_heads)};
 }
 
 }  // namespace
@@ -226,7 +227,8 @@ absl::StatusOr<Answer> Llm::Generate(std::vector<TokenId> prompt_ids, const text
     if (cancelled || text.stopped()) engine.Cancel(id);
   }
   SKV_RETURN_IF_ERROR(finish->status);
-  Answer answer = ToAnswer(params, *finish, engine_->rank().pool().layout().NumHeads());
+  const kv::KvLayout& layout = engine_->rank().pool().layout();
+  Answer answer = ToAnswer(params, *finish, {layout.NumHeads(), 2 * layout.RowBytes()});
   answer.text = std::move(shown);
   answer.explanations = std::move(explanations);
   answer.completion_tokens = text.num_tokens();

@@ -95,9 +95,12 @@ struct KvReport {
   KvPolicy policy;  // with the values that held; null where the policy has no such parameter
   std::string fingerprint;  // of all that the selection depends on beside the text
   int64_t generated_positions = 0;
-  double attended_tokens = 0;               // read
+  double attended_tokens = 0;  // keys and values that attention read
+  // What the policy read beside them to choose them (index, sketches of keys, keys, values), in
+  // tokens whose keys and values have as many bytes.
+  double choosing_tokens = 0;
   double visible_tokens = 0;                // what "full" would have read
-  double read_share = 1;                    // attended / visible
+  double read_share = 1;                    // (attended + choosing) / visible
   std::optional<RecallReport> recall = {};  // with min_recall
 };
 

@@ -94,7 +94,8 @@ TEST_F(LlmTest, AKvPolicyReadsWithinItsBudgetAndReportsIt) {
   EXPECT_THAT(kv.fingerprint, StartsWith("sentencekv/budget=256/factor=3"));
   EXPECT_LE(kv.attended_tokens, 256);
   EXPECT_GT(kv.visible_tokens, 1000);
-  EXPECT_DOUBLE_EQ(kv.read_share, kv.attended_tokens / kv.visible_tokens);
+  EXPECT_GT(kv.choosing_tokens, 0);
+  EXPECT_DOUBLE_EQ(kv.read_share, (kv.attended_tokens + kv.choosing_tokens) / kv.visible_tokens);
 }
 
 TEST_F(LlmTest, ExplainsWhatASentenceRead) {

@@ -134,6 +134,7 @@ void SetKvReport(KvReport&& report, pb::KvReport* out) {
   out->set_fingerprint(std::move(report.fingerprint));
   out->set_generated_positions(report.generated_positions);
   out->set_attended_tokens(report.attended_tokens);
+  out->set_choosing_tokens(report.choosing_tokens);
   out->set_visible_tokens(report.visible_tokens);
   out->set_read_share(report.read_share);
   if (!report.recall) return;

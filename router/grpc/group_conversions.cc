@@ -89,6 +89,7 @@ KvReport FromProto(const worker_pb::KvReport& report) {
                      .fingerprint = report.fingerprint(),
                      .generated_positions = report.generated_positions(),
                      .attended_tokens = report.attended_tokens(),
+                     .choosing_tokens = report.choosing_tokens(),
                      .visible_tokens = report.visible_tokens(),
                      .read_share = report.read_share()};
   if (report.has_recall()) result.recall = FromProto(report.recall());

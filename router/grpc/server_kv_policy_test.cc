@@ -102,8 +102,9 @@ TEST_F(ServerTest, TheWorkersKvReportReachesTheClientWithTheFinish) {
     report->set_fingerprint("f");
     report->set_generated_positions(4);
     report->set_attended_tokens(10);
+    report->set_choosing_tokens(6);
     report->set_visible_tokens(40);
-    report->set_read_share(0.25);
+    report->set_read_share(0.4);
     if (request.min_recall() > 0) {
       report->mutable_recall()->set_min_recall(request.min_recall());
       report->mutable_recall()->set_checked(100);
@@ -129,8 +130,9 @@ TEST_F(ServerTest, TheWorkersKvReportReachesTheClientWithTheFinish) {
     expected.set_fingerprint("f");
     expected.set_generated_positions(4);
     expected.set_attended_tokens(10);
+    expected.set_choosing_tokens(6);
     expected.set_visible_tokens(40);
-    expected.set_read_share(0.25);
+    expected.set_read_share(0.4);
     EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(last.kv_report(), expected))
         << last.kv_report().DebugString();
 

@@ -77,6 +77,7 @@ struct KvReport {
   std::string fingerprint;
   int64_t generated_positions = 0;
   double attended_tokens = 0;
+  double choosing_tokens = 0;
   double visible_tokens = 0;
   double read_share = 1;
   std::optional<RecallReport> recall;  // of a request with min_recall

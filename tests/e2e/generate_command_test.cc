@@ -43,7 +43,8 @@ class ScriptedRouter : public v1::Generation::Service {
     report->set_generated_positions(19);
     report->set_attended_tokens(1023.6);
     report->set_visible_tokens(4290);
-    report->set_read_share(1023.6 / 4290);
+    report->set_choosing_tokens(429.2);
+    report->set_read_share((1023.6 + 429.2) / 4290);
     if (request->has_min_recall()) {
       report->mutable_recall()->set_min_recall(request->min_recall());
       report->mutable_recall()->set_checked(1710);
@@ -104,7 +105,8 @@ TEST(GenerateCommandTest, TheKvPolicyReachesTheRouterAndItsReportIsShown) {
                                         "--semantic-factor",
                                         "2.5"};
   EXPECT_THAT(RunGenerate(arguments, 0),
-              HasSubstr("; sentencekv read 1024 of 4290 tokens a step (24 %)]"));
+              HasSubstr("; sentencekv read 1024 of 4290 tokens a step and as much as 429 to choose "
+                        "them (34 %)]"));
   arguments.push_back("--json");
   EXPECT_THAT(RunGenerate(arguments, 0),
               HasSubstr(R"("kv":{"policy":"sentencekv","max_capacity_prompts":1024,)"

@@ -41,7 +41,9 @@ TEST(KvPolicyTest, AClusterOfSentencekvReportsAndCountsWhatWasRead) {
   EXPECT_GT(by_default.attended_tokens(), 0);
   EXPECT_LE(by_default.attended_tokens(), 64);
   EXPECT_GT(by_default.visible_tokens(), 1000);
-  EXPECT_EQ(by_default.read_share(), by_default.attended_tokens() / by_default.visible_tokens());
+  EXPECT_GT(by_default.choosing_tokens(), 0);
+  EXPECT_EQ(by_default.read_share(), (by_default.attended_tokens() + by_default.choosing_tokens()) /
+                                         by_default.visible_tokens());
 
   v1::GenerateRequest request = LongRequest();
   request.mutable_kv_policy()->set_max_capacity_prompts(1 << 20);
@@ -56,6 +58,7 @@ TEST(KvPolicyTest, AClusterOfSentencekvReportsAndCountsWhatWasRead) {
   EXPECT_FALSE(full.policy().has_max_capacity_prompts());
   EXPECT_EQ(full.generated_positions(), 4);
   EXPECT_EQ(full.visible_tokens(), by_default.visible_tokens());
+  EXPECT_EQ(full.choosing_tokens(), 0);
   EXPECT_EQ(full.read_share(), 1);
 
   request.mutable_kv_policy()->set_name("snapkv");
@@ -123,7 +126,7 @@ TEST(KvPolicyTest, MinRecallIsKeptAndReportedByWhatItTook) {
   EXPECT_EQ(all.recall().checked(), selections);
   EXPECT_EQ(all.recall().widened(), selections);
   EXPECT_EQ(all.recall().full(), selections);
-  EXPECT_EQ(all.read_share(), 1);
+  EXPECT_EQ(all.attended_tokens(), all.visible_tokens());
   EXPECT_THAT(all.fingerprint(), HasSubstr("/min_recall=1"));
 
   request.mutable_kv_policy()->set_name("full");

@@ -16,7 +16,8 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = os.environ.get("SKV_MODEL", "models/SmolLM2-135M-Instruct.Q4_1.gguf")
 REPORT = re.compile(r"\[(\d+) prompt tokens, (\d+) generated \((stop|length)\); "
-                    r"sentencekv read ([\d.]+) of ([\d.]+) tokens a step\]\n")
+                    r"sentencekv read ([\d.]+) of ([\d.]+) tokens a step "
+                    r"and as much as ([\d.]+) to choose them\]\n")
 
 
 def run(*command):
@@ -62,11 +63,12 @@ class InstallTest(unittest.TestCase):
         report = REPORT.search(out)
         self.assertIsNotNone(report, out)
         self.assertTrue(out[:report.start()].strip(), out)
-        prompt, generated, _, read, of = report.groups()
+        prompt, generated, _, read, of, choosing = report.groups()
         self.assertGreater(int(generated), 1)
         self.assertGreater(float(of), int(prompt))
         self.assertLessEqual(float(read), 384)
         self.assertGreater(float(read), 16)
+        self.assertGreater(float(choosing), 0)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ nlohmann::ordered_json ToJson(const KvSummary& kv) {
   json["fingerprint"] = kv.fingerprint;
   json["generated_positions"] = kv.generated_positions;
   json["attended_tokens"] = kv.means.attended_tokens;
+  json["choosing_tokens"] = kv.means.choosing_tokens;
   json["visible_tokens"] = kv.means.visible_tokens;
   json["read_share"] = kv.means.read_share;
   if (kv.policy.min_recall > 0) {
@@ -63,8 +64,11 @@ void PrintSummary(const GenerateSummary& summary) {
   if (summary.kv && summary.kv->generated_positions > 0) {
     const policy::KvMeans& means = summary.kv->means;
     std::cerr << "; " << summary.kv->policy.name << " read " << std::lround(means.attended_tokens)
-              << " of " << std::lround(means.visible_tokens) << " tokens a step ("
-              << std::lround(means.read_share * 100) << " %)";
+              << " of " << std::lround(means.visible_tokens) << " tokens a step";
+    if (means.choosing_tokens > 0) {
+      std::cerr << " and as much as " << std::lround(means.choosing_tokens) << " to choose them";
+    }
+    std::cerr << " (" << std::lround(means.read_share * 100) << " %)";
   }
   if (summary.kv && summary.kv->policy.min_recall > 0) {
     const policy::RecallCounts& recall = summary.kv->recall;

@@ -35,6 +35,7 @@ KvSummary ToSummary(const KvReport& report) {
                     .fingerprint = report.fingerprint,
                     .generated_positions = report.generated_positions,
                     .means = {.attended_tokens = report.attended_tokens,
+                              .choosing_tokens = report.choosing_tokens,
                               .visible_tokens = report.visible_tokens,
                               .read_share = report.read_share}};
   policy::PolicyParams& policy = summary.policy;

@@ -24,7 +24,8 @@ KvSummary FromProto(const v1::KvReport& report) {
                      .min_recall = report.recall().min_recall()},
           .fingerprint = report.fingerprint(),
           .generated_positions = report.generated_positions(),
-          .means = {report.attended_tokens(), report.visible_tokens(), report.read_share()},
+          .means = {report.attended_tokens(), report.choosing_tokens(), report.visible_tokens(),
+                    report.read_share()},
           .recall = {report.recall().checked(), report.recall().widened(), report.recall().full()}};
 }
 

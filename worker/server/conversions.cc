@@ -128,17 +128,18 @@ pb::KvPolicy ToProto(const policy::PolicyParams& params) {
 }
 
 pb::GenerateEvent ToProto(const engine::FinishEvent& event, const policy::PolicyParams& policy,
-                          int num_heads) {
+                          const policy::KvHeads& kv_heads) {
   pb::GenerateEvent proto;
   proto.set_sample_index(event.sample_idx);
   proto.mutable_finish()->set_reason(ToProto(event.reason));
   proto.mutable_finish()->set_message(std::string(event.status.message()));
-  const policy::KvMeans means = policy::MeansOf(event.kv_use, num_heads);
+  const policy::KvMeans means = policy::MeansOf(event.kv_use, kv_heads);
   pb::KvReport* const report = proto.mutable_kv_report();
   *report->mutable_policy() = ToProto(policy);
   report->set_fingerprint(event.policy_fingerprint);
   report->set_generated_positions(event.kv_use.positions);
   report->set_attended_tokens(means.attended_tokens);
+  report->set_choosing_tokens(means.choosing_tokens);
   report->set_visible_tokens(means.visible_tokens);
   report->set_read_share(means.read_share);
   if (policy.min_recall > 0) {

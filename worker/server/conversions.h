@@ -5,6 +5,7 @@
 #include "skv/worker/v1/worker.pb.h"
 #include "text/tokenizer_spec.h"
 #include "worker/engine/request.h"
+#include "worker/policy/kv_means.h"
 #include "worker/policy/policy_params.h"
 
 namespace skv::server {
@@ -13,9 +14,10 @@ namespace skv::server {
 // The deadline is the caller's to set.
 absl::StatusOr<engine::GenerationRequest> ToRequest(const worker::v1::GenerateRequest& proto);
 worker::v1::GenerateEvent ToProto(const engine::TokenEvent& event);
-// `policy` is the sample's; `num_heads`: KV heads of the leader's rank, all layers together.
+// `policy` is the sample's; `kv_heads`: of the leader's rank.
 worker::v1::GenerateEvent ToProto(const engine::FinishEvent& event,
-                                  const policy::PolicyParams& policy, int num_heads);
+                                  const policy::PolicyParams& policy,
+                                  const policy::KvHeads& kv_heads);
 worker::v1::KvPolicy ToProto(const policy::PolicyParams& params);
 worker::v1::TokenizerSpec ToProto(const text::TokenizerSpec& spec);
 

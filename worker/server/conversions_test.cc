@@ -9,6 +9,9 @@ namespace {
 
 using testing::HasSubstr;
 
+// Of 128 elements of 2 bytes.
+constexpr policy::KvHeads kHeads{.count = 6, .entry_bytes = 512};
+
 TEST(ConversionsTest, TheKvPolicyOfARequestCountsAsItStands) {
   worker::v1::GenerateRequest proto;
   proto.mutable_sampling();
@@ -42,18 +45,24 @@ TEST(ConversionsTest, AParameterMoreOrLessThanThePolicyHasIsRefused) {
 
 TEST(ConversionsTest, AFinishReportsMeansOverPositionsAndHeads) {
   engine::FinishEvent event{.sample_idx = 2, .reason = engine::FinishReason::kLength};
-  event.kv_use = {.positions = 5, .attended = 5 * 6 * 10, .visible = 5 * 6 * 40};
+  event.kv_use = {.positions = 5,
+                  .attended = 5 * 6 * 10,
+                  .visible = 5 * 6 * 40,
+                  .scanned = 5 * 6 * 20,
+                  .scanned_beside = 5 * 6 * 8,
+                  .sketch_bytes = 5 * 6 * 512,
+                  .index_bytes = 5 * 6 * 1024};
   event.policy_fingerprint = "f";
-  const worker::v1::KvReport report =
-      ToProto(event, {"sentencekv", 64, 2.5}, /*num_heads=*/6).kv_report();
+  const worker::v1::KvReport report = ToProto(event, {"sentencekv", 64, 2.5}, kHeads).kv_report();
   EXPECT_EQ(report.policy().name(), "sentencekv");
   EXPECT_EQ(report.policy().max_capacity_prompts(), 64);
   EXPECT_EQ(report.policy().semantic_factor(), 2.5);
   EXPECT_EQ(report.fingerprint(), "f");
   EXPECT_EQ(report.generated_positions(), 5);
   EXPECT_EQ(report.attended_tokens(), 10);
+  EXPECT_EQ(report.choosing_tokens(), 8 / 2 + 1 + 2);
   EXPECT_EQ(report.visible_tokens(), 40);
-  EXPECT_EQ(report.read_share(), 0.25);
+  EXPECT_EQ(report.read_share(), (10 + 7) / 40.0);
 }
 
 TEST(ConversionsTest, AFinishReportsWhatMinRecallTook) {
@@ -65,12 +74,12 @@ TEST(ConversionsTest, AFinishReportsWhatMinRecallTook) {
   EXPECT_EQ(params, (policy::PolicyParams{"sentencekv", 64, 2.5, 0.75}));
   engine::FinishEvent event{.sample_idx = 0, .reason = engine::FinishReason::kLength};
   event.recall = {.checked = 30, .widened = 20, .full = 10};
-  const worker::v1::KvReport report = ToProto(event, params, /*num_heads=*/6).kv_report();
+  const worker::v1::KvReport report = ToProto(event, params, kHeads).kv_report();
   EXPECT_EQ(report.recall().min_recall(), 0.75);
   EXPECT_EQ(report.recall().checked(), 30);
   EXPECT_EQ(report.recall().widened(), 20);
   EXPECT_EQ(report.recall().full(), 10);
-  EXPECT_FALSE(ToProto(event, {"sentencekv", 64, 2.5}, 6).kv_report().has_recall());
+  EXPECT_FALSE(ToProto(event, {"sentencekv", 64, 2.5}, kHeads).kv_report().has_recall());
 }
 
 TEST(ConversionsTest, ExplanationsGoWithTheTokenThatEndedTheirSentenceOrTheFinish) {
@@ -80,9 +89,9 @@ TEST(ConversionsTest, ExplanationsGoWithTheTokenThatEndedTheirSentenceOrTheFinis
   token.explanations = {explanation, explanation};
   EXPECT_EQ(ToProto(token).explanations_size(), 2);
   engine::FinishEvent finish{.sample_idx = 0, .reason = engine::FinishReason::kLength};
-  EXPECT_EQ(ToProto(finish, {}, /*num_heads=*/6).explanations_size(), 0);
+  EXPECT_EQ(ToProto(finish, {}, kHeads).explanations_size(), 0);
   finish.explanation = explanation;
-  const worker::v1::GenerateEvent event = ToProto(finish, {}, /*num_heads=*/6);
+  const worker::v1::GenerateEvent event = ToProto(finish, {}, kHeads);
   ASSERT_EQ(event.explanations_size(), 1);
   EXPECT_EQ(event.explanations(0).token_begin(), 3);
   EXPECT_EQ(event.explanations(0).token_end(), 9);
@@ -95,7 +104,7 @@ TEST(ConversionsTest, ExplanationsGoWithTheTokenThatEndedTheirSentenceOrTheFinis
 
 TEST(ConversionsTest, ASampleThatComputedNoPositionReadEverythingOfNothing) {
   const engine::FinishEvent event{.sample_idx = 0, .reason = engine::FinishReason::kLength};
-  const worker::v1::KvReport report = ToProto(event, {}, /*num_heads=*/6).kv_report();
+  const worker::v1::KvReport report = ToProto(event, {}, kHeads).kv_report();
   EXPECT_EQ(report.generated_positions(), 0);
   EXPECT_EQ(report.attended_tokens(), 0);
   EXPECT_EQ(report.read_share(), 1);

@@ -13,11 +13,11 @@ grpc::Status ToGrpc(const absl::Status& status) {
                       std::string(status.message()));
 }
 
-GenerateStream::GenerateStream(engine::Engine* engine, int num_samples, int num_heads,
-                               Callbacks callbacks)
+GenerateStream::GenerateStream(engine::Engine* engine, int num_samples,
+                               const policy::KvHeads& kv_heads, Callbacks callbacks)
     : engine_(engine),
       callbacks_(std::move(callbacks)),
-      num_heads_(num_heads),
+      kv_heads_(kv_heads),
       samples_left_(num_samples),
       cancelled_(num_samples) {}
 
@@ -81,7 +81,7 @@ void GenerateStream::OnFinish(const engine::FinishEvent& event) {
   } else if (event.reason == engine::FinishReason::kError && !absl::IsInternal(event.status)) {
     status_ = event.status;
   }
-  if (!ends_call || status_.ok()) Enqueue(ToProto(event, policy_, num_heads_));
+  if (!ends_call || status_.ok()) Enqueue(ToProto(event, policy_, kv_heads_));
   MaybeFinish();
 }
 

@@ -12,6 +12,7 @@
 #include "common/mutex.h"
 #include "skv/worker/v1/worker.grpc.pb.h"
 #include "worker/engine/engine.h"
+#include "worker/policy/kv_means.h"
 #include "worker/policy/policy_params.h"
 
 namespace skv::server {
@@ -29,8 +30,9 @@ class GenerateStream : public grpc::ServerWriteReactor<worker::v1::GenerateEvent
     std::function<void()> on_done;                              // once, when the call has ended
     std::function<void()> cancel_call;  // makes gRPC give up the call; runs before on_done
   };
-  // `num_heads`: KV heads of this rank, all layers together.
-  GenerateStream(engine::Engine* engine, int num_samples, int num_heads, Callbacks callbacks);
+  // `kv_heads`: of this rank.
+  GenerateStream(engine::Engine* engine, int num_samples, const policy::KvHeads& kv_heads,
+                 Callbacks callbacks);
 
   // Hands the request to the engine, or ends the call with its refusal.
   void Start(engine::GenerationRequest request);
@@ -55,7 +57,7 @@ class GenerateStream : public grpc::ServerWriteReactor<worker::v1::GenerateEvent
 
   engine::Engine* const engine_;
   const Callbacks callbacks_;
-  const int num_heads_;
+  const policy::KvHeads kv_heads_;
   policy::PolicyParams policy_;           // constant once the request is submitted
   std::shared_ptr<GenerateStream> self_;  // held until OnDone
 

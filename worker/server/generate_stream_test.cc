@@ -45,7 +45,7 @@ class GenerateStreamTest : public testing::Test {
   void MakeStream(int num_samples) {
     left_ = std::make_unique<std::latch>(num_samples);
     stream_ = std::make_shared<HookedStream>(
-        &local_->engine(), num_samples, /*num_heads=*/2,
+        &local_->engine(), num_samples, policy::KvHeads{.count = 2},
         GenerateStream::Callbacks{.on_finish =
                                       [this](const engine::FinishEvent& event) {
                                         reasons_[event.sample_idx] = event.reason;

@@ -13,8 +13,7 @@ constexpr const char* kPhases[] = {"waiting", "prefill", "prompt_end", "decode"}
 }  // namespace
 
 WorkerMetrics::WorkerMetrics(const engine::Rank* rank, int rank_idx)
-    : num_heads_(rank->pool().layout().NumHeads()),
-      row_bytes_(2 * rank->pool().layout().RowBytes()),
+    : kv_heads_{rank->pool().layout().NumHeads(), 2 * rank->pool().layout().RowBytes()},
       metrics_({{"rank", absl::StrCat(rank_idx)}}) {
   AddProcessMetrics(&metrics_);
   const engine::RankExecutor* const executor = rank->executor();
@@ -126,12 +125,17 @@ void WorkerMetrics::AddKvPolicies(const engine::Engine* engine) {
       });
     };
     using Use = policy::KvUse;
-    const double heads = num_heads_;
+    const double heads = kv_heads_.count;
     counter("skv_worker_kv_positions_total", "Generated positions that were computed.",
             [](const Use& use) { return use.positions; });
     counter("skv_worker_kv_attended_tokens_total",
             "Tokens that generated positions read, mean over layers and KV heads.",
             [heads](const Use& use) { return use.attended / heads; });
+    counter("skv_worker_kv_choosing_tokens_total",
+            "Tokens of as many bytes as the policy read to choose them, mean as above.",
+            [this](const Use& use) {
+              return policy::MeansOf(use, kv_heads_).choosing_tokens * use.positions;
+            });
     counter("skv_worker_kv_visible_tokens_total",
             "Tokens that generated positions would have read with policy full.",
             [heads](const Use& use) { return use.visible / heads; });
@@ -183,7 +187,7 @@ void WorkerMetrics::AddKvPlacement(const engine::Engine* engine) {
   counter("skv_worker_kv_fetched_rows_total", "Selected rows copied into the working set.",
           [](const Use& use) { return use.fetched_rows; });
   counter("skv_worker_kv_fetched_bytes_total", "Bytes of these rows.",
-          [bytes = row_bytes_](const Use& use) { return use.fetched_rows * bytes; });
+          [bytes = kv_heads_.entry_bytes](const Use& use) { return use.fetched_rows * bytes; });
   counter("skv_worker_kv_evicted_rows_total", "Rows that made room in the working set.",
           [](const Use& use) { return use.evicted_rows; });
 }

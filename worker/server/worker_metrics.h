@@ -11,6 +11,7 @@
 #include "common/metrics.h"
 #include "worker/engine/engine.h"
 #include "worker/engine/rank.h"
+#include "worker/policy/kv_means.h"
 #include "worker/policy/selection_audit.h"
 
 namespace skv::server {
@@ -46,8 +47,7 @@ class WorkerMetrics {
   void AddKvPolicies(const engine::Engine* engine);
   void AddKvPlacement(const engine::Engine* engine);
 
-  const int num_heads_;     // KV heads of this rank, all layers together
-  const size_t row_bytes_;  // key and value of one token in one of them
+  const policy::KvHeads kv_heads_;  // of this rank
   Metrics metrics_;
   prometheus::Histogram* time_to_first_token_ = nullptr;
   prometheus::Histogram* queue_time_ = nullptr;

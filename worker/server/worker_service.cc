@@ -70,7 +70,7 @@ grpc::ServerWriteReactor<pb::GenerateEvent>* WorkerService::Generate(
                                             if (*registered) Unregister(id);
                                           },
                                       .cancel_call = [context] { context->TryCancel(); }};
-  auto stream = std::make_shared<GenerateStream>(engine_, proto->seeds_size(), options_.num_heads,
+  auto stream = std::make_shared<GenerateStream>(engine_, proto->seeds_size(), options_.kv_heads,
                                                  std::move(callbacks));
   absl::StatusOr<engine::GenerationRequest> request = ToRequest(*proto);
   absl::Status status = request.ok() ? CheckRequestId(id) : request.status();

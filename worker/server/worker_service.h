@@ -19,8 +19,8 @@ class WorkerService : public worker::v1::Worker::CallbackService {
     worker::v1::ModelInfo model_info;  // answered as it stands; its allowed KV policies bind
     uint64_t epoch = 0;                // drawn at start
     int max_open_streams = 4096;
-    int num_heads = 1;               // KV heads of this rank, all layers together
-    std::function<void()> on_drain;  // Drain was called
+    policy::KvHeads kv_heads;                                          // of this rank
+    std::function<void()> on_drain;                                    // Drain was called
     std::function<void(const engine::GenerationRequest&)> on_request;  // one goes to the engine
     std::function<void(const engine::FinishEvent&)> on_finish;  // a sample ended; engine thread
   };
