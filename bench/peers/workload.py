@@ -13,10 +13,15 @@ ATTENTION_OPS = 69120         # times the position
 LAYER_BYTES = 66.4e6          # Q4_1 blocks of all layers
 HEAD_BYTES = 30.1e6           # Q8_0 blocks of the output matrix
 KV_BYTES = 23040              # of one cached token, 2 bytes an element
-# Dots of int8 for each of the products: ours take activations of 16 bits as two planes
-# (docs/arithmetic.md), llama.cpp rounds them to 8 bits.
-PLANES = {"llama_cpp": 1}
-OUR_PLANES = 2
+
+
+def dots_per_product(side, isa):
+    """Dots of int8 that a product costs: llama.cpp rounds activations to 8 bits, ours have 16.
+
+    With VNNI these are two planes of bytes; AVX2 multiplies words, in the instructions of one dot
+    of bytes.
+    """
+    return 2 if side != "llama_cpp" and isa in ("avx512vnni", "avx512bf16") else 1
 
 
 @dataclasses.dataclass
@@ -38,7 +43,7 @@ class Load:
         bf16 where the CPU has them, else float32.
         """
         attention = limits["bf16_gop_s"][-1] or limits["f32_gop_s"][-1]
-        compute = (self.products * PLANES.get(side, OUR_PLANES) / limits["int8_gop_s"][-1]
+        compute = (self.products * dots_per_product(side, limits["isa"]) / limits["int8_gop_s"][-1]
                    + self.attention / attention) / 1e9
         if not self.step_bytes:
             return "compute", compute

@@ -7,8 +7,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import workload  # noqa: E402
 
-LIMITS = {"int8_gop_s": [100, 200], "bf16_gop_s": [0, 0], "f32_gop_s": [50, 100],
-          "read_gb_s": {"109": [10, 20], "2000": [10, 10]}}
+LIMITS = {"isa": "avx512vnni", "int8_gop_s": [100, 200], "bf16_gop_s": [0, 0],
+          "f32_gop_s": [50, 100], "read_gb_s": {"109": [10, 20], "2000": [10, 10]}}
 
 
 class LoadTest(unittest.TestCase):
@@ -17,6 +17,11 @@ class LoadTest(unittest.TestCase):
         load = workload.Load(products=200e9, attention=0)
         self.assertEqual(load.least_seconds("router", LIMITS), ("compute", 2.0))
         self.assertEqual(load.least_seconds("llama_cpp", LIMITS), ("compute", 1.0))
+
+    def test_our_products_take_one_dot_of_words(self):
+        load = workload.Load(products=200e9, attention=0)
+        limits = LIMITS | {"isa": "avx2"}
+        self.assertEqual(load.least_seconds("router", limits), ("compute", 1.0))
 
     def test_attention_adds_in_the_type_that_the_cpu_has(self):
         load = workload.Load(products=100e9, attention=100e9)

@@ -1,6 +1,7 @@
 #pragma once
-// Sixteen int32 lanes that gather 4-way dots of unsigned by signed bytes, exactly, on every
-// instruction set; beside F32x16 the vocabulary of matmul_body.h. Vector instruction sets only.
+// Sixteen int32 lanes that gather exact dots: with AVX-512 4-way ones of unsigned by signed bytes,
+// with AVX2 2-way ones of words; beside F32x16 the vocabulary of matmul_body.h. Vector instruction
+// sets only.
 
 #include <cstddef>
 #include <cstdint>
@@ -73,35 +74,36 @@ inline Bytes64 LoadBytes(const std::byte* p) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)),
           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32))};
 }
-inline __m256i AndFifteen(__m256i a) { return _mm256_and_si256(a, _mm256_set1_epi8(15)); }
-inline __m256i HighNibbles(__m256i a) { return AndFifteen(_mm256_srli_epi16(a, 4)); }
-inline Bytes64 LowNibbles(Bytes64 a) { return {AndFifteen(a.lo), AndFifteen(a.hi)}; }
-inline Bytes64 HighNibbles(Bytes64 a) { return {HighNibbles(a.lo), HighNibbles(a.hi)}; }
-inline Bytes64 BroadcastFour(const std::byte* p) {
+// Sixteen-bit words, two for each of 16 lanes.
+struct Words32 {
+  __m256i lo, hi;
+};
+template <int kBits, int I>
+inline __m256i QuantPair(__m256i chunk) {
+  constexpr int kShift = kBits == 8 ? 8 * I : (I % 2 * 8 + I / 2 * 4);
+  const __m256i shifted = kShift == 0 ? chunk : _mm256_srli_epi16(chunk, kShift);
+  if constexpr (kShift + kBits == 16) return shifted;
+  return _mm256_and_si256(shifted, _mm256_set1_epi16((1 << kBits) - 1));
+}
+// Quants of the elements whose values are pair I of a chunk: 0 and 2, 1 and 3; of 4 bits also 4 and
+// 6, 5 and 7.
+template <int kBits, int I>
+inline Words32 QuantPair(Bytes64 chunk) {
+  return {QuantPair<kBits, I>(chunk.lo), QuantPair<kBits, I>(chunk.hi)};
+}
+// Two words for every lane.
+inline Words32 BroadcastPair(const std::byte* p) {
   const __m256i value = _mm256_set1_epi32(LoadFourBytes(p));
   return {value, value};
 }
-// Pair sums are exact in int16 for u <= 15 only (2 * 15 * 128), so wider u goes in two nibbles.
-template <int kBits>
-inline __m256i DotAdd(__m256i acc, __m256i u, __m256i q) {
-  const __m256i low = kBits == 4 ? u : AndFifteen(u);
-  const __m256i low_pairs = _mm256_maddubs_epi16(low, q);
-  acc = _mm256_add_epi32(acc, _mm256_madd_epi16(low_pairs, _mm256_set1_epi16(1)));
-  if constexpr (kBits == 8) {
-    const __m256i high_pairs = _mm256_maddubs_epi16(HighNibbles(u), q);
-    acc = _mm256_add_epi32(acc, _mm256_madd_epi16(high_pairs, _mm256_set1_epi16(16)));
-  }
+// One after the other: a compiler that sums many dots in a tree runs out of registers.
+inline __m256i PairDotAdd(__m256i acc, __m256i u, __m256i v) {
+  acc = _mm256_add_epi32(acc, _mm256_madd_epi16(u, v));
+  asm("" : "+x"(acc));
   return acc;
 }
-template <int kBits>
-inline I32x16 DotAdd(I32x16 acc, Bytes64 u, Bytes64 q) {
-  return {DotAdd<kBits>(acc.lo, u.lo, q.lo), DotAdd<kBits>(acc.hi, u.hi, q.hi)};
-}
-inline I32x16 Times256(I32x16 a) {
-  return {_mm256_slli_epi32(a.lo, 8), _mm256_slli_epi32(a.hi, 8)};
-}
-inline I32x16 Add(I32x16 a, I32x16 b) {
-  return {_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
+inline I32x16 PairDotAdd(I32x16 acc, Words32 u, Words32 v) {
+  return {PairDotAdd(acc.lo, u.lo, v.lo), PairDotAdd(acc.hi, u.hi, v.hi)};
 }
 inline F32x16 ToFloat(I32x16 a) { return {_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)}; }
 

@@ -3,9 +3,8 @@ namespace {
 
 // 16 registers, two to a vector of 16 lanes.
 constexpr int kTilePanels = 1;
-constexpr int kTileRows = 2;
-constexpr int kFewRowsTile = 2;
-constexpr int kOnePassAccumulators = 2;
+constexpr int kTileRows = 4;
+constexpr int kFewRowsTile = 4;
 
 }  // namespace
 }  // namespace skv::kernels

@@ -1,7 +1,7 @@
 #pragma once
 // Register-tiled products for the vector instruction sets. Included by one file per instruction
 // set, which defines beforehand what its registers hold: kTilePanels, kTileRows, kFewRowsTile and
-// kOnePassAccumulators (panels * rows up to which a tile holds the dots of both planes).
+// what block_dots.h asks for.
 //
 // A tile is kPanels panels by kRows rows. Loop order: panels outside, row tiles inside, so that a
 // panel comes from memory once and stays in cache while all rows pass by.
@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cpu/block_dots.h"
 #include "kernels/cpu/dot_lanes.h"
 #include "kernels/cpu/f32x16.h"
 #include "kernels/cpu/matmul_kernels.h"
@@ -18,17 +19,6 @@
 
 namespace skv::kernels {
 namespace {
-
-// Loops over a tile's registers are unrolled whole; not where every access is checked: GCC would
-// take ten minutes for a file.
-#ifdef __SANITIZE_ADDRESS__
-constexpr int kUnroll = 1;
-#else
-constexpr int kUnroll = 16;
-#endif
-
-// Bytes that the weight stream is fetched ahead.
-constexpr int kPrefetchBytes = 1024;
 
 struct Scales {
   F32x16 d, m;
@@ -84,79 +74,6 @@ void StoreTile(const TileArgs& args, const F32x16 (&sum)[kPanels][kRows]) {
   }
 }
 
-template <int kPanels, int kRows>
-struct Dots {
-  I32x16 of[kPanels][kRows];
-};
-
-template <int kPanels, int kRows>
-inline void Clear(Dots<kPanels, kRows>& dots) {
-  for (auto& panel : dots.of) {
-    for (I32x16& lanes : panel) lanes = ZeroI32();
-  }
-}
-
-// Adds to planes[i] the exact dots of one block's quants with plane i of the rows' blocks at q.
-template <PackedFormat kFormat, int kPanels, int kRows, int kPlanes>
-inline void DotBlock(const std::byte* quants, size_t panel_bytes, const std::byte* q,
-                     size_t row_stride, Dots<kPanels, kRows> (&planes)[kPlanes]) {
-  constexpr int kStep = kFormat.bits == 4 ? 8 : 4;
-#pragma GCC unroll kUnroll
-  for (int k = 0; k < kFormat.block_elements; k += kStep) {
-    Bytes64 u[kStep / 4][kPanels];
-#pragma GCC unroll kUnroll
-    for (int p = 0; p < kPanels; ++p) {
-      const std::byte* chunk = quants + p * panel_bytes + k / kStep * 64;
-      __builtin_prefetch(chunk + kPrefetchBytes);
-      u[0][p] = LoadBytes(chunk);
-      if constexpr (kFormat.bits == 4) {
-        u[1][p] = HighNibbles(u[0][p]);
-        u[0][p] = LowNibbles(u[0][p]);
-      }
-    }
-#pragma GCC unroll kUnroll
-    for (int half = 0; half < kStep / 4; ++half) {
-#pragma GCC unroll kUnroll
-      for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll kUnroll
-        for (int plane = 0; plane < kPlanes; ++plane) {
-          const std::byte* bytes = q + plane * kFormat.block_elements + k + 4 * half;
-          const Bytes64 a = BroadcastFour(bytes + r * row_stride);
-#pragma GCC unroll kUnroll
-          for (int p = 0; p < kPanels; ++p) {
-            I32x16& dot = planes[plane].of[p][r];
-            dot = DotAdd<kFormat.bits>(dot, u[half][p], a);
-          }
-        }
-      }
-    }
-  }
-}
-
-// 256 * dot of the high plane + dot of the low plane. Small tiles hold accumulators for both and
-// unpack the quants once; large ones have no registers for that and take one plane after the other.
-template <PackedFormat kFormat, int kPanels, int kRows>
-inline Dots<kPanels, kRows> DotBothPlanes(const std::byte* quants, size_t panel_bytes,
-                                          const std::byte* q, size_t row_stride) {
-  constexpr bool kOnePass = kPanels * kRows <= kOnePassAccumulators;
-  Dots<kPanels, kRows> planes[kOnePass ? 2 : 1];
-  for (auto& plane : planes) Clear(plane);
-  DotBlock<kFormat>(quants, panel_bytes, q, row_stride, planes);
-#pragma GCC unroll kUnroll
-  for (int p = 0; p < kPanels; ++p) {
-#pragma GCC unroll kUnroll
-    for (int r = 0; r < kRows; ++r) {
-      I32x16& dot = planes[0].of[p][r];
-      dot = Times256(dot);
-      if constexpr (kOnePass) dot = Add(dot, planes[1].of[p][r]);
-    }
-  }
-  if constexpr (!kOnePass) {
-    DotBlock<kFormat>(quants, panel_bytes, q + kFormat.block_elements, row_stride, planes);
-  }
-  return planes[0];
-}
-
 template <PackedFormat kFormat, int kPanels, int kRows>
 __attribute__((noinline)) void QuantizedTile(const TileArgs& args) {
   F32x16 sum[kPanels][kRows];
@@ -174,7 +91,7 @@ __attribute__((noinline)) void QuantizedTile(const TileArgs& args) {
     }
     const std::byte* block = group + kFormat.HeaderBytes();
     for (int i = 0; i < kFormat.blocks_per_group; ++i) {
-      const Dots<kPanels, kRows> dots = DotBothPlanes<kFormat, kPanels, kRows>(
+      const Dots<kPanels, kRows> dots = BlockDots<kFormat, kPanels, kRows>(
           block + kFormat.ScaleBytes(), panel_bytes, row + 8, row_stride);
 #pragma GCC unroll kUnroll
       for (int p = 0; p < kPanels; ++p) {

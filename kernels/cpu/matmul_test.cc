@@ -117,29 +117,33 @@ struct Matrix {
   PackedMatrix view;
 };
 
-// The whole product by one instruction set, with its own packing of the activations.
-std::vector<float> Multiply(Isa isa, const PackedMatrix& w, const float* x, int num_rows) {
-  const MatMulKernels& kernels = MatMulKernelsFor(isa);
+// Rows packed by one instruction set, for its products alone.
+AlignedBytes Pack(Isa isa, const PackedMatrix& w, const float* x, int64_t x_stride, int num_rows) {
   AlignedBytes activations(PackedActivationBytes(w.type, num_rows, w.num_inputs));
   if (IsFloatType(w.type)) {
-    PackActivations(w.type, x, w.num_inputs, num_rows, w.num_inputs, 0, num_rows,
-                    activations.data());
-  } else {
-    for (int t = 0; t < num_rows; ++t) {
-      kernels.pack_row(x + size_t(t) * w.num_inputs, w.num_inputs, FormatOf(w.type).block_elements,
-                       activations.data() + t * ActivationStride(w.type, w.num_inputs));
-    }
+    PackActivations(w.type, x, x_stride, num_rows, w.num_inputs, 0, num_rows, activations.data());
+    return activations;
   }
+  for (int t = 0; t < num_rows; ++t) {
+    MatMulKernelsFor(isa).pack_row(x + t * x_stride, w.num_inputs, FormatOf(w.type).block_elements,
+                                   activations.data() + t * ActivationStride(w.type, w.num_inputs));
+  }
+  return activations;
+}
+
+// The whole product by one instruction set.
+std::vector<float> Multiply(Isa isa, const PackedMatrix& w, const float* x, int num_rows) {
+  AlignedBytes activations = Pack(isa, w, x, w.num_inputs, num_rows);
   std::vector<float> y(size_t(num_rows) * w.num_outputs, -1.0f);
-  kernels.matmul({&w, activations.data(), 0, num_rows, 0, w.num_outputs, y.data(), w.num_outputs});
+  MatMulKernelsFor(isa).matmul(
+      {&w, activations.data(), 0, num_rows, 0, w.num_outputs, y.data(), w.num_outputs});
   return y;
 }
 
-// MatMulTotals by one instruction set, of rows packed beforehand in the active one.
+// MatMulTotals by one instruction set.
 std::vector<double> MultiplyTotals(Isa isa, const PackedMatrix& w, int segment_inputs,
                                    const float* x, int64_t x_stride, int num_rows) {
-  AlignedBytes activations(PackedActivationBytes(w.type, num_rows, w.num_inputs));
-  PackActivations(w.type, x, x_stride, num_rows, w.num_inputs, 0, num_rows, activations.data());
+  AlignedBytes activations = Pack(isa, w, x, x_stride, num_rows);
   std::vector<double> totals(size_t(num_rows) * w.num_outputs, -1.0);
   MatMulKernelsFor(isa).matmul({&w, activations.data(), 0, num_rows, 0, w.num_outputs, nullptr,
                                 w.num_outputs, totals.data(), segment_inputs});

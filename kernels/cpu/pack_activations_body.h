@@ -11,6 +11,26 @@ namespace {
 
 constexpr float kMaxValue = 127 * 256;  // |v|: the high byte then fits int8 whatever the low one is
 
+// Stores the values of 16 elements of a block, the first of which is element k.
+#if defined(__AVX2__) && !defined(__AVX512F__)
+template <int kBlock>
+void StoreValues(F32x16 v, int k, std::byte* values) {
+  const __m256i mixed = _mm256_packs_epi32(_mm256_cvtps_epi32(v.lo), _mm256_cvtps_epi32(v.hi));
+  const __m256i in_order = _mm256_permute4x64_epi64(mixed, 0xD8);
+  const __m256i paired = _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(in_order, 0xD8), 0xD8);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(values + 2 * k), paired);
+}
+#else
+template <int kBlock>
+void StoreValues(F32x16 v, int k, std::byte* values) {
+  // The quarter breaks ties upwards, so that low = v - 256 * high lies in [-128, 127].
+  const F32x16 high = Round(Mul(Add(v, Set1(0.25f)), Set1(1.0f / 256)));
+  const F32x16 low = Fma(high, Set1(-256.0f), v);
+  StoreInt8(reinterpret_cast<int8_t*>(values + k), high);
+  StoreInt8(reinterpret_cast<int8_t*>(values + kBlock + k), low);
+}
+#endif
+
 // s = amax / kMaxValue and v = round(x * kMaxValue / amax). A block that holds an inf or NaN has
 // s = NaN, so that whatever reads it is NaN on every path; one of all tiny numbers is zero, as
 // kMaxValue / amax would overflow.
@@ -36,11 +56,7 @@ void PackBlock(const float* x, std::byte* dst) {
   for (int i = 0; i < kVectors; ++i) {
     const F32x16 v = Round(Mul(lanes[i], Set1(inverse)));
     sum = Add(sum, v);  // exact: at most 32 * kMaxValue
-    // The quarter breaks ties upwards, so that low = v - 256 * high lies in [-128, 127].
-    const F32x16 high = Round(Mul(Add(v, Set1(0.25f)), Set1(1.0f / 256)));
-    const F32x16 low = Fma(high, Set1(-256.0f), v);
-    StoreInt8(reinterpret_cast<int8_t*>(dst + 8 + i * kLanes), high);
-    StoreInt8(reinterpret_cast<int8_t*>(dst + 8 + kBlock + i * kLanes), low);
+    StoreValues<kBlock>(v, i * kLanes, dst + 8);
   }
   const float scaled_sum = scale * ReduceAdd(sum);
   std::memcpy(dst, &scale, sizeof(scale));

@@ -15,8 +15,10 @@
 // all of them exact in float32. Float types: [k][16 outputs] in the file's type.
 //
 // A quantised activation row is a sequence of blocks of the same length as the weights' blocks:
-//   s float32, s * sum(v) float32, high[block] int8, low[block] int8
-// with v = 256 * high + low; its values are s * v. Rows are padded to 64 bytes.
+//   s float32, s * sum(v) float32, then the values v, which stand for s * v:
+//     AVX2             int16, each four as v0 v2 v1 v3, the pairs that shifted quants line up with
+//     everywhere else  high[block] int8, low[block] int8 with v = 256 * high + low
+// Rows are padded to 64 bytes.
 // For float weights a row is float32.
 
 #include <cstddef>
