@@ -227,8 +227,7 @@ absl::StatusOr<Answer> Llm::Generate(std::vector<TokenId> prompt_ids, const text
     if (cancelled || text.stopped()) engine.Cancel(id);
   }
   SKV_RETURN_IF_ERROR(finish->status);
-  const kv::KvLayout& layout = engine_->rank().pool().layout();
-  Answer answer = ToAnswer(params, *finish, {layout.NumHeads(), 2 * layout.RowBytes()});
+  Answer answer = ToAnswer(params, *finish, engine_->rank().kv_heads());
   answer.text = std::move(shown);
   answer.explanations = std::move(explanations);
   answer.completion_tokens = text.num_tokens();

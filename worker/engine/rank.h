@@ -16,6 +16,7 @@
 #include "worker/kv/slot_pool.h"
 #include "worker/loader/llama_config.h"
 #include "worker/model/llama_model.h"
+#include "worker/policy/kv_means.h"
 
 namespace skv::engine {
 
@@ -64,6 +65,9 @@ class Rank {
   RankExecutor* executor() { return executor_.get(); }
   const RankExecutor* executor() const { return executor_.get(); }
   const kv::KvPool& pool() const { return *pool_; }
+  policy::KvHeads kv_heads() const {
+    return {pool_->layout().NumHeads(), 2 * pool_->layout().RowBytes()};
+  }
   const backend::Backend& backend() const { return *backend_; }
   size_t weight_bytes() const { return model_->weight_bytes(); }
   int max_model_len() const { return max_model_len_; }

@@ -13,8 +13,7 @@ constexpr const char* kPhases[] = {"waiting", "prefill", "prompt_end", "decode"}
 }  // namespace
 
 WorkerMetrics::WorkerMetrics(const engine::Rank* rank, int rank_idx)
-    : kv_heads_{rank->pool().layout().NumHeads(), 2 * rank->pool().layout().RowBytes()},
-      metrics_({{"rank", absl::StrCat(rank_idx)}}) {
+    : kv_heads_(rank->kv_heads()), metrics_({{"rank", absl::StrCat(rank_idx)}}) {
   AddProcessMetrics(&metrics_);
   const engine::RankExecutor* const executor = rank->executor();
   const kv::KvPool* const pool = &rank->pool();

@@ -159,10 +159,9 @@ absl::Status RunLeader(const WorkerOptions& options, const engine::ModelDescript
                          &engine, &metrics->metrics());
   }
   SignalWaiter signals;
-  const kv::KvLayout& layout = rank->pool().layout();
   WorkerService service({.model_info = MakeModelInfo(options, description, *rank, engine_options),
                          .epoch = std::random_device{}(),
-                         .kv_heads = {layout.NumHeads(), 2 * layout.RowBytes()},
+                         .kv_heads = rank->kv_heads(),
                          .on_drain = [&signals] { signals.Raise(); },
                          .on_request = [&](const auto& request) { metrics->Observe(request); },
                          .on_finish =
