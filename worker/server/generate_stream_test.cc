@@ -98,6 +98,8 @@ TEST_F(GenerateStreamTest, ACallWithinItsBufferIsNotCancelled) {
 TEST_F(GenerateStreamTest, ASampleCancelledBeforeTheRequestHasItsIdEnds) {
   MakeStream(2);
   stream_->CancelSample(1);
+  // The engine, however fast, draws no second token before Start has passed the cancel on.
+  stream_->hook = [&] { started_.wait(); };
   auto reasons = Run(20, 2);
   EXPECT_EQ(reasons[0], FinishReason::kLength);
   EXPECT_EQ(reasons[1], FinishReason::kCancelled);
