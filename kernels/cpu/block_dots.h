@@ -45,8 +45,7 @@ template <PackedFormat kFormat, int kPanels, int kRows, int kPlanes>
 inline void DotBlock(const std::byte* quants, size_t panel_bytes, const std::byte* q,
                      size_t row_stride, Dots<kPanels, kRows> (&planes)[kPlanes]) {
   constexpr int kStep = kFormat.bits == 4 ? 8 : 4;
-  // Rolled: GCC would load for the whole block beforehand and run out of registers.
-#pragma GCC unroll 1
+#pragma GCC unroll kUnroll
   for (int k = 0; k < kFormat.block_elements; k += kStep) {
     Bytes64 u[kStep / 4][kPanels];
 #pragma GCC unroll kUnroll
