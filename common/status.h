@@ -19,7 +19,7 @@ inline std::string_view StdSv(absl::string_view text) { return {text.data(), tex
 absl::Status Annotate(const absl::Status& status, std::string_view context);
 
 }  // namespace skv
-
+// NOLINTBEGIN(bugprone-macro-parentheses): what is declared cannot stand in parentheses
 #define SKV_STATUS_CONCAT_INNER(a, b) a##b
 #define SKV_STATUS_CONCAT(a, b) SKV_STATUS_CONCAT_INNER(a, b)
 
@@ -36,3 +36,4 @@ absl::Status Annotate(const absl::Status& status, std::string_view context);
   auto status_or = (expr);                              \
   if (!status_or.ok()) return status_or.status();       \
   lhs = std::move(status_or).value()
+// NOLINTEND(bugprone-macro-parentheses)
