@@ -20,7 +20,8 @@ class CheckDocsTest(unittest.TestCase):
         self.addCleanup(scratch.cleanup)
         self.root = pathlib.Path(scratch.name)
         (self.root / "results").mkdir()
-        row = {"value": {"ratio": 1.934, "top1": 0.99751, "tiny": 3.21e-4, "count": 20000}}
+        row = {"value": {"ratio": 1.934, "top1": 0.99751, "tiny": 3.21e-4, "count": 20000,
+                         "by_option": {"least=0.05": [{"f1": 0.5}]}}}
         (self.root / "results/A.x.json").write_text(json.dumps(row))
 
     def check(self, text, *args):
@@ -37,7 +38,10 @@ class CheckDocsTest(unittest.TestCase):
                  ("<!-- row A.x value.top1 x100 -->99.9 %", 1),
                  ("<!-- row A.x value.tiny -->3.2e-4", 0), ("<!-- row A.x value.tiny -->3e-5", 1),
                  ("<!-- row A.x value.count -->20,000 lines", 0),
-                 ("<!-- row A.x value.count -->20,001 lines", 1)]
+                 ("<!-- row A.x value.count -->20,001 lines", 1),
+                 ("<!-- row A.x value.by_option.least=0.05.0.f1 -->0.50", 0),
+                 ("<!-- row A.x value.by_option.least=0.05.1.f1 -->0.50", 1),
+                 ("<!-- row A.x value.by_option.least=0.0.f1 -->0.50", 1)]
         for text, expected in cases:
             with self.subTest(text):
                 self.assertEqual(self.check(text)[0], expected)
