@@ -53,7 +53,7 @@ format: ## Format the sources
 lint: ## clang-format and clang-tidy, as errors
 	@tools/install_deps clang-format clang-tidy && $(MAKE) --no-print-directory build
 	@git ls-files '*.h' '*.cc' | xargs clang-format --dry-run -Werror
-	@git ls-files '*.cc' | grep -vE '_fuzzer.cc|_(avx2|avx512.*).cc' | xargs clang-tidy -p $(BUILD) --quiet
+	@git ls-files '*.cc' | grep -vE '_fuzzer.cc|_(avx2|avx512.*).cc' | xargs -n 4 -P $(JOBS) clang-tidy -p $(BUILD) --quiet
 
 asan tsan: model ## Build and test under sanitizers
 	@tools/install_deps clang lld libclang-rt-14-dev

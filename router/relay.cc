@@ -13,7 +13,7 @@ class Relay::Attempt : public GroupStreamHandler {
  public:
   Attempt(std::shared_ptr<Relay> relay, int attempt_idx)
       : relay_(std::move(relay)), attempt_idx_(attempt_idx) {}
-  void OnEvent(GroupEvent event) override { relay_->OnEvent(attempt_idx_, std::move(event)); }
+  void OnEvent(const GroupEvent& event) override { relay_->OnEvent(attempt_idx_, event); }
   void OnDone(absl::Status status) override { relay_->OnDone(attempt_idx_, std::move(status)); }
 
  private:
@@ -90,7 +90,7 @@ absl::Status Relay::PickLocked(const Cluster& cluster) {
   return absl::OkStatus();
 }
 
-void Relay::OnEvent(int attempt_idx, GroupEvent group_event) {
+void Relay::OnEvent(int attempt_idx, const GroupEvent& group_event) {
   Event event;
   absl::Status status;
   bool complete = false;

@@ -74,7 +74,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
 
   void TryNextGroup();
   absl::Status PickLocked(const Cluster& cluster) SKV_REQUIRES(mutex_);
-  void OnEvent(int attempt_idx, GroupEvent group_event);
+  void OnEvent(int attempt_idx, const GroupEvent& group_event);
   void OnDone(int attempt_idx, absl::Status status);
   void Fail(int attempt_idx, absl::Status status);
   void End(absl::Status status);

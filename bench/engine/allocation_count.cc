@@ -9,11 +9,13 @@
 #include <cstdint>
 #include <cstring>
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the names of the C library
 extern "C" {
 void* __libc_malloc(size_t size);
 void __libc_free(void* data);
 void* __libc_memalign(size_t alignment, size_t size);
 }
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace {
 

@@ -95,24 +95,26 @@ class GrpcGroupClient : public GroupClient {
     using Call = UnaryCall<health_pb::HealthCheckRequest, health_pb::HealthCheckResponse>;
     const Deadline deadline = Within(timeout);
     auto call = std::make_shared<Call>(deadline);
-    health_->async()->Check(
-        &call->context, &call->request, &call->response,
-        [call, deadline, worker = worker_, callback = std::move(callback)](grpc::Status status) {
-          if (!status.ok()) return callback(ToAbslStatus(status));
-          const bool serving = call->response.status() == health_pb::HealthCheckResponse::SERVING;
-          FetchLoad(worker, deadline, serving, callback);
-        });
+    health_->async()->Check(&call->context, &call->request, &call->response,
+                            [call, deadline, worker = worker_,
+                             callback = std::move(callback)](const grpc::Status& status) {
+                              if (!status.ok()) return callback(ToAbslStatus(status));
+                              const bool serving = call->response.status() ==
+                                                   health_pb::HealthCheckResponse::SERVING;
+                              FetchLoad(worker, deadline, serving, callback);
+                            });
   }
 
   void FetchModelInfo(Duration timeout,
                       std::function<void(absl::StatusOr<ModelInfo>)> callback) override {
     using Call = UnaryCall<worker_pb::GetModelInfoRequest, worker_pb::ModelInfo>;
     auto call = std::make_shared<Call>(Within(timeout));
-    worker_->async()->GetModelInfo(&call->context, &call->request, &call->response,
-                                   [call, callback = std::move(callback)](grpc::Status status) {
-                                     if (!status.ok()) return callback(ToAbslStatus(status));
-                                     callback(FromProto(std::move(call->response)));
-                                   });
+    worker_->async()->GetModelInfo(
+        &call->context, &call->request, &call->response,
+        [call, callback = std::move(callback)](const grpc::Status& status) {
+          if (!status.ok()) return callback(ToAbslStatus(status));
+          callback(FromProto(std::move(call->response)));
+        });
   }
 
   std::shared_ptr<GroupStream> Generate(const GroupRequest& request, Deadline deadline,
@@ -128,7 +130,7 @@ class GrpcGroupClient : public GroupClient {
     call->request.set_request_id(std::move(request_id));
     call->request.mutable_sample_indices()->Add(sample_idxs.begin(), sample_idxs.end());
     worker_->async()->CancelSamples(&call->context, &call->request, &call->response,
-                                    [call](grpc::Status) {});
+                                    [call](const grpc::Status&) {});
   }
 
  private:
@@ -138,7 +140,7 @@ class GrpcGroupClient : public GroupClient {
     auto call = std::make_shared<Call>(deadline);
     worker->async()->GetLoad(
         &call->context, &call->request, &call->response,
-        [call, serving, callback = std::move(callback)](grpc::Status status) {
+        [call, serving, callback = std::move(callback)](const grpc::Status& status) {
           if (!status.ok()) return callback(ToAbslStatus(status));
           callback(ProbeResult{.serving = serving, .load = FromProto(call->response)});
         });

@@ -111,7 +111,7 @@ struct GroupEvent {
 class GroupStreamHandler {
  public:
   virtual ~GroupStreamHandler() = default;
-  virtual void OnEvent(GroupEvent event) = 0;
+  virtual void OnEvent(const GroupEvent& event) = 0;
   virtual void OnDone(absl::Status status) = 0;
 };
 

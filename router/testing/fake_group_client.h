@@ -37,7 +37,7 @@ class FakeGroupStream : public GroupStream {
   void Send(std::string_view text, int32_t sample_idx = 0) {
     GroupEvent event{.sample_idx = sample_idx};
     for (const char c : text) event.tokens.push_back({.id = static_cast<unsigned char>(c)});
-    handler->OnEvent(std::move(event));
+    handler->OnEvent(event);
   }
   void SendFinish(FinishReason reason, int32_t sample_idx = 0) {
     handler->OnEvent({.sample_idx = sample_idx, .finish = GroupFinish{reason, ""}});

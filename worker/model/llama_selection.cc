@@ -144,7 +144,7 @@ void LlamaModel::ShowPrompts(int layer, backend::Rows q) {
 }
 
 policy::QueryRows LlamaModel::QueriesOf(const PolicyCall& call, int row, backend::Rows q) const {
-  const int64_t group_width = AttentionShape().group_size * config_.head_dim;
+  const int64_t group_width = int64_t{AttentionShape().group_size} * config_.head_dim;
   return {.data = q.data + (call.first_row + row) * q.stride + call.head * group_width,
           .stride = q.stride,
           .first_position = call.rows->first_position + row,

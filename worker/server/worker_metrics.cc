@@ -91,7 +91,7 @@ void WorkerMetrics::AddLeader(const engine::Engine* engine, std::function<int()>
         "Most steps that carried a sample and had not ended when its cancel arrived.",
         [](const Stats& s) { return s.cancels.max_steps_after; });
   metrics_.AddGauge("skv_worker_open_streams", "Generate calls that have not ended.", {},
-                    [num_open_streams] { return double(num_open_streams()); });
+                    [count = std::move(num_open_streams)] { return double(count()); });
   time_to_first_token_ =
       &metrics_.AddHistogram("skv_worker_time_to_first_token_seconds",
                              "Request's arrival to its first token.", LatencyBuckets());
