@@ -1,0 +1,38 @@
+#include "bench/kvstore/allocator_churn.h"
+
+#include "gtest/gtest.h"
+
+namespace skv::bench {
+namespace {
+
+// The arena holds some hundred blocks here, far fewer than a real one: the worst case of a share.
+TEST(AllocatorChurnTest, NineTenthsOfAFullArenaAreLiveWhoeverIsEvicted) {
+  for (const char* eviction : {"random", "oldest", "second-chance"}) {
+    for (const bool one_layout_at_a_time : {false, true}) {
+      SCOPED_TRACE(std::string(eviction) + (one_layout_at_a_time ? " one by one" : " mixed"));
+      ChurnOptions options;
+      options.arena_bytes = uint64_t{1} << 30;
+      options.num_operations = 200000;
+      options.token_bytes = {11520, 23040, 131072};
+      options.one_layout_at_a_time = one_layout_at_a_time;
+      options.eviction = eviction;
+      const ChurnResult result = RunChurn(options);
+      EXPECT_GE(result.live_of_committed.min, 0.9);
+      EXPECT_GE(result.live_of_arena.min, 0.9);
+      EXPECT_GT(result.num_evicted, 10 * result.mean_live_blocks);
+      EXPECT_GE(result.num_evicted, result.num_evicted_as_victims);
+    }
+  }
+}
+
+TEST(AllocatorChurnTest, WithoutWideningALargeBlockEmptiesTheArena) {
+  ChurnOptions options;
+  options.arena_bytes = uint64_t{1} << 30;
+  options.num_operations = 200000;
+  options.token_bytes = {11520, 23040, 131072};
+  options.widen_below = 0;
+  EXPECT_LT(RunChurn(options).live_of_arena.min, 0.6);
+}
+
+}  // namespace
+}  // namespace skv::bench
