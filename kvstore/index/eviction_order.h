@@ -22,7 +22,7 @@ using EntryIdx = uint32_t;  // dense, below OrderOptions.max_entries
 struct OrderOptions {
   uint32_t max_entries = 0;
   uint32_t num_partitions = 1;
-  int max_steps = 4096;  // of one PopVictim: about 0.2 ms
+  int max_steps = 1 << 16;  // of one PopVictim: a few ms; longer than any chain
 };
 
 struct OrderedEntry {
