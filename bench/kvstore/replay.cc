@@ -19,7 +19,7 @@ using kvstore::EntryKey;
 EntryKey KeyOf(uint32_t sentence) {
   EntryKey key;
   const uint64_t words[2] = {(sentence + 1) * 0x9E3779B97F4A7C15u, sentence};
-  std::memcpy(key.prefix.data(), words, sizeof words);
+  std::memcpy(key.prefix.bytes.data(), words, sizeof words);
   return key;
 }
 

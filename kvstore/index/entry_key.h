@@ -5,25 +5,22 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
-#include <utility>
 
 #include "absl/hash/hash.h"
+#include "common/block_key.h"
 
 namespace skv::kvstore {
 
-using PrefixKey = std::array<uint8_t, 16>;
-using LayoutId = std::array<uint8_t, 16>;
-
 struct EntryKey {
-  PrefixKey prefix{};
-  LayoutId layout{};
+  PrefixKey prefix;
+  LayoutId layout;
   bool operator==(const EntryKey&) const = default;
 
   // Seeded per process: keys come from clients, who must not be able to choose collisions.
   uint64_t Hash() const {
     std::array<uint64_t, 4> words;
-    std::memcpy(words.data(), prefix.data(), prefix.size());
-    std::memcpy(words.data() + 2, layout.data(), layout.size());
+    std::memcpy(words.data(), prefix.bytes.data(), prefix.bytes.size());
+    std::memcpy(words.data() + 2, layout.bytes.data(), layout.bytes.size());
     return absl::HashOf(words[0], words[1], words[2], words[3]);
   }
 };

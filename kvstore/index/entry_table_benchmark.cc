@@ -6,9 +6,9 @@
 
 #include "benchmark/benchmark.h"
 #include "kvstore/index/entry_table.h"
-#include "kvstore/index/entry_table_testing.h"
 #include "kvstore/index/lru_order.h"
 #include "kvstore/index/s3fifo_order.h"
+#include "kvstore/index/testing/numbered_keys.h"
 
 namespace skv::kvstore {
 namespace {

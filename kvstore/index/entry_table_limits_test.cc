@@ -4,8 +4,8 @@
 #include "common/testing/status_matchers.h"
 #include "gtest/gtest.h"
 #include "kvstore/index/entry_table.h"
-#include "kvstore/index/entry_table_fixture_testing.h"
 #include "kvstore/index/lru_order.h"
+#include "kvstore/index/testing/entry_table_fixture.h"
 
 namespace skv::kvstore {
 namespace {

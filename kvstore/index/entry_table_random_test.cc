@@ -1,7 +1,7 @@
 #include "gtest/gtest.h"
-#include "kvstore/index/entry_table_simulation_testing.h"
 #include "kvstore/index/lru_order.h"
 #include "kvstore/index/s3fifo_order.h"
+#include "kvstore/index/testing/entry_table_simulation.h"
 
 namespace skv::kvstore {
 namespace {

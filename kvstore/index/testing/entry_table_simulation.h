@@ -13,7 +13,7 @@
 
 #include "gtest/gtest.h"
 #include "kvstore/index/entry_table.h"
-#include "kvstore/index/entry_table_testing.h"
+#include "kvstore/index/testing/numbered_keys.h"
 
 namespace skv::kvstore {
 

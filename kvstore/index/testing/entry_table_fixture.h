@@ -7,8 +7,8 @@
 #include "common/testing/status_matchers.h"
 #include "gtest/gtest.h"
 #include "kvstore/index/entry_table.h"
-#include "kvstore/index/entry_table_testing.h"
 #include "kvstore/index/lru_order.h"
+#include "kvstore/index/testing/numbered_keys.h"
 
 namespace skv::kvstore {
 
@@ -38,7 +38,7 @@ class EntryTableFixture : public testing::Test {
     const absl::StatusOr<Created> created = Create(session, shard);
     EXPECT_OK(created.status());
     EXPECT_EQ(created->outcome, Created::Outcome::kCreated);
-    EXPECT_OK(table_.Place(session, created->lease, 1000 * shard.key.prefix[0] + shard.rank));
+    EXPECT_OK(table_.Place(session, created->lease, 1000 * shard.key.prefix.bytes[0] + shard.rank));
     return created->lease;
   }
   LeaseId Seal(SessionId session, const NewShard& shard) {

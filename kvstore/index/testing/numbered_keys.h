@@ -7,7 +7,7 @@ namespace skv::kvstore {
 
 inline EntryKey KeyOfNumber(uint32_t number) {
   EntryKey key;
-  std::memcpy(key.prefix.data(), &number, sizeof number);
+  std::memcpy(key.prefix.bytes.data(), &number, sizeof number);
   return key;
 }
 

@@ -1,4 +1,4 @@
-#include "kvstore/index/entry_table_simulation_testing.h"
+#include "kvstore/index/testing/entry_table_simulation.h"
 
 #include <chrono>
 
