@@ -86,6 +86,14 @@ uint32_t EntryStore::AddShard(EntryIdx idx, uint32_t rank, int64_t bytes) {
   return *shard_idx;
 }
 
+void EntryStore::RemoveLastShard(EntryIdx idx) {
+  Entry& entry = entries_[idx];
+  const uint32_t shard = entry.first_shard;
+  entry.first_shard = shards_[shard].next;
+  entry.bytes -= shards_[shard].bytes;
+  shards_.Free(shard);
+}
+
 uint32_t EntryStore::ShardOf(EntryIdx idx, uint32_t rank) const {
   uint32_t shard = entries_[idx].first_shard;
   while (shard != kNoShard && shards_[shard].rank != rank) shard = shards_[shard].next;

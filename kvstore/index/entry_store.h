@@ -72,6 +72,8 @@ class EntryStore {
 
   // The index of a new shard. REQUIRES: room for one; the entry has none of this rank.
   uint32_t AddShard(EntryIdx idx, uint32_t rank, int64_t bytes);
+  // Takes back the shard added last of all the entry's.
+  void RemoveLastShard(EntryIdx idx);
   // kNoShard when the rank has none.
   uint32_t ShardOf(EntryIdx idx, uint32_t rank) const;
   // A shard that is not sealed, or kNoShard.

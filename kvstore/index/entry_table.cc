@@ -116,7 +116,7 @@ absl::StatusOr<Created> EntryTable::Create(SessionId session, const NewShard& sh
     entries_[found.entry].tenant = static_cast<uint16_t>(shard.tenant);
     entries_[found.entry].world_size = static_cast<uint8_t>(shard.world_size);
   }
-  return Created{.lease = BeginWriting(session, found.entry, shard)};
+  return BeginWriting(session, found.entry, shard);
 }
 
 void EntryTable::Hold(EntryIdx idx) {
@@ -127,35 +127,17 @@ void EntryTable::Unhold(EntryIdx idx) {
   if (idx != kNoEntry) --entries_[idx].num_leases;
 }
 
-absl::Status EntryTable::MakeRoom(const NewShard& shard, bool adds_entry, TimePoint now,
-                                  Changes* changes) {
-  ExpirePins(now);
-  const int64_t quota_bytes = tenants_.quota_bytes(shard.tenant);
-  const uint32_t partition = tenants_.PartitionOf(shard.tenant);
-  while (partition != 0 && tenants_.bytes(shard.tenant) + shard.bytes > quota_bytes) {
-    if (EvictOneOf(partition, changes)) continue;
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "block of ", shard.bytes, " bytes: tenant ", shard.tenant, " has ",
-        tenants_.bytes(shard.tenant), " of ", quota_bytes, " bytes, and all of them are in use"));
-  }
-  while (tenants_.bytes() + shard.bytes > options_.capacity_bytes || entries_.ShardsFull() ||
-         (adds_entry && entries_.EntriesFull())) {
-    if (EvictOne(changes)) continue;
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "block of ", shard.bytes, " bytes: ", tenants_.bytes(), " of ", options_.capacity_bytes,
-        " bytes, ", entries_.num_entries(), " of ", options_.max_entries, " entries and ",
-        entries_.num_shards(), " of ", options_.max_shards, " shards are in use"));
-  }
-  return absl::OkStatus();
-}
-
-LeaseId EntryTable::BeginWriting(SessionId session, EntryIdx idx, const NewShard& shard) {
+Created EntryTable::BeginWriting(SessionId session, EntryIdx idx, const NewShard& shard) {
   const uint32_t shard_idx = entries_.AddShard(idx, shard.rank, shard.bytes);
   tenants_.Charge(shard.tenant, shard.bytes);
   const LeaseId lease = leases_.Add(session, idx, shard_idx);
   entries_.shard(shard_idx).writer = lease.index;
-  if (++entries_[idx].num_leases == 1) ++num_leased_;
-  return lease;
+  leased_bytes_ += shard.bytes;
+  if (++entries_[idx].num_leases == 1) {
+    ++num_leased_;
+    leased_bytes_ += entries_[idx].bytes - shard.bytes;
+  }
+  return {.lease = lease, .entry = idx, .shard = shard_idx};
 }
 
 absl::Status EntryTable::Place(SessionId session, LeaseId lease, int64_t offset) {
@@ -170,24 +152,45 @@ absl::Status EntryTable::Place(SessionId session, LeaseId lease, int64_t offset)
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> EntryTable::Seal(SessionId session, LeaseId lease, bool is_tip,
-                                      Changes* changes) {
+absl::Status EntryTable::Withdraw(SessionId session, LeaseId lease, Changes* changes) {
+  SKV_RETURN_IF_ERROR(leases_.CheckLease(session, lease));
+  const auto [entry, shard] = std::pair(leases_[lease.index].entry, leases_[lease.index].shard);
+  if (shard == kNoShard || entries_.shard(shard).offset != Shard::kUnplaced ||
+      entries_[entry].first_shard != shard) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("lease ", lease.index, ": not that of the block created last"));
+  }
+  const int64_t bytes = entries_.shard(shard).bytes;
+  entries_.RemoveLastShard(entry);
+  leased_bytes_ -= bytes;
+  tenants_.Charge(entries_[entry].tenant, -bytes);
+  RemoveLease(lease.index);
+  Settle(entry, changes);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint32_t> EntryTable::ShardToSeal(SessionId session, LeaseId lease) const {
   SKV_RETURN_IF_ERROR(leases_.CheckLease(session, lease));
   const uint32_t shard_idx = leases_[lease.index].shard;
   if (shard_idx == kNoShard) {
     return absl::InvalidArgumentError(
         absl::StrCat("lease ", lease.index, ": no block is written under it"));
   }
-  const EntryIdx idx = leases_[lease.index].entry;
-  Entry& entry = entries_[idx];
-  if (entry.state == Entry::State::kDropped) {
+  if (entries_[leases_[lease.index].entry].state == Entry::State::kDropped) {
     return absl::AbortedError("block: another writer of its entry or chain is gone");
   }
-  Shard& shard = entries_.shard(shard_idx);
-  if (shard.offset == Shard::kUnplaced) {
+  if (entries_.shard(shard_idx).offset == Shard::kUnplaced) {
     return absl::FailedPreconditionError("block: sealed before it had a place");
   }
-  shard.sealed = true;
+  return shard_idx;
+}
+
+absl::StatusOr<bool> EntryTable::Seal(SessionId session, LeaseId lease, bool is_tip,
+                                      Changes* changes) {
+  SKV_ASSIGN_OR_RETURN(const uint32_t shard, ShardToSeal(session, lease));
+  const EntryIdx idx = leases_[lease.index].entry;
+  Entry& entry = entries_[idx];
+  entries_.shard(shard).sealed = true;
   leases_[lease.index].shard = kNoShard;
   entry.is_tip |= is_tip;
   if (++entry.num_sealed < entry.world_size) return false;
@@ -223,7 +226,10 @@ absl::StatusOr<Hit> EntryTable::Lookup(SessionId session, uint32_t rank,
   if (chain_.empty()) return Hit{};
   order_->Touch(chain_);
   const EntryIdx tip = chain_.back();
-  if (++entries_[tip].num_leases == 1) ++num_leased_;
+  if (++entries_[tip].num_leases == 1) {
+    ++num_leased_;
+    leased_bytes_ += entries_[tip].bytes;
+  }
   return Hit{.num_entries = static_cast<uint32_t>(chain_.size()),
              .lease = leases_.Add(session, tip)};
 }
@@ -237,10 +243,17 @@ absl::Status EntryTable::Release(SessionId session, LeaseId lease, Changes* chan
 void EntryTable::EndLease(uint32_t lease, Changes* changes) {
   const EntryIdx idx = leases_[lease].entry;
   const bool writes = leases_[lease].shard != kNoShard;
-  leases_.Remove(lease);
-  if (--entries_[idx].num_leases == 0) --num_leased_;
+  RemoveLease(lease);
   if (writes && entries_[idx].state != Entry::State::kDropped) Drop(idx, changes);
   Settle(idx, changes);
+}
+
+void EntryTable::RemoveLease(uint32_t lease) {
+  Entry& entry = entries_[leases_[lease].entry];
+  leases_.Remove(lease);
+  if (--entry.num_leases > 0) return;
+  --num_leased_;
+  leased_bytes_ -= entry.bytes;
 }
 
 absl::Status EntryTable::Pin(const EntryKey& key, TimePoint until) {
@@ -283,38 +296,13 @@ absl::Status EntryTable::Invalidate(const EntryKey& key, Changes* changes) {
   return absl::OkStatus();
 }
 
-int64_t EntryTable::Evict(int64_t bytes, TimePoint now, Changes* changes) {
-  ExpirePins(now);
-  const int64_t before = tenants_.bytes();
-  while (before - tenants_.bytes() < bytes && EvictOne(changes)) {
-  }
-  return before - tenants_.bytes();
-}
-
-bool EntryTable::EvictOne(Changes* changes) {
-  excluded_.assign(tenants_.size(), false);
-  while (const std::optional<uint32_t> partition = tenants_.FullestPartition(excluded_)) {
-    if (EvictOneOf(*partition, changes)) return true;
-    excluded_[*partition] = true;
-  }
-  return false;
-}
-
-bool EntryTable::EvictOneOf(uint32_t partition, Changes* changes) {
-  const std::optional<EntryIdx> victim =
-      order_->PopVictim(partition, [this](EntryIdx idx) { return IsBlocked(idx); });
-  if (!victim.has_value()) return false;
-  const Entry& entry = entries_[*victim];
-  if (entry.announced) changes->events.push_back(EventOf(EntryEvent::Kind::kEvicted, entry));
-  --num_sealed_;
-  ++num_evicted_;
-  Settle(Remove(*victim, changes), changes);
-  return true;
-}
-
 bool EntryTable::IsBlocked(EntryIdx idx) const {
   const Entry& entry = entries_[idx];
   return entry.num_leases > 0 || entry.num_children > 0 || entry.is_pinned;
+}
+
+void EntryTable::AnnounceLoss(const Entry& entry, Changes* changes) {
+  if (entry.announced) changes->events.push_back(EventOf(EntryEvent::Kind::kEvicted, entry));
 }
 
 // No key leads to the entry any more; call Settle next.
@@ -323,7 +311,7 @@ void EntryTable::Drop(EntryIdx idx, Changes* changes) {
   if (entry.state == Entry::State::kSealed) {
     order_->Erase(idx);
     --num_sealed_;
-    if (entry.announced) changes->events.push_back(EventOf(EntryEvent::Kind::kEvicted, entry));
+    AnnounceLoss(entry, changes);
     if (entry.is_pinned) pins_.Erase(idx);
     entry.is_pinned = false;
   } else {
@@ -359,7 +347,7 @@ EntryIdx EntryTable::Remove(EntryIdx idx, Changes* changes) {
   const EntryIdx parent = entry.parent;
   for (uint32_t i = entry.first_shard; i != kNoShard; i = entries_.shard(i).next) {
     const Shard& shard = entries_.shard(i);
-    if (shard.offset != Shard::kUnplaced) changes->freed.push_back({shard.offset, shard.bytes});
+    if (shard.offset != Shard::kUnplaced) changes->freed.push_back({i, shard.offset, shard.bytes});
   }
   tenants_.Charge(entry.tenant, -entry.bytes);
   entries_.Remove(idx);
@@ -382,6 +370,7 @@ std::optional<EntryIdx> EntryTable::ListAnnounced(EntryIdx begin, uint32_t max_e
 
 EntryTableGauges EntryTable::gauges() const {
   return {.bytes = tenants_.bytes(),
+          .leased_bytes = leased_bytes_,
           .num_entries = entries_.num_entries(),
           .num_created = entries_.num_entries() - num_sealed_ - num_dropped_,
           .num_sealed = num_sealed_,

@@ -66,6 +66,13 @@ class EntryTable {
   // InvalidArgument: not such a lease, or placed before.
   absl::Status Place(SessionId session, LeaseId lease, int64_t offset);
 
+  // Takes back the session's last Create, as if it had been refused; what it evicted stays so.
+  // InvalidArgument: not a lease that writes, placed, or another shard of the entry came later.
+  absl::Status Withdraw(SessionId session, LeaseId lease, Changes* changes);
+
+  // The shard (Created) that Seal would seal now; errors as those of Seal.
+  absl::StatusOr<uint32_t> ShardToSeal(SessionId session, LeaseId lease) const;
+
   // The shard is written; the lease goes on as a reader's. True when the entry is visible now.
   // `is_tip`: the last that the caller will seal of this chain for now (Watch).
   //   InvalidArgument     not a lease that writes
@@ -96,6 +103,10 @@ class EntryTable {
   // Evicts until `bytes` are gone, or nothing more can go; returns how many went.
   int64_t Evict(int64_t bytes, TimePoint now, Changes* changes);
 
+  // Evicts this entry, whoever's turn it is, if it may go: visible, and not leased, pinned or with
+  // children. False: it stays. For whoever needs the room just there.
+  bool EvictEntry(EntryIdx idx, Changes* changes);
+
   // Appends the visible entries that Watch has heard of, among up to `max_entries` from `begin`
   // on (0 at first); returns where to go on, nullopt at the end.
   std::optional<EntryIdx> ListAnnounced(EntryIdx begin, uint32_t max_entries,
@@ -112,7 +123,10 @@ class EntryTable {
   absl::Status MakeRoom(const NewShard& shard, bool adds_entry, TimePoint now, Changes* changes);
   bool EvictOne(Changes* changes);
   bool EvictOneOf(uint32_t partition, Changes* changes);
-  LeaseId BeginWriting(SessionId session, EntryIdx idx, const NewShard& shard);
+  Created BeginWriting(SessionId session, EntryIdx idx, const NewShard& shard);
+  void RemoveLease(uint32_t lease);
+  void FinishEviction(EntryIdx idx, Changes* changes);
+  static void AnnounceLoss(const Entry& entry, Changes* changes);
   void Hold(EntryIdx idx);
   void Unhold(EntryIdx idx);
   void MakeVisible(EntryIdx idx, Changes* changes);
@@ -131,6 +145,7 @@ class EntryTable {
   uint32_t num_sealed_ = 0;
   uint32_t num_dropped_ = 0;
   uint32_t num_leased_ = 0;
+  int64_t leased_bytes_ = 0;
   uint64_t num_evicted_ = 0;
   std::vector<bool> excluded_;   // scratch of EvictOne
   std::vector<EntryIdx> chain_;  // scratch of Lookup

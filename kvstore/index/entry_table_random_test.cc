@@ -10,7 +10,7 @@ class EntryTableRandomTest : public testing::TestWithParam<bool> {};
 INSTANTIATE_TEST_SUITE_P(All, EntryTableRandomTest, testing::Bool());
 
 TEST_P(EntryTableRandomTest, DoesWhatTheModelSays) {
-  int64_t num_evicted = 0, num_refused = 0, num_dropped = 0, num_hits = 0;
+  int64_t num_evicted = 0, num_refused = 0, num_dropped = 0, num_hits = 0, num_by_name = 0;
   for (int seed = 0; seed < 40; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     const OrderOptions options = Simulation::Options().order();
@@ -21,12 +21,14 @@ TEST_P(EntryTableRandomTest, DoesWhatTheModelSays) {
     num_refused += simulation.num_refused();
     num_dropped += simulation.num_dropped();
     num_hits += simulation.num_hits();
+    num_by_name += simulation.num_evicted_by_name();
   }
   // The test has met what it is about.
   EXPECT_GT(num_evicted, 2000);
   EXPECT_GT(num_refused, 500);
   EXPECT_GT(num_dropped, 2000);
   EXPECT_GT(num_hits, 2000);
+  EXPECT_GT(num_by_name, 100);
 }
 
 }  // namespace

@@ -203,6 +203,54 @@ TEST_F(EntryTableTest, AnUnpinnedEntryMayGo) {
   EXPECT_EQ(EvictAll(), 10);
 }
 
+TEST_F(EntryTableTest, AnEntryIsEvictedByNameOnlyIfItMayGo) {
+  const Created parent = *Create(writer_, Block(1));
+  EXPECT_FALSE(table_.EvictEntry(parent.entry, &changes_)) << "being written";
+  EXPECT_OK(table_.Place(writer_, parent.lease, 1000));
+  EXPECT_OK(table_.Seal(writer_, parent.lease, false, &changes_));
+  EXPECT_FALSE(table_.EvictEntry(parent.entry, &changes_)) << "leased";
+  const LeaseId child = Seal(writer_, Block(2, 1));
+  Release(writer_, parent.lease);
+  EXPECT_FALSE(table_.EvictEntry(parent.entry, &changes_)) << "has a child";
+  Release(writer_, child);
+  EXPECT_EQ(table_.Evict(10, now_, &changes_), 10);
+  EXPECT_OK(table_.Pin(KeyOfNumber(1), TimePoint::max()));
+  EXPECT_EQ(EvictAll(), 0);  // parks it
+  EXPECT_FALSE(table_.EvictEntry(parent.entry, &changes_)) << "pinned";
+  EXPECT_OK(table_.Unpin(KeyOfNumber(1)));
+  EXPECT_TRUE(table_.EvictEntry(parent.entry, &changes_));
+  EXPECT_FALSE(table_.EvictEntry(parent.entry, &changes_)) << "gone";
+  EXPECT_THAT(FreedNumbers(), ElementsAre(2, 1));
+  EXPECT_EQ(table_.gauges().order.num_entries, 0u);
+}
+
+TEST_F(EntryTableTest, AChildEvictedByNameLetsItsParentGo) {
+  StoreChain(1, 1);
+  const Created child = *Create(writer_, Block(2, 1));
+  EXPECT_OK(table_.Place(writer_, child.lease, 2000));
+  EXPECT_OK(table_.Seal(writer_, child.lease, false, &changes_));
+  EXPECT_EQ(EvictAll(), 0);  // parks both
+  Release(writer_, child.lease);
+  EXPECT_TRUE(table_.EvictEntry(child.entry, &changes_));
+  EXPECT_EQ(EvictAll(), 10);
+}
+
+TEST_F(EntryTableTest, AWithdrawnShardLeavesTheOtherRanksTheirs) {
+  NewShard shard = Block(1);
+  shard.world_size = 2;
+  const LeaseId first = Seal(writer_, shard);
+  shard.rank = 1;
+  const LeaseId second = Create(writer_, shard)->lease;
+  EXPECT_THAT(table_.Withdraw(writer_, first, &changes_),
+              StatusIs(StatusCode::kInvalidArgument, HasSubstr("created last")));
+  EXPECT_OK(table_.Withdraw(writer_, second, &changes_));
+  EXPECT_EQ(table_.gauges().bytes, 10);
+  EXPECT_EQ(table_.gauges().leased_bytes, 10);
+  EXPECT_THAT(changes_.abandoned, IsEmpty());
+  Seal(writer_, shard);
+  EXPECT_TRUE(IsThere(1));
+}
+
 TEST_F(EntryTableTest, ACorruptEntryIsAMissAtOnce) {
   StoreChain(1, 3);
   const Hit hit = Lookup(writer_, {1, 2, 3});

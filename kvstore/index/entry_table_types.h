@@ -45,6 +45,8 @@ struct Created {
   enum class Outcome { kCreated, kInProgress, kExists };
   Outcome outcome = Outcome::kCreated;
   LeaseId lease;                    // kCreated: the writer's
+  EntryIdx entry = 0;               // kCreated, and
+  uint32_t shard = 0;               // its new shard, below max_shards: both name it until it goes
   std::optional<SessionId> writer;  // kInProgress: of this entry; nullopt: other ranks' to come
 };
 
@@ -59,9 +61,16 @@ struct ShardBytes {
   bool operator==(const ShardBytes&) const = default;
 };
 
+// Placed memory that nobody may touch any more.
+struct FreedShard {
+  uint32_t shard = 0;  // as Created named it
+  int64_t offset = 0;
+  int64_t bytes = 0;
+};
+
 // What a call changed for others. Calls append; the caller clears.
 struct Changes {
-  std::vector<ShardBytes> freed;    // placed memory that nobody may touch any more
+  std::vector<FreedShard> freed;
   std::vector<EntryEvent> events;   // for Watch
   std::vector<EntryKey> sealed;     // whoever waits for them can go on,
   std::vector<EntryKey> abandoned;  // or try to create them
@@ -70,7 +79,8 @@ struct Changes {
 
 // A snapshot: what there is, beside its limit in EntryTableOptions.
 struct EntryTableGauges {
-  int64_t bytes = 0;  // sealed, being written and dropped
+  int64_t bytes = 0;         // sealed, being written and dropped
+  int64_t leased_bytes = 0;  // of entries with a lease of their own; those above are held, too
   uint32_t num_entries = 0;
   uint32_t num_created = 0, num_sealed = 0, num_dropped = 0;  // add up to num_entries
   uint32_t num_leased = 0;                                    // entries with a lease of their own

@@ -68,7 +68,7 @@ class EntryTableFixture : public testing::Test {
   int64_t EvictAll() { return table_.Evict(INT64_MAX, now_, &changes_); }
   std::vector<int64_t> FreedNumbers() const {
     std::vector<int64_t> numbers;
-    for (const ShardBytes& shard : changes_.freed) numbers.push_back(shard.offset / 1000);
+    for (const FreedShard& shard : changes_.freed) numbers.push_back(shard.offset / 1000);
     return numbers;
   }
 

@@ -14,7 +14,8 @@ void Simulation::Step() {
   if (dice <= 70) return SealOrRelease();
   if (dice <= 85) return Lookup();
   if (dice <= 90) return Forge();
-  if (dice <= 96) return PinOrInvalidate();
+  if (dice <= 94) return PinOrInvalidate();
+  if (dice <= 97) return EvictNamed();
   EXPECT_GE(table_.Evict(Uniform(0, 300), now_, &changes_), 0);
 }
 
@@ -88,7 +89,33 @@ void Simulation::Create() {
     by_key_[key] = id;
   }
   entries_[id].shards[shard.rank] = {.bytes = shard.bytes};
+  entries_[id].handle = created->entry;
   leases_.push_back({session, created->lease, id, static_cast<int>(shard.rank)});
+  if (Chance(10)) Withdraw(id, shard.rank);
+}
+
+// As if the last Create had been refused: the entry, if it is new, is gone without a trace.
+void Simulation::Withdraw(int id, uint32_t rank) {
+  const ModelLease lease = leases_.back();
+  EXPECT_OK(table_.Withdraw(lease.session, lease.handle, &changes_));
+  EXPECT_THAT(table_.Withdraw(lease.session, lease.handle, &changes_),
+              StatusIs(absl::StatusCode::kInvalidArgument, testing::_));
+  leases_.pop_back();
+  ended_.push_back(lease.handle);
+  entries_[id].shards.erase(rank);
+}
+
+void Simulation::EvictNamed() {
+  if (entries_.empty()) return;
+  const auto it = std::next(entries_.begin(), Uniform(0, static_cast<int>(entries_.size()) - 1));
+  const auto& [id, entry] = *it;
+  table_.ExpirePins(now_);
+  const int64_t before = table_.gauges().bytes;
+  const bool evicted = table_.EvictEntry(entry.handle, &changes_);
+  EXPECT_EQ(evicted, entry.state == Entry::State::kSealed && !IsLeased(id) && !HasChildren(id) &&
+                         !(entry.pinned && entry.pinned_until > now_));
+  EXPECT_EQ(evicted, table_.gauges().bytes < before);
+  num_evicted_by_name_ += evicted ? 1 : 0;
 }
 
 // Either the session has too many leases, or nothing of the tenant, at its quota, or nothing at all
@@ -242,7 +269,7 @@ void Simulation::RemoveEntry(int id) {
 // Takes out the visible entries whose memory was freed, after a look at whether they might go.
 void Simulation::RemoveEvicted() {
   std::set<int64_t> freed;
-  for (const ShardBytes& shard : changes_.freed) freed.insert(shard.offset);
+  for (const FreedShard& shard : changes_.freed) freed.insert(shard.offset);
   std::vector<int> evicted;
   for (const auto& [id, entry] : entries_) {
     if (entry.state != Entry::State::kSealed) continue;
@@ -272,7 +299,7 @@ void Simulation::Check() {
   RemoveEvicted();
   RemoveUnheld();
   std::set<int64_t> freed;
-  for (const ShardBytes& shard : changes_.freed) EXPECT_TRUE(freed.insert(shard.offset).second);
+  for (const FreedShard& shard : changes_.freed) EXPECT_TRUE(freed.insert(shard.offset).second);
   EXPECT_EQ(freed, model_freed_);
   EXPECT_EQ(changes_.abandoned.size(), static_cast<size_t>(model_abandoned_));
   for (const auto& [id, entry] : entries_) {
@@ -287,9 +314,11 @@ void Simulation::CheckGauges() const {
   const EntryTableGauges gauges = table_.gauges();
   std::map<Entry::State, uint32_t> num;
   uint32_t num_leased = 0, num_shards = 0;
+  int64_t leased_bytes = 0;
   for (const auto& [id, entry] : entries_) {
     ++num[entry.state];
     num_leased += IsLeased(id);
+    for (const auto& [rank, shard] : entry.shards) leased_bytes += IsLeased(id) ? shard.bytes : 0;
     num_shards += static_cast<uint32_t>(entry.shards.size());
   }
   EXPECT_EQ(gauges.num_entries, entries_.size());
@@ -298,6 +327,7 @@ void Simulation::CheckGauges() const {
   EXPECT_EQ(gauges.num_dropped, num[Entry::State::kDropped]);
   EXPECT_EQ(gauges.order.num_entries, num[Entry::State::kSealed]);
   EXPECT_EQ(gauges.num_leased, num_leased);
+  EXPECT_EQ(gauges.leased_bytes, leased_bytes);
   EXPECT_EQ(gauges.num_shards, num_shards);
   EXPECT_EQ(gauges.num_leases, leases_.size());
   EXPECT_EQ(gauges.num_sessions, sessions_.size());

@@ -30,6 +30,7 @@ struct ModelEntry {
   uint32_t key = 0;
   int parent = kNone;  // model id
   Entry::State state = Entry::State::kCreated;
+  EntryIdx handle = 0;                    // of the table
   std::map<uint32_t, ModelShard> shards;  // by rank
   bool pinned = false;
   TimePoint pinned_until;
@@ -83,6 +84,7 @@ class Simulation {
   int64_t num_refused() const { return num_refused_; }
   int64_t num_dropped() const { return num_dropped_; }
   int64_t num_hits() const { return num_hits_; }
+  int64_t num_evicted_by_name() const { return num_evicted_by_name_; }
 
  private:
   static constexpr int64_t kQuota = 200;
@@ -102,6 +104,8 @@ class Simulation {
   void Lookup();
   void Forge();
   void PinOrInvalidate();
+  void Withdraw(int id, uint32_t rank);
+  void EvictNamed();
 
   int Find(uint32_t key) const {
     const auto it = by_key_.find(key);
@@ -145,6 +149,7 @@ class Simulation {
   int next_id_ = 0;
   int64_t next_offset_ = 0;
   int64_t num_evicted_ = 0, num_refused_ = 0, num_dropped_ = 0, num_hits_ = 0;
+  int64_t num_evicted_by_name_ = 0;
 };
 
 }  // namespace skv::kvstore
