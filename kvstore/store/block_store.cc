@@ -81,16 +81,25 @@ absl::StatusOr<CreatedBlock> BlockStore::CreateOne(SessionId session, const NewB
   return CreatedBlock{.lease = created->lease, .offset = placement->offset, .num_bytes = num_bytes};
 }
 
+bool BlockStore::IsWidening() const {
+  return static_cast<double>(allocator_.live_bytes()) <
+         options_.widen_below * static_cast<double>(allocator_.arena_bytes());
+}
+
+// What is evicted before holes are widened is not counted: it may take a few hundredths of the
+// arena, far more than a small block's own limit.
 std::optional<Placement> BlockStore::FindPlace(uint64_t num_bytes, uint32_t shard, TimePoint now) {
-  std::optional<Placement> placement = allocator_.Allocate(num_bytes, shard);
-  const uint64_t live_bytes = allocator_.live_bytes();
   const uint64_t max_evicted = num_bytes * options_.max_evicted_per_byte;
-  while (!placement.has_value() && live_bytes - allocator_.live_bytes() < max_evicted &&
-         table_.Evict(1, now, &changes_) > 0) {
+  uint64_t num_evicted = 0;
+  std::optional<Placement> placement = allocator_.Allocate(num_bytes, shard);
+  while (!placement.has_value() && num_evicted < max_evicted) {
+    const uint64_t live_bytes = allocator_.live_bytes();
+    if (table_.Evict(1, now, &changes_) == 0) break;
     const std::optional<Hole> hole = FreeChanged();
-    const double live_share = static_cast<double>(allocator_.live_bytes()) /
-                              static_cast<double>(allocator_.arena_bytes());
-    if (hole.has_value() && live_share < options_.widen_below) Widen(*hole, num_bytes);
+    if (hole.has_value() && IsWidening()) {
+      Widen(*hole, num_bytes);
+      num_evicted += live_bytes - allocator_.live_bytes();
+    }
     placement = allocator_.Allocate(num_bytes, shard);
   }
   return placement;

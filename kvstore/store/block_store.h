@@ -36,8 +36,9 @@ struct BlockStoreOptions {
   EntryTableOptions index;  // capacity_bytes: at most the arena's, in whole kBlockUnit
   // Live share of the arena below which holes are widened. 0: never; 1: always.
   double widen_below = 0.95;
-  // Create gives up after it has evicted so many times the block's bytes without finding a hole:
-  // one large block among many leased ones must not empty the store. The next call gets further.
+  // With less live than that, Create gives up after it has evicted so many times the block's bytes
+  // without finding a hole: one large block among many leased ones must not empty the store. The
+  // next call gets further.
   int max_evicted_per_byte = 64;
 };
 
@@ -148,6 +149,7 @@ class BlockStore {
   absl::StatusOr<CreatedBlock> CreateOne(SessionId session, const NewBlock& block, TimePoint now);
   absl::StatusOr<bool> SealOne(SessionId session, LeaseId lease, bool is_tip);
   absl::Status CheckHeader(const Block& block) const;
+  bool IsWidening() const;
   std::optional<Placement> FindPlace(uint64_t num_bytes, uint32_t shard, TimePoint now);
   void Widen(Hole hole, uint64_t num_bytes);
   std::optional<Hole> EvictNeighbour(const std::optional<Neighbour>& neighbour);
