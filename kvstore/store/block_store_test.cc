@@ -1,5 +1,6 @@
 #include "kvstore/store/block_store.h"
 
+#include <algorithm>
 #include <functional>
 
 #include "gtest/gtest.h"
@@ -204,24 +205,39 @@ TEST_F(BlockStoreTest, WhereLeasedBlocksLeaveNoHoleTheErrorSaysWhatIsHeld) {
   Store(MakeSentence(12));
 }
 
+// Ten small blocks, those of `leased` held; then one of two small ones' bytes.
+absl::Status CreateLargeAmongLeased(BlockStore* store, std::span<std::byte> arena,
+                                    const std::vector<int>& leased) {
+  const SessionId session = *store->OpenSession();
+  for (int i = 1; i <= 10; ++i) {
+    const TestSentence sentence = MakeSentence(i);
+    const CreatedBlock created = *store->Create(session, {sentence.block}, {})[0];
+    WriteBlock(HeaderOf(sentence), sentence.fill, arena.subspan(created.offset));
+    EXPECT_OK(store->Seal(session, {created.lease}, false)[0]);
+    if (std::count(leased.begin(), leased.end(), i) > 0) continue;
+    EXPECT_OK(store->Release(session, {created.lease}));
+  }
+  return store->Create(session, {MakeSentence(11, nullptr, kSmall).block}, {})[0].status();
+}
+
 TEST_F(BlockStoreTest, CreateGivesUpBeforeItHasEmptiedTheStore) {
   BlockStoreOptions options = Options();
   options.max_evicted_per_byte = 1;
   BlockStore store(options, CreateLruOrder(options.index.order()), arena_);
-  const SessionId session = *store.OpenSession();
-  std::vector<LeaseId> leases;
-  for (int i = 1; i <= 10; ++i) {
-    const TestSentence sentence = MakeSentence(i);
-    const CreatedBlock created = *store.Create(session, {sentence.block}, now_)[0];
-    WriteBlock(HeaderOf(sentence), sentence.fill, PlaceOf(created));
-    EXPECT_OK(store.Seal(session, {created.lease}, false)[0]);
-    leases.push_back(created.lease);
-  }
-  for (const int i : {1, 3, 5, 7, 9}) EXPECT_OK(store.Release(session, {leases[i - 1]}));
-  // Two blocks for its bytes, then as many again.
-  EXPECT_THAT(store.Create(session, {MakeSentence(11, nullptr, kSmall).block}, now_)[0],
+  EXPECT_THAT(CreateLargeAmongLeased(&store, arena_, {2, 4, 6, 8, 10}),
               StatusIs(StatusCode::kResourceExhausted, HasSubstr("no hole")));
+  // Two for its bytes, then as many again.
   EXPECT_EQ(store.gauges().index.num_evicted, 4u);
+}
+
+TEST_F(BlockStoreTest, WhatGoesBeforeHolesAreWidenedIsNotCounted) {
+  BlockStoreOptions options = Options();
+  options.max_evicted_per_byte = 1;
+  options.widen_below = 0.5;
+  BlockStore store(options, CreateLruOrder(options.index.order()), arena_);
+  EXPECT_OK(CreateLargeAmongLeased(&store, arena_, {2, 4, 6}));
+  EXPECT_EQ(store.gauges().index.num_evicted, 5u);  // 1 and 3 for its bytes; 5, 7 and 8
+  EXPECT_EQ(store.gauges().num_widening, 0u);
 }
 
 TEST_F(BlockStoreTest, AnEntryIsEvictedWithTheBlocksOfAllRanks) {
