@@ -38,7 +38,7 @@ struct BlockStoreOptions {
   double widen_below = 0.95;
   // With less live than that, Create gives up after it has evicted so many times the block's bytes
   // without finding a hole: one large block among many leased ones must not empty the store. The
-  // next call gets further.
+  // next call gets further. At least 1.
   int max_evicted_per_byte = 64;
 };
 
