@@ -1,7 +1,8 @@
 #pragma once
 // Writes and reads the fields of frames. Both sides have the same functions, so that frames.cc
 // names the fields of each frame once; both check the same ranges. The first error stays and turns
-// all further calls into nothing. Not thread-safe.
+// all further calls into nothing. `what` names a field in errors; ranges include both ends, and
+// those of lists and texts are of their size. Not thread-safe.
 
 #include <array>
 #include <cstddef>
@@ -92,10 +93,12 @@ class FrameWriter : public FieldChecks {
   std::string out_;
 };
 
+// A field that could not be read stays as it was.
 class FrameReader : public FieldChecks {
  public:
   static constexpr bool kReads = true;
 
+  // `bytes` outlives the reader.
   explicit FrameReader(std::string_view bytes) : bytes_(bytes) {}
 
   template <typename T>
