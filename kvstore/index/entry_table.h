@@ -56,9 +56,9 @@ class EntryTable {
   //   InvalidArgument    no such session or tenant, a rank not below world_size, bytes that never
   //                      fit, or an entry that has another parent, tenant or world size
   //   NotFound           the parent is not there
-  //   ResourceExhausted  all that could go is leased, pinned or above such (or so much in a row
-  //   that
-  //                      the order took max_steps; the next call gets further); or a table is full
+  //   ResourceExhausted  all that could go is leased, pinned or above such, or so much of it in a
+  //                      row that the order took max_steps (the next call gets further); or a
+  //                      table is full
   absl::StatusOr<Created> Create(SessionId session, const NewShard& shard, TimePoint now,
                                  Changes* changes);
 
