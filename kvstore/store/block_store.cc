@@ -187,7 +187,7 @@ absl::Status BlockStore::CheckHeader(const Block& block) const {
   if (header->id.layout != created.key.layout) {
     return mismatch("layout id", ToHex(header->id.layout), ToHex(created.key.layout));
   }
-  if (header->parent != created.parent) {
+  if (!created.is_first && header->parent != created.parent) {
     return mismatch("parent key", ToHex(header->parent), ToHex(created.parent));
   }
   if (header->id.rank != static_cast<int>(created.rank)) {

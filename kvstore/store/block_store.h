@@ -45,8 +45,8 @@ struct BlockStoreOptions {
 // A block to be written: its header will name all this (kvstore/block).
 struct NewBlock {
   EntryKey key;
-  PrefixKey parent;       // the sentence before, or the root
-  bool is_first = false;  // the parent is a root
+  PrefixKey parent;       // the sentence before
+  bool is_first = false;  // there is none: `parent` is not looked at, its root only in the header
   TenantIdx tenant = 0;
   uint32_t rank = 0;
   uint32_t world_size = 1;

@@ -132,19 +132,32 @@ TEST_F(BlockStoreTest, AHeaderThatIsNotAsCreatedIsRefusedAndItsWaitersTold) {
 }
 
 TEST_F(BlockStoreTest, TheParentAndTokensThatCreateWasToldMustBeTheHeaders) {
-  const TestSentence sentence = MakeSentence(1);
-  TestSentence other_root = sentence;
-  other_root.block.parent = RootKey({.model_name = "other"});
+  const TestSentence first = MakeSentence(1), other_first = MakeSentence(3);
+  Store(first);
+  Store(other_first);
+  const TestSentence sentence = MakeSentence(2, &first);
+  TestSentence other_parent = sentence;
+  other_parent.block.parent = other_first.block.key.prefix;
   TestSentence more_tokens = sentence;
   more_tokens.block.num_tokens = 2;
   for (const auto& [field, created_as] :
-       {std::pair("parent key", other_root), std::pair("num_tokens", more_tokens)}) {
+       {std::pair("parent key", other_parent), std::pair("num_tokens", more_tokens)}) {
     SCOPED_TRACE(field);
     ASSERT_OK_AND_ASSIGN(const CreatedBlock created, Create(writer_, created_as));
     WriteBlock(HeaderOf(sentence), sentence.fill, PlaceOf(created));
     EXPECT_THAT(Seal(writer_, created.lease),
                 StatusIs(StatusCode::kInvalidArgument, HasSubstr(field)));
   }
+}
+
+TEST_F(BlockStoreTest, TheRootOfAFirstSentenceIsItsHeadersOwn) {
+  const TestSentence sentence = MakeSentence(1);
+  TestSentence without_root = sentence;
+  without_root.block.parent = {};
+  ASSERT_OK_AND_ASSIGN(const CreatedBlock created, Create(writer_, without_root));
+  WriteBlock(HeaderOf(sentence), sentence.fill, PlaceOf(created));
+  ASSERT_OK_AND_ASSIGN(const bool is_visible, Seal(writer_, created.lease));
+  EXPECT_TRUE(is_visible);
 }
 
 TEST_F(BlockStoreTest, AnOldHeaderDoesNotSealANewBlock) {
