@@ -19,7 +19,7 @@ function(skv_link_closure out)
   set(${out} ${closure} PARENT_SCOPE)
 endfunction()
 
-install(TARGETS skv skv-router skv-worker)
+install(TARGETS skv skv-kvstore skv-router skv-worker)
 
 set(SKV_PACKAGE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/skv)
 skv_link_closure(libraries skv_llm)

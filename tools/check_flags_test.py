@@ -49,7 +49,7 @@ class CheckFlagsTest(unittest.TestCase):
         self.install("skv", HELP_WITH_COMMAND, command="Starts it\n  --now   At once\n")
         code, output = self.check("--write")
         self.assertEqual(code, 0, output)
-        self.assertIn("4 commands", output)
+        self.assertIn("5 commands", output)
         self.assertIn("## `skv start`", self.page.read_text())
         self.assertEqual(self.check()[0], 0)
 

@@ -43,7 +43,7 @@ class InstallTest(unittest.TestCase):
         files = {p.relative_to(self.prefix).as_posix() for p in self.prefix.rglob("*")
                  if p.is_file()}
         self.assertEqual({f for f in files if f.startswith("bin/")},
-                         {"bin/skv", "bin/skv-router", "bin/skv-worker"})
+                         {"bin/skv", "bin/skv-kvstore", "bin/skv-router", "bin/skv-worker"})
         self.assertEqual({f for f in files if f.startswith("include/")}, {"include/skv/llm.h"})
         libraries = {f for f in files if f.endswith(".a")}
         self.assertIn("lib/libskv_llm.a", libraries)

@@ -1,0 +1,194 @@
+#include "kvstore/server/kvstore_process.h"
+
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/admin_server.h"
+#include "common/log.h"
+#include "common/metrics.h"
+#include "common/signals.h"
+#include "common/status.h"
+#include "kvstore/arena/arena.h"
+#include "kvstore/index/lru_order.h"
+#include "kvstore/index/s3fifo_order.h"
+#include "kvstore/server/kvstore_metrics.h"
+#include "kvstore/server/session_server.h"
+
+namespace skv::kvstore {
+namespace {
+
+// Connections that have not said Hello yet, beside all sessions.
+constexpr uint32_t kMaxGreeting = 64;
+// Of the admin server, standard streams, the arena and so on.
+constexpr uint64_t kOtherDescriptors = 128;
+// Turns end every second, and take milliseconds.
+constexpr auto kMaxTurnAge = std::chrono::seconds(10);
+constexpr int kProgressSeconds = 2;
+
+using TenantQuotas = std::map<std::string, int64_t>;
+
+absl::StatusOr<TenantQuotas> ParseTenantQuotas(const std::vector<std::string>& flags) {
+  TenantQuotas quotas;
+  for (const std::string& flag : flags) {
+    const size_t equals = flag.rfind('=');
+    int64_t num_bytes = 0;
+    if (equals == std::string::npos || equals == 0 || equals > kMaxNameBytes ||
+        !absl::SimpleAtoi(flag.substr(equals + 1), &num_bytes) || num_bytes < 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--tenant-quota: '", flag, "', expected NAME=BYTES with a name of at most ",
+                       kMaxNameBytes, " bytes and at least 1 byte"));
+    }
+    const std::string name = flag.substr(0, equals);
+    if (!quotas.emplace(name, num_bytes).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--tenant-quota: '", name, "' has two quotas, expected one"));
+    }
+  }
+  return quotas;
+}
+
+uint64_t ArenaBytes(int64_t flag) {
+  if (flag > 0) return static_cast<uint64_t>(flag);
+  return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+         static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) / 4;
+}
+
+EntryTableOptions IndexOptions(const KvStoreOptions& options) {
+  EntryTableOptions index;
+  index.max_entries = static_cast<uint32_t>(options.max_entries);
+  index.max_shards = 2 * index.max_entries;
+  index.leases.max_sessions = static_cast<uint32_t>(options.max_sessions) + 1;  // the handler's own
+  return index;
+}
+
+SessionHandlerOptions HandlerOptions(const EntryTableOptions& index) {
+  SessionHandlerOptions handler;
+  SKV_CHECK(getrandom(handler.epoch.data(), handler.epoch.size(), 0) ==
+            static_cast<ssize_t>(handler.epoch.size()));
+  handler.max_clients = index.leases.max_sessions + kMaxGreeting;
+  handler.max_leases_per_session = index.leases.max_leases_per_session;
+  return handler;
+}
+
+// A session takes a descriptor, and the usual limit of 1024 is for programs that use select.
+void RaiseDescriptorLimit(uint64_t needed) {
+  rlimit limit = {};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur >= needed) return;
+  limit.rlim_cur = std::min<rlim_t>(needed, limit.rlim_max);
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < needed) {
+    SKV_LOG(WARNING) << "this process may have " << limit.rlim_cur
+                     << " descriptors, --max-sessions needs " << needed
+                     << ": clients beyond will wait (raise ulimit -n)";
+  }
+}
+
+absl::StatusOr<std::unique_ptr<AdminServer>> StartAdmin(const KvStoreOptions& options,
+                                                        const Metrics& metrics,
+                                                        const ServerStatus* status) {
+  AdminServerOptions admin;
+  admin.address = options.host;
+  admin.port = options.admin_port;
+  admin.metrics = &metrics;
+  admin.is_live = [status] { return status->CheckLive(kMaxTurnAge); };
+  admin.is_ready = [status] { return status->CheckReady(); };
+  return AdminServer::Start(admin);
+}
+
+absl::StatusOr<std::unique_ptr<Arena>> TakeArena(uint64_t num_bytes, SignalWaiter* signals) {
+  ArenaOptions options;
+  options.num_bytes = num_bytes;
+  options.on_progress = [num_bytes, signals](uint64_t num_taken) {
+    SKV_LOG_EVERY_SECONDS(INFO, kProgressSeconds)
+        << "arena: took " << (num_taken >> 20) << " of " << (num_bytes >> 20) << " MiB";
+    return !signals->WaitFor(std::chrono::milliseconds(0));
+  };
+  absl::StatusOr<std::unique_ptr<Arena>> arena = Arena::Create(options, RealClock());
+  if (absl::IsResourceExhausted(arena.status())) return Annotate(arena.status(), "--arena-bytes");
+  return arena;
+}
+
+std::unique_ptr<EvictionOrder> CreateOrder(const std::string& name, const OrderOptions& options) {
+  return name == "lru" ? CreateLruOrder(options) : CreateS3FifoOrder(options);
+}
+
+absl::Status AddTenants(const TenantQuotas& quotas, TenantTable* tenants,
+                        std::map<std::string, TenantIdx>* by_name) {
+  for (const auto& [name, num_bytes] : quotas) {
+    const absl::StatusOr<TenantIdx> tenant = tenants->Add(num_bytes);
+    SKV_RETURN_IF_ERROR(Annotate(tenant.status(), absl::StrCat("--tenant-quota: ", name)));
+    by_name->emplace(name, *tenant);
+  }
+  return absl::OkStatus();
+}
+
+// Until a signal comes, or the server fails.
+absl::Status Serve(SessionServer* server, SignalWaiter* signals) {
+  absl::Status status;
+  std::thread thread([&] {
+    status = server->Run();
+    signals->Raise();
+  });
+  signals->Wait();
+  server->Stop();
+  thread.join();
+  return status;
+}
+
+}  // namespace
+
+std::string DefaultSocketPath() {
+  const char* const folder = std::getenv("XDG_RUNTIME_DIR");
+  if (folder != nullptr && folder[0] != '\0') return absl::StrCat(folder, "/skv-kvstore.sock");
+  return absl::StrCat("/tmp/skv-kvstore-", getuid(), ".sock");
+}
+
+absl::Status RunKvStore(const KvStoreOptions& options) {
+  SignalWaiter signals;
+  SetLogName("kvstore");
+  SKV_ASSIGN_OR_RETURN(const TenantQuotas quotas, ParseTenantQuotas(options.tenant_quotas));
+  BlockStoreOptions store_options{.index = IndexOptions(options)};
+  SessionServerOptions server_options{.handler = HandlerOptions(store_options.index)};
+  RaiseDescriptorLimit(server_options.handler.max_clients + kOtherDescriptors);
+
+  ServerStatus status(&RealClock());
+  Metrics metrics(MetricLabels{{"role", "kvstore"}});
+  AddProcessMetrics(&metrics);
+  AddKvStoreMetrics(store_options.index, server_options.handler, &status, &metrics);
+  SKV_ASSIGN_OR_RETURN(const auto admin, StartAdmin(options, metrics, &status));
+  // Before the arena: of two stores that want one path, the second takes no memory.
+  const std::string path = options.socket.empty() ? DefaultSocketPath() : options.socket;
+  const auto mode = static_cast<mode_t>(std::strtoul(options.socket_mode.c_str(), nullptr, 8));
+  SKV_ASSIGN_OR_RETURN(SessionListener listener, SessionListener::Listen(path, mode));
+
+  const auto arena = TakeArena(ArenaBytes(options.arena_bytes), &signals);
+  if (absl::IsCancelled(arena.status())) return absl::OkStatus();
+  SKV_RETURN_IF_ERROR(arena.status());
+  server_options.arena_fd = (*arena)->fd();
+  server_options.handler.arena_bytes = (*arena)->num_bytes();
+  store_options.index.capacity_bytes = static_cast<int64_t>((*arena)->num_bytes());
+  BlockStore store(store_options, CreateOrder(options.eviction, store_options.index.order()),
+                   (*arena)->Bytes(0, (*arena)->num_bytes()));
+  SKV_RETURN_IF_ERROR(AddTenants(quotas, &store.tenants(), &server_options.handler.tenants));
+  SKV_ASSIGN_OR_RETURN(const auto server,
+                       SessionServer::Create(server_options, std::move(listener), &store, &status));
+  std::cout << "skv-kvstore: sessions at " << path << "\n"
+            << "skv-kvstore: metrics on http://" << options.host << ":" << admin->port()
+            << "/metrics" << std::endl;
+  absl::Status served = Serve(server.get(), &signals);
+  SKV_LOG(INFO) << "closing " << status.gauges().sessions.num_sessions << " sessions";
+  return served;
+}
+
+}  // namespace skv::kvstore

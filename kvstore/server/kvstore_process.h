@@ -1,0 +1,34 @@
+#pragma once
+// A skv-kvstore process: takes the arena's memory, serves sessions, and runs until SIGTERM or
+// SIGINT.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace skv::kvstore {
+
+struct KvStoreOptions {
+  std::string socket;                // empty: DefaultSocketPath()
+  std::string socket_mode = "0600";  // of the socket's file, octal: who may write may connect
+  int64_t arena_bytes = 0;           // 0: a quarter of the machine's memory
+  int max_sessions = 1024;
+  int max_entries = 1 << 20;
+  std::string eviction = "s3fifo";         // or lru
+  std::vector<std::string> tenant_quotas;  // NAME=BYTES
+  std::string host = "127.0.0.1";          // of the admin port
+  int admin_port = 0;                      // HTTP; 0: any free one
+};
+
+// $XDG_RUNTIME_DIR/skv-kvstore.sock; /tmp/skv-kvstore-<user id>.sock where that is not set.
+std::string DefaultSocketPath();
+
+// Writes "skv-kvstore: sessions at <path>" and "skv-kvstore: metrics on http://..." to standard
+// output once it serves. OK after a signal, also while it starts. InvalidArgument: flags that do
+// not go together. ResourceExhausted: no memory for the arena. Others as SessionListener::Listen
+// and the admin server say.
+absl::Status RunKvStore(const KvStoreOptions& options);
+
+}  // namespace skv::kvstore
