@@ -1,9 +1,11 @@
 #include "kvstore/server/session_server.h"
 
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <ctime>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -17,6 +19,7 @@
 #include "kvstore/arena/arena.h"
 #include "kvstore/index/s3fifo_order.h"
 #include "kvstore/server/testing/test_client.h"
+#include "kvstore/session/socket_address.h"
 
 namespace skv::kvstore {
 namespace {
@@ -83,6 +86,14 @@ class SessionServerTest : public testing::Test {
   std::unique_ptr<TestClient> Connect() { return std::make_unique<TestClient>(path_); }
   bool HasSessions(uint32_t count) {
     return Eventually([&] { return status_.gauges().sessions.num_sessions == count; });
+  }
+  // Of the server's thread.
+  double CpuSeconds() {
+    clockid_t clock = {};
+    timespec time = {};
+    EXPECT_EQ(pthread_getcpuclockid(thread_.native_handle(), &clock), 0);
+    EXPECT_EQ(clock_gettime(clock, &time), 0);
+    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
   }
   SessionSocket ConnectSilently() {
     return SessionSocket::Connect(path_, RealClock().Now() + std::chrono::seconds(20)).value();
@@ -302,6 +313,42 @@ TEST_F(SessionServerTest, NewClientsWaitWhileAllPlacesAreTaken) {
   EXPECT_TRUE(Eventually([&] { return status_.gauges().num_accept_pauses > 0; }));
   second.reset();
   waiting.join();
+}
+
+TEST_F(SessionServerTest, NewClientsWaitWhileNoDescriptorIsLeft) {
+  Start();
+  Descriptor client(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  const sockaddr_un address = SocketAddress(path_).value();
+  rlimit old_limit = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &old_limit), 0);
+  rlimit limit = old_limit;
+  limit.rlim_cur = 3;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  EXPECT_EQ(connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+  EXPECT_TRUE(Eventually([&] { return status_.gauges().num_accept_pauses > 0; }));
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &old_limit), 0);
+  EXPECT_TRUE(Eventually([&] { return status_.gauges().sessions.num_clients == 1; }));
+}
+
+TEST_F(SessionServerTest, ClientsThatStandStillCostNoTime) {
+  options_.handler.max_clients = 4;
+  Start();
+  const auto confused = Connect(), deaf = Connect(), closed = Connect();
+  const TimePoint soon = RealClock().Now() + std::chrono::seconds(20);
+  ASSERT_OK(confused->socket().Send("nonsense", soon));
+  ExpectEnd(confused.get(), StatusCode::kInvalidArgument, "session frame");
+  ASSERT_OK(confused->socket().Send("more of it", soon));
+  std::vector<PrefixKey> keys(4000);
+  while (deaf->socket().TrySend(EncodeFrame({1, Wait{keys}}).value()).value()) {
+  }
+  ASSERT_EQ(shutdown(closed->socket().fd(), SHUT_RD), 0);
+  ASSERT_OK(closed->socket().Send(EncodeFrame({1, Get{keys}}).value(), soon));
+  const SessionSocket fourth = ConnectSilently(), fifth = ConnectSilently();
+  ASSERT_TRUE(Eventually([&] { return status_.gauges().num_accept_pauses > 0; }));
+  // A loop that spins would take all of this.
+  const double before = CpuSeconds();
+  std::this_thread::sleep_for(milliseconds(300));
+  EXPECT_LT(CpuSeconds() - before, 0.1);
 }
 
 TEST_F(SessionServerTest, WhoSaysNothingIsClosedUnlessItHasASession) {
