@@ -16,20 +16,22 @@ namespace skv::kvstore {
 // The payload is one byte, repeated.
 struct Sentence {
   CreateItem item;
+  PrefixKey parent;  // of the header: the root where the item has none
   TokenId token = 0;
   std::byte fill = {};
 };
 
-// One token, `number`; after `parent`, or first in its chain, whose root is zeros. With 64 bytes of
-// payload it takes 192 bytes of the arena.
+// One token, `number`; after `parent`, or first in its chain. With 64 bytes of payload it takes 192
+// bytes of the arena.
 inline Sentence MakeSentence(int number, const Sentence* parent = nullptr,
                              uint64_t payload_bytes = 64) {
   Sentence sentence{.token = number, .fill = static_cast<std::byte>(number % 255 + 1)};
   CreateItem& item = sentence.item;
   item.has_parent = parent != nullptr;
   if (item.has_parent) item.parent = parent->item.key;
+  sentence.parent = item.has_parent ? item.parent : RootKey({.model_name = "test"});
   const TokenId tokens[] = {sentence.token};
-  item.key = ChildKey(item.parent, tokens);
+  item.key = ChildKey(sentence.parent, tokens);
   item.num_tokens = 1;
   item.payload_bytes = payload_bytes;
   return sentence;
@@ -53,7 +55,7 @@ inline std::vector<PrefixKey> KeysOf(const std::vector<Sentence>& chain) {
 inline BlockHeader HeaderOf(const Sentence& sentence, const Hello& hello) {
   const std::vector<std::byte> payload(sentence.item.payload_bytes, sentence.fill);
   return {.id = {sentence.item.key, hello.layout, static_cast<int>(hello.rank)},
-          .parent = sentence.item.parent,
+          .parent = sentence.parent,
           .group_size = static_cast<int>(hello.world_size),
           .tokens = {sentence.token},
           .payload_bytes = sentence.item.payload_bytes,
