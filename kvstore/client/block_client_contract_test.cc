@@ -6,6 +6,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kvstore/block/block_header.h"
+#include "kvstore/client/reconnecting_block_client.h"
 #include "kvstore/client/testing/client_fixture.h"
 
 namespace skv::kvstore {
@@ -28,9 +29,23 @@ std::unique_ptr<BlockClient> OpenSession(ClientFixture* fixture) {
   return fixture->Connect();
 }
 
+std::unique_ptr<BlockClient> OpenReconnecting(ClientFixture* fixture) {
+  auto client = std::make_unique<ReconnectingBlockClient>(
+      [fixture] { return fixture->TryConnect(); }, [] { return ClientFixture::CreateLocal(); },
+      ReconnectOptions());
+  client->Poll(TimePoint());
+  return client;
+}
+
 const Implementation kImplementations[] = {
     {"InProcess", [](ClientFixture*) { return ClientFixture::CreateLocal().value(); }},
-    {"Session", OpenSession}};
+    {"Session", OpenSession},
+    {"ReconnectingConnected",
+     [](ClientFixture* fixture) {
+       fixture->StartStore();
+       return OpenReconnecting(fixture);
+     }},
+    {"ReconnectingAlone", OpenReconnecting}};
 
 class BlockClientContractTest : public testing::TestWithParam<Implementation> {
  protected:
