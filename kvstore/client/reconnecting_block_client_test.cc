@@ -65,6 +65,11 @@ TEST_F(ReconnectingBlockClientTest, TriesAtOnceAndThenMoreAndMoreRarely) {
   PollAfter(1);
   EXPECT_TRUE(IsConnected());
   EXPECT_TRUE(client_.gauges().is_shared);
+  fixture_.StartStore();  // another one
+  PollAfter(0);
+  EXPECT_FALSE(IsConnected());
+  PollAfter(100);
+  EXPECT_TRUE(IsConnected());
 }
 
 TEST_F(ReconnectingBlockClientTest, GoesOnInThisProcessWhileThereIsNoStore) {

@@ -309,6 +309,20 @@ TEST_F(SessionBlockClientTest, AStoreMayAllowOneRequestAtATime) {
   EXPECT_EQ(NumStoreLeases(), 0u);
 }
 
+TEST_F(SessionBlockClientTest, NoMoreRequestsAreUnderWayThanTheStoreAllows) {
+  for (const uint32_t max_requests : {1, 2}) {
+    fixture_.StartStore(max_requests);
+    const auto client = fixture_.Connect();
+    const TestChain chain = MakeChain(1, 1);
+    Store(*client, chain).clear();
+    store().set_tamper(Instead<ReleaseReply>(Act::kKeepSilent));
+    const bool may_ask = max_requests > 1;
+    const TimePoint deadline = may_ask ? Soon() : RealClock().Now() + std::chrono::milliseconds(50);
+    EXPECT_EQ(client->Get(chain.keys, deadline).ok(), may_ask);
+    EXPECT_EQ(client->status().ok(), may_ask);
+  }
+}
+
 TEST_F(SessionBlockClientTest, TheSessionEndsWithTheLastHandle) {
   auto client = fixture_.Connect();
   std::vector<SealedBlock> sealed = Store(*client, MakeChain(1, 2));
