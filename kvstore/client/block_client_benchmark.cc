@@ -20,7 +20,7 @@ namespace skv::kvstore {
 namespace {
 
 constexpr int kNumSentences = 400;
-constexpr uint64_t kPayloadBytes = 20 * 23040;
+constexpr uint64_t kPayloadBytes = uint64_t{20} * 23040;
 constexpr uint64_t kArenaBytes = uint64_t{256} << 20;
 
 class Setup {

@@ -208,6 +208,7 @@ class InProcessBlockClient : public BlockClient {
   std::vector<absl::StatusOr<Creation>> Create(std::vector<NewSentence> sentences,
                                                TimePoint) override {
     std::vector<absl::StatusOr<Creation>> creations;
+    creations.reserve(sentences.size());
     for (NewSentence& sentence : sentences) {
       creations.push_back(store_->Counted(store_->Create(std::move(sentence))));
     }
@@ -217,6 +218,7 @@ class InProcessBlockClient : public BlockClient {
   std::vector<absl::StatusOr<SealedBlock>> Seal(std::vector<WritableBlock> blocks, bool is_tip,
                                                 TimePoint) override {
     std::vector<absl::StatusOr<SealedBlock>> sealed;
+    sealed.reserve(blocks.size());
     for (size_t i = 0; i < blocks.size(); ++i) {
       const bool is_last = i + 1 == blocks.size();
       sealed.push_back(store_->Counted(store_->Seal(std::move(blocks[i]), is_tip && is_last)));
