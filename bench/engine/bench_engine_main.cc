@@ -173,6 +173,8 @@ int Main(int argc, char** argv) {
             "Longest sequence; 0: the model's context");
   flags.Add("allow-untrained-length", &options.allow_untrained_length,
             "Sequences longer than the model's context: for timing only");
+  flags.Add("kv-cache-memory-bytes", &options.kv_cache_memory_bytes, {0, int64_t{1} << 46},
+            "KV memory of all ranks together; 0: 2 GiB or one longest sequence");
   flags.AddChoice("kv-placement", &options.kv_placement, {"in-place", "copied"},
                   "See skv-worker --help");
   flags.Add("working-set-factor", &options.working_set_factor, RealRange{1, 1000},
