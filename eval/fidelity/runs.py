@@ -60,6 +60,13 @@ def run(policies, *arguments):
     return report["cells"]
 
 
+def needles(task, length, first_seed, count):
+    """Lines of make_needles, one a sample."""
+    return subprocess.run([rowlib.ROOT / "eval/fidelity/make_needles", "--task", task, "--length", str(length),
+                           "--seed", str(first_seed), "--count", str(count)],
+                          stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+
+
 def paired_p(lost, won):
     """Two-sided exact McNemar test: `lost` samples only the first answers, `won` only the second."""
     n = lost + won
