@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "common/rounding.h"
 #include "common/status.h"
 #include "kvstore/arena/memory_room.h"
 
@@ -62,7 +63,7 @@ absl::StatusOr<std::unique_ptr<Arena>> Arena::Create(const ArenaOptions& options
   if (options.num_bytes > INT64_MAX - page) {
     return NoRoom(options.num_bytes, 0, "no file can be that large");
   }
-  const uint64_t num_bytes = (options.num_bytes + page - 1) / page * page;
+  const uint64_t num_bytes = RoundUp(options.num_bytes, page);
   SKV_RETURN_IF_ERROR(CheckFileLimit(num_bytes));
   SKV_RETURN_IF_ERROR(CheckRoom(options, num_bytes, 0));
   const int fd = memfd_create("skv-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "common/log.h"
+#include "common/rounding.h"
 
 namespace skv::kvstore {
 
@@ -18,7 +19,7 @@ BlockAllocator::BlockAllocator(uint64_t arena_bytes)
 std::optional<Placement> BlockAllocator::Allocate(uint64_t num_bytes, uint32_t owner) {
   SKV_CHECK(num_bytes > 0);
   if (num_bytes > arena_bytes_) return std::nullopt;
-  num_bytes = (num_bytes + kBlockUnit - 1) / kBlockUnit * kBlockUnit;
+  num_bytes = RoundUp(num_bytes, kBlockUnit);
   const uint32_t idx = FindFree(num_bytes);
   if (idx == kNone) return std::nullopt;
   RecordSize(num_bytes);

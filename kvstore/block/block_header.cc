@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "common/rounding.h"
 #include "common/status.h"
 
 namespace skv::kvstore {
@@ -147,7 +148,7 @@ absl::Status DataLoss(std::string_view name, std::string_view problem) {
 
 size_t HeaderBytes(int num_tokens) {
   const size_t used = sizeof(FixedPart) + sizeof(TokenId) * static_cast<size_t>(num_tokens);
-  return (used + kBlockAlignment - 1) / kBlockAlignment * kBlockAlignment;
+  return RoundUp(used, kBlockAlignment);
 }
 
 uint64_t PayloadChecksum(std::span<const std::byte> payload) {

@@ -8,15 +8,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "common/rounding.h"
 #include "common/status.h"
 #include "kvstore/block/block_header.h"
 
 namespace skv::kvstore {
 namespace {
-
-uint64_t RoundUp(uint64_t num_bytes) {
-  return (num_bytes + kBlockUnit - 1) / kBlockUnit * kBlockUnit;
-}
 
 absl::Status CheckSizes(const NewBlock& block) {
   SKV_RETURN_IF_ERROR(CheckRange("block: num_tokens", block.num_tokens, 1, kMaxBlockTokens));
@@ -55,7 +52,7 @@ std::vector<absl::StatusOr<CreatedBlock>> BlockStore::Create(SessionId session,
 absl::StatusOr<CreatedBlock> BlockStore::CreateOne(SessionId session, const NewBlock& block,
                                                    TimePoint now) {
   SKV_RETURN_IF_ERROR(CheckSizes(block));
-  const uint64_t num_bytes = RoundUp(HeaderBytes(block.num_tokens) + block.payload_bytes);
+  const uint64_t num_bytes = RoundUp(HeaderBytes(block.num_tokens) + block.payload_bytes, kBlockUnit);
   NewShard shard{.key = block.key,
                  .tenant = block.tenant,
                  .rank = block.rank,

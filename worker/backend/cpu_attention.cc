@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "common/ceil_div.h"
+#include "common/rounding.h"
 
 namespace skv::backend {
 namespace {

@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "common/ceil_div.h"
+#include "common/rounding.h"
 #include "common/status.h"
 #include "common/thread_pool.h"
 #include "kernels/arithmetic.h"

@@ -7,14 +7,14 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "common/rounding.h"
 #include "common/status.h"
 
 namespace skv::kv {
 namespace {
 
-int NumUnits(int num_tokens) { return (num_tokens + kUnitTokens - 1) / kUnitTokens; }
+int NumUnits(int num_tokens) { return CeilDiv(num_tokens, kUnitTokens); }
 size_t RoundDown(size_t value, size_t multiple) { return value / multiple * multiple; }
-size_t RoundUp(size_t value, size_t multiple) { return RoundDown(value + multiple - 1, multiple); }
 
 }  // namespace
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/ceil_div.h"
+#include "common/rounding.h"
 #include "common/status.h"
 
 namespace skv::loader {

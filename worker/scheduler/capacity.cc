@@ -3,14 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "common/rounding.h"
+
 namespace skv::scheduler {
-namespace {
-
-int64_t RoundUp(int64_t num_tokens, int64_t multiple) {
-  return (num_tokens + multiple - 1) / multiple * multiple;
-}
-
-}  // namespace
 
 Footprint& Footprint::operator+=(const Footprint& other) {
   kv_tokens += other.kv_tokens;
