@@ -52,7 +52,8 @@ std::vector<absl::StatusOr<CreatedBlock>> BlockStore::Create(SessionId session,
 absl::StatusOr<CreatedBlock> BlockStore::CreateOne(SessionId session, const NewBlock& block,
                                                    TimePoint now) {
   SKV_RETURN_IF_ERROR(CheckSizes(block));
-  const uint64_t num_bytes = RoundUp(HeaderBytes(block.num_tokens) + block.payload_bytes, kBlockUnit);
+  const uint64_t num_bytes =
+      RoundUp(HeaderBytes(block.num_tokens) + block.payload_bytes, kBlockUnit);
   NewShard shard{.key = block.key,
                  .tenant = block.tenant,
                  .rank = block.rank,
