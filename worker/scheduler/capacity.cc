@@ -26,10 +26,10 @@ int64_t PromptKvTokens(int num_prompt_tokens, absl::Span<const int> sentence_end
   int64_t kv_tokens = 0;
   int begin = 0;
   for (const int end : sentence_ends) {
-    kv_tokens += RoundUp(end - begin, unit_tokens);
+    kv_tokens += RoundUp<int64_t>(end - begin, unit_tokens);
     begin = end;
   }
-  return kv_tokens + RoundUp(num_prompt_tokens - begin, unit_tokens);
+  return kv_tokens + RoundUp<int64_t>(num_prompt_tokens - begin, unit_tokens);
 }
 
 int WorkingSetSlots(const policy::PolicyParams& params, double factor, int max_positions) {
@@ -40,7 +40,7 @@ int WorkingSetSlots(const policy::PolicyParams& params, double factor, int max_p
 }
 
 Footprint WorstCase(int64_t prompt_kv_tokens, int max_tokens, int num_samples, int page_tokens) {
-  return {.kv_tokens = prompt_kv_tokens + num_samples * RoundUp(max_tokens, page_tokens),
+  return {.kv_tokens = prompt_kv_tokens + num_samples * RoundUp<int64_t>(max_tokens, page_tokens),
           .num_sequences = num_samples};
 }
 
