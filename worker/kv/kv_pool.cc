@@ -25,7 +25,10 @@ Container::~Container() { pool_->Free(offset_, capacity_); }
 
 std::byte* Container::data() const { return pool_->base_ + offset_; }
 
-Block::Block(KvPool* pool, size_t offset, int num_tokens) : Container(pool, offset, num_tokens) {
+Block::Block(KvPool* pool, size_t offset, int num_tokens)
+    : PromptBlock(pool->base_ + offset, num_tokens),
+      pool_(pool),
+      memory_(pool, offset, num_tokens) {
   pool_->num_blocks_.fetch_add(1, std::memory_order_relaxed);
 }
 

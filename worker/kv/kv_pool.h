@@ -2,7 +2,7 @@
 // The memory of one rank's KV containers: one anonymous mapping, committed when first written and
 // given back to the kernel as its pages become free, so that resident memory follows KV in use.
 // Two kinds of container live in it (docs/architecture.md):
-//   Block     a sentence of the prompt, sealed when complete, shared by the sequences that hold it
+//   Block     a sentence of the prompt, shared by the sequences that hold it, and by nobody else
 //   SlotPage  private slots for generated tokens
 // Memory is taken in units of kUnitTokens tokens, so that all ranks of a group, whose tokens differ
 // in bytes, make the same choices. Engine thread only; used_bytes, num_blocks and num_slot_pages
@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "worker/kv/extent_allocator.h"
 #include "worker/kv/kv_layout.h"
+#include "worker/kv/prompt_block.h"
 
 namespace skv::kv {
 
@@ -46,16 +47,15 @@ class Container {
   const int capacity_;
 };
 
-// Created (its writer fills it) -> sealed (immutable, may be shared).
-class Block : public Container {
+class Block : public PromptBlock {
  public:
   Block(KvPool* pool, size_t offset, int num_tokens);
-  ~Block();
-  void Seal() { sealed_ = true; }
-  bool sealed() const { return sealed_; }
+  ~Block() override;
+  void Seal() override {}
 
  private:
-  bool sealed_ = false;
+  KvPool* const pool_;
+  const Container memory_;
 };
 
 class SlotPage : public Container {

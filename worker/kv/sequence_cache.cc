@@ -26,6 +26,23 @@ SequenceCache::SequenceCache(KvPool* pool, int num_prompt_tokens,
   SKV_CHECK(sentence_ends.empty() || sentence_ends.back() <= num_prompt_tokens);
 }
 
+void SequenceCache::UsePrompt(std::vector<std::shared_ptr<PromptBlock>> blocks, int num_computed) {
+  SKV_CHECK(pieces_.empty() && blocks.size() <= sentence_ends_.size());
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const int begin = i == 0 ? 0 : sentence_ends_[i - 1];
+    SKV_CHECK(blocks[i] == nullptr || blocks[i]->capacity() == sentence_ends_[i] - begin)
+        << "sentence " << i;
+  }
+  given_ = std::move(blocks);
+  for (size_t i = 0; capacity() < num_computed; ++i) {
+    SKV_CHECK(i < given_.size() && given_[i] != nullptr) << "sentence " << i;
+    AppendBlock(std::move(given_[i]));
+  }
+  SKV_CHECK(capacity() == num_computed);
+  num_sealed_ = blocks_.size();
+  num_computed_ = num_reserved_ = num_computed;
+}
+
 absl::Status SequenceCache::Reserve(int num_tokens) {
   const int end = num_reserved_ + num_tokens;
   while (capacity() < end) {
@@ -40,26 +57,34 @@ absl::Status SequenceCache::AppendBlock() {
   while (next_sentence_ < sentence_ends_.size() && sentence_ends_[next_sentence_] <= begin) {
     ++next_sentence_;
   }
+  if (next_sentence_ < given_.size() && given_[next_sentence_] != nullptr) {
+    AppendBlock(std::move(given_[next_sentence_]));
+    return absl::OkStatus();
+  }
   const int end =
       next_sentence_ < sentence_ends_.size() ? sentence_ends_[next_sentence_] : num_prompt_tokens_;
   const int size = SizeThatFits(*pool_, std::min(kMaxBlockTokens, end - begin));
   SKV_ASSIGN_OR_RETURN(std::shared_ptr<Block> block, pool_->CreateBlock(size));
-  AppendPiece(*block);
-  blocks_.push_back(std::move(block));
+  AppendBlock(std::move(block));
   return absl::OkStatus();
+}
+
+void SequenceCache::AppendBlock(std::shared_ptr<PromptBlock> block) {
+  AppendPiece(block->data(), block->capacity());
+  blocks_.push_back(std::move(block));
 }
 
 absl::Status SequenceCache::AppendPage() {
   const int slots_left = kSlotsPerPage - (capacity() - num_prompt_tokens_) % kSlotsPerPage;
   SKV_ASSIGN_OR_RETURN(std::unique_ptr<SlotPage> page,
                        pool_->CreateSlotPage(SizeThatFits(*pool_, slots_left)));
-  AppendPiece(*page);
+  AppendPiece(page->data(), page->capacity());
   pages_.push_back(std::move(page));
   return absl::OkStatus();
 }
 
-void SequenceCache::AppendPiece(const Container& container) {
-  pieces_.push_back({container.data(), capacity(), container.capacity()});
+void SequenceCache::AppendPiece(std::byte* data, int size) {
+  pieces_.push_back({data, capacity(), size});
   const size_t num_units = (capacity() + kUnitTokens - 1) / kUnitTokens;
   piece_of_unit_.resize(num_units, static_cast<int>(pieces_.size()) - 1);
 }
@@ -74,8 +99,7 @@ void SequenceCache::Commit() {
 std::unique_ptr<SequenceCache> SequenceCache::ForkPrompt() const {
   SKV_CHECK(num_computed_ >= num_prompt_tokens_);
   auto child = std::make_unique<SequenceCache>(pool_, num_prompt_tokens_);
-  for (const std::shared_ptr<Block>& block : blocks_) child->AppendPiece(*block);
-  child->blocks_ = blocks_;
+  for (const std::shared_ptr<PromptBlock>& block : blocks_) child->AppendBlock(block);
   child->num_sealed_ = num_sealed_;
   child->num_computed_ = child->num_reserved_ = num_prompt_tokens_;
   return child;

@@ -130,6 +130,137 @@ TEST(SequenceCacheTest, ForkSharesThePromptAndKeepsGeneratedTokensApart) {
   EXPECT_NE(parent->Row(0, 0, 150).k, child->Row(0, 0, 150).k);
 }
 
+// Memory outside of the pool; `seals` gets its number when it is sealed.
+class GivenBlock : public PromptBlock {
+ public:
+  GivenBlock(int number, int num_tokens, std::vector<int>* seals)
+      : GivenBlock(std::vector<std::byte>(num_tokens * kLayout.TokenBytes()), number, num_tokens,
+                   seals) {}
+  void Seal() override { seals_->push_back(number_); }
+
+ private:
+  GivenBlock(std::vector<std::byte> bytes, int number, int num_tokens, std::vector<int>* seals)
+      : PromptBlock(bytes.data(), num_tokens),
+        bytes_(std::move(bytes)),
+        number_(number),
+        seals_(seals) {}
+
+  const std::vector<std::byte> bytes_;
+  const int number_;
+  std::vector<int>* const seals_;
+};
+
+using PromptBlocks = std::vector<std::shared_ptr<PromptBlock>>;
+
+// One for each of `lengths`, numbered from 0; null where it is negative.
+PromptBlocks GivenBlocks(const std::vector<int>& lengths, std::vector<int>* seals) {
+  PromptBlocks blocks;
+  for (const int length : lengths) {
+    const int number = static_cast<int>(blocks.size());
+    blocks.push_back(length < 0 ? nullptr : std::make_shared<GivenBlock>(number, length, seals));
+  }
+  return blocks;
+}
+
+bool IsIn(const PromptBlock& block, const std::byte* row) {
+  return block.data() <= row && row < block.data() + block.capacity() * kLayout.TokenBytes();
+}
+
+TEST(SequenceCacheTest, APromptLiesInTheBlocksThatItIsGivenAndTheRestInThePool) {
+  for (const int chunk : {1, 7, 500}) {
+    SCOPED_TRACE(testing::Message() << "chunks of " << chunk);
+    std::vector<int> seals;
+    const auto pool = MakePool(1024);
+    // The second sentence is cut, as the pool's are; the fourth has no block, nor has the tail.
+    SequenceCache cache(pool.get(), 230, {20, 170, 200, 210, 220});
+    const PromptBlocks given = GivenBlocks({20, -1, 30, -1, 10}, &seals);
+    cache.UsePrompt(given, 0);
+    EXPECT_EQ(cache.num_reserved(), 0);
+    while (cache.num_reserved() < 250) {
+      const int begin = cache.num_reserved();
+      ASSERT_OK(cache.Reserve(std::min(chunk, 250 - begin)));
+      Fill(cache, begin, cache.num_reserved());
+      cache.Commit();
+    }
+    EXPECT_EQ(CheckedRuns(cache, 0, 230), (std::vector<int>{20, 128, 22, 30, 10, 10, 10}));
+    CheckedRuns(cache, 230, 250);
+    EXPECT_TRUE(IsIn(*given[0], cache.Row(1, 1, 19).v));
+    EXPECT_TRUE(IsIn(*given[2], cache.Row(0, 0, 170).k));
+    EXPECT_TRUE(IsIn(*given[4], cache.Row(1, 1, 219).v));
+    EXPECT_EQ(pool->num_blocks(), 4);
+    EXPECT_EQ(seals, (std::vector<int>{0, 2, 4}));
+  }
+}
+
+TEST(SequenceCacheTest, ABlockIsSealedOnceItIsCompleteAndNotBefore) {
+  std::vector<int> seals;
+  const auto pool = MakePool(1024);
+  SequenceCache cache(pool.get(), 60, {20, 40});
+  cache.UsePrompt(GivenBlocks({20, 20}, &seals), 0);
+  ASSERT_OK(cache.Reserve(20));
+  EXPECT_TRUE(seals.empty());
+  cache.Commit();
+  EXPECT_EQ(seals, (std::vector<int>{0}));
+  ASSERT_OK(cache.Reserve(19));
+  cache.Commit();
+  EXPECT_EQ(seals, (std::vector<int>{0}));
+  ASSERT_OK(cache.Reserve(1));
+  cache.Commit();
+  EXPECT_EQ(seals, (std::vector<int>{0, 1}));
+}
+
+TEST(SequenceCacheTest, WhatCameWrittenIsThereAndIsNeverSealedAgain) {
+  std::vector<int> first_seals, seals;
+  const auto pool = MakePool(1024);
+  const std::vector<int> ends = {20, 31, 40};
+  const PromptBlocks written = GivenBlocks({20, 11, 9}, &first_seals);
+  SequenceCache first(pool.get(), 45, ends);
+  first.UsePrompt(written, 0);
+  ASSERT_OK(first.Reserve(45));
+  Fill(first, 0, 45);
+  first.Commit();
+
+  PromptBlocks blocks = GivenBlocks({-1, -1, 9}, &seals);
+  blocks[0] = written[0];
+  blocks[1] = written[1];
+  SequenceCache second(pool.get(), 45, ends);
+  second.UsePrompt(blocks, 31);
+  EXPECT_EQ(second.num_computed(), 31);
+  EXPECT_EQ(second.num_reserved(), 31);
+  EXPECT_EQ(CheckedRuns(second, 0, 31), (std::vector<int>{20, 11}));
+  EXPECT_EQ(second.Row(1, 0, 30).k, first.Row(1, 0, 30).k);
+  second.Commit();
+  EXPECT_TRUE(seals.empty());
+  ASSERT_OK(second.Reserve(14));
+  Fill(second, 31, 45);
+  second.Commit();
+  EXPECT_EQ(CheckedRuns(second, 0, 45), (std::vector<int>{20, 11, 9, 5}));
+  EXPECT_NE(second.Row(1, 0, 31).k, first.Row(1, 0, 31).k);
+  EXPECT_EQ(first_seals, (std::vector<int>{0, 1, 2}));
+  EXPECT_EQ(seals, (std::vector<int>{2}));
+}
+
+TEST(SequenceCacheTest, AForkHoldsWhatItsParentWasGivenAndSealsNothing) {
+  std::vector<int> seals;
+  const auto pool = MakePool(1024);
+  PromptBlocks given = GivenBlocks({20, 30}, &seals);
+  const std::weak_ptr<PromptBlock> second = given[1];
+  auto parent = std::make_unique<SequenceCache>(pool.get(), 50, std::vector<int>{20, 50});
+  parent->UsePrompt(std::move(given), 20);
+  ASSERT_OK(parent->Reserve(31));
+  Fill(*parent, 0, 51);
+  parent->Commit();
+  auto child = parent->ForkPrompt();
+  parent.reset();
+  ASSERT_OK(child->Reserve(5));
+  child->Commit();
+  EXPECT_EQ(CheckedRuns(*child, 0, 50), (std::vector<int>{20, 30}));
+  EXPECT_EQ(seals, (std::vector<int>{1}));
+  EXPECT_FALSE(second.expired());
+  child.reset();
+  EXPECT_TRUE(second.expired());
+}
+
 TEST(SequenceCacheTest, EverythingIsGivenBack) {
   const auto pool = MakePool(512);
   {
