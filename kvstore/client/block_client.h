@@ -86,7 +86,8 @@ class BlockClient {
 
   // Writes the headers of blocks whose payloads are written, checksums included, and makes them
   // visible. One result for each block, in order. A block of a session that is lost, or of another
-  // client, becomes private: never Unavailable. With an error a block is given up.
+  // client, or for which the deadline had passed, becomes private: never Unavailable or
+  // DeadlineExceeded. With an error a block is given up.
   // `is_tip`: the last is the last of its chain for now.
   // InvalidArgument: a key is not that of its parent and tokens; or the store does not find the
   // header that was written.

@@ -192,10 +192,9 @@ void SessionBlockClient::SealPart(Part part, std::vector<WritableBlock>* blocks,
   for (size_t i = 0; i < part.size(); ++i) {
     WritableBlock block = std::move((*blocks)[part[i]]);
     auto& result = (*sealed)[part[i]];
-    if (!session_->status().ok()) {
+    // Without a reply it is ours as before: the session is lost, or nothing was asked.
+    if (!reply.ok() || !session_->status().ok()) {
       result = PrivateBlock(std::move(block));
-    } else if (!reply.ok()) {
-      result = reply.status();
     } else {
       result = Take(reply->items[i], std::move(block));
     }

@@ -243,6 +243,20 @@ TEST_F(SessionBlockClientTest, ADeadlineThatHasPassedAsksNothing) {
   EXPECT_OK(Get(*client, chain));
 }
 
+TEST_F(SessionBlockClientTest, ABlockThatIsSealedTooLateIsPrivateAndStaysItsWriters) {
+  const auto client = fixture_.Connect();
+  const TestChain chain = MakeChain(1, 1);
+  auto sealed = client->Seal(Write(*client, chain), true, TimePoint::min());
+  ASSERT_OK(sealed[0]);
+  EXPECT_EQ(sealed[0]->visibility, Visibility::kPrivate);
+  EXPECT_OK(client->status());
+  EXPECT_EQ(client->gauges().num_leases, 1u);
+  EXPECT_EQ(client->Create(chain.sentences, Soon())[0]->outcome, Creation::Outcome::kInProgress);
+  EXPECT_TRUE(IsWhole(sealed[0]->block.blocks()[0], chain.sentences[0]));
+  sealed.clear();
+  EXPECT_EQ(client->Create(chain.sentences, Soon())[0]->outcome, Creation::Outcome::kCreated);
+}
+
 TEST_F(SessionBlockClientTest, WhatADeadStoreLeavesIsPrivateAndItsWaitersAreTold) {
   const auto client = fixture_.Connect();
   const TestChain chain = MakeChain(1, 2);
