@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <set>
 #include <vector>
@@ -12,6 +13,8 @@
 #include "worker/policy/policy_params.h"
 #include "worker/scheduler/batch.h"
 #include "worker/scheduler/capacity.h"
+#include "worker/scheduler/request.h"
+#include "worker/scheduler/scheduler_options.h"
 
 namespace skv::scheduler {
 
@@ -43,11 +46,16 @@ struct Group {
 
   int num_prompt_tokens() const { return static_cast<int>(prompt.size()); }
   bool prompt_done() const { return samples[0].num_computed >= num_prompt_tokens(); }
+  // Of all samples, working sets included.
+  Footprint WorstCase(int page_tokens) const;
   bool awaits_fork() const {
     return std::any_of(samples.begin(), samples.end(),
                        [](const Sample& s) { return !s.ended && !s.resident; });
   }
 };
+
+// A group that waits. REQUIRES: Validate(request).ok().
+std::unique_ptr<Group> MakeGroup(Request request, const SchedulerOptions& options);
 
 struct RanksBefore {
   bool operator()(const Group* a, const Group* b) const {

@@ -2,48 +2,26 @@
 
 #include <algorithm>
 #include <set>
-#include <string_view>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "common/status.h"
-#include "worker/scheduler/batch.h"
 #include "worker/scheduler/capacity.h"
+#include "worker/scheduler/chunks.h"
 #include "worker/scheduler/group.h"
 
 namespace skv::scheduler {
-namespace {
-
-absl::Status CheckAtLeastOne(std::string_view flag, int64_t value) {
-  if (value >= 1) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(Sv(flag), " is ", value, ", expected at least 1"));
-}
-
-}  // namespace
-
-absl::Status SchedulerOptions::Validate() const {
-  SKV_RETURN_IF_ERROR(CheckAtLeastOne(
-      absl::StrCat("KV capacity in tokens (", Sv(capacity_flag), ")"), capacity_tokens));
-  SKV_RETURN_IF_ERROR(CheckAtLeastOne("unit_tokens", unit_tokens));
-  SKV_RETURN_IF_ERROR(CheckAtLeastOne("page_tokens", page_tokens));
-  SKV_RETURN_IF_ERROR(CheckAtLeastOne("--max-num-seqs", max_num_seqs));
-  SKV_RETURN_IF_ERROR(CheckAtLeastOne("max_chunk_tokens", max_chunk_tokens));
-  SKV_RETURN_IF_ERROR(CheckAtLeastOne("--max-queue", max_queue));
-  if (max_num_batched_tokens >= max_num_seqs) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("--max-num-batched-tokens is ", max_num_batched_tokens,
-                   ", expected at least --max-num-seqs, ", max_num_seqs));
-}
-
 class Scheduler::State {
  public:
   explicit State(const SchedulerOptions& options)
       : options_(options),
         limit_{.kv_tokens = options.capacity_tokens,
                .num_sequences = options.max_num_seqs,
-               .num_slots = options.capacity_slots} {}
+               .num_slots = options.capacity_slots},
+        batch_limits_{.max_tokens = options.max_num_batched_tokens,
+                      .max_chunk_tokens = options.max_chunk_tokens} {}
 
   absl::Status Add(Request request);
   void End(SequenceId id);
@@ -57,21 +35,21 @@ class Scheduler::State {
  private:
   absl::Status CheckSamples(const Request& request) const;
   absl::Status CheckFits(const Group& group) const;
-  Footprint WorstCaseOf(const Group& group) const;
+  Footprint WorstCaseOf(const Group& group) const { return group.WorstCase(options_.page_tokens); }
   void UpdateReservation(Group* group);
   void StartRunning(Group* group, StepPlan* plan);
   void StopRunning(Group* group);
-  bool EvictFor(const Group& group);
+  void Evict(Group* group);
+  std::vector<Group*> EvictionsFor(const Group& group) const;
+  bool FitsNow(const Group& group) const { return Fits(WorstCaseOf(group), used_, limit_); }
   void Admit(StepPlan* plan);
   void ForkSamples(Group* group, StepPlan* plan);
-  void FillBatch(PlannedStep* step);
-  void PlanChunk(const Group& group, Sample* sample, PositionClass position_class, int num_tokens,
-                 PlannedStep* step);
   void Settle(Group* group);
   Sample* Find(SequenceId id, Group** group);
 
   const SchedulerOptions options_;
   const Footprint limit_;
+  const BatchLimits batch_limits_;
   absl::flat_hash_map<const Group*, std::unique_ptr<Group>> groups_;
   absl::flat_hash_map<SequenceId, Group*> group_of_;  // live samples only
   GroupQueue waiting_;
@@ -125,22 +103,7 @@ absl::Status Scheduler::State::CheckFits(const Group& group) const {
 absl::Status Scheduler::State::Add(Request request) {
   SKV_RETURN_IF_ERROR(Validate(request));
   SKV_RETURN_IF_ERROR(CheckSamples(request));
-  auto group = std::make_unique<Group>();
-  for (const SequenceId id : request.sample_ids) group->samples.push_back({.id = id});
-  group->samples[0].generated = std::move(request.resume_ids);
-  group->prompt = std::move(request.prompt_ids);
-  group->sentence_ends = std::move(request.sentence_ends);
-  group->policy = std::move(request.policy);
-  group->explain_top = request.explain_top;
-  group->prompt_kv_tokens =
-      PromptKvTokens(group->num_prompt_tokens(), group->sentence_ends, options_.unit_tokens);
-  group->max_tokens = request.max_tokens;
-  if (options_.working_set_factor > 0) {
-    group->num_slots = WorkingSetSlots(group->policy, options_.working_set_factor,
-                                       group->num_prompt_tokens() + group->max_tokens);
-  }
-  group->priority = request.priority;
-  group->deadline = request.deadline;
+  std::unique_ptr<Group> group = MakeGroup(std::move(request), options_);
   SKV_RETURN_IF_ERROR(CheckFits(*group));
   group->arrival = next_arrival_++;
   for (const Sample& sample : group->samples) group_of_[sample.id] = group.get();
@@ -221,19 +184,8 @@ bool Scheduler::State::OnToken(SequenceId id, TokenId token, bool finished) {
 bool Scheduler::State::Preempt(SequenceId id) {
   Group* group = nullptr;
   if (Find(id, &group) == nullptr || !group->running) return false;
-  StopRunning(group);
-  group->preempted = true;
-  ++num_preemptions_;
-  Settle(group);
+  Evict(group);
   return true;
-}
-
-Footprint Scheduler::State::WorstCaseOf(const Group& group) const {
-  const int num_samples = static_cast<int>(group.samples.size());
-  Footprint footprint =
-      WorstCase(group.prompt_kv_tokens, group.max_tokens, num_samples, options_.page_tokens);
-  footprint.num_slots = int64_t{group.num_slots} * num_samples;
-  return footprint;
 }
 
 void Scheduler::State::UpdateReservation(Group* group) {
@@ -271,8 +223,16 @@ void Scheduler::State::StopRunning(Group* group) {
   waiting_.insert(group);
 }
 
-// Evicts so that `group` fits; false when lower priorities do not hold enough.
-bool Scheduler::State::EvictFor(const Group& group) {
+void Scheduler::State::Evict(Group* group) {
+  StopRunning(group);
+  group->preempted = true;
+  ++num_preemptions_;
+  Settle(group);
+}
+
+// Who has to go so that `group`, which does not fit, does; none when lower priorities do not hold
+// enough.
+std::vector<Group*> Scheduler::State::EvictionsFor(const Group& group) const {
   std::vector<Group*> candidates;
   std::vector<Footprint> evictable;
   for (auto it = running_.rbegin(); it != running_.rend(); ++it) {
@@ -280,20 +240,21 @@ bool Scheduler::State::EvictFor(const Group& group) {
     candidates.push_back(*it);
     evictable.push_back((*it)->reserved);
   }
-  const auto evictions = ChooseEvictions(WorstCaseOf(group), used_, limit_, evictable);
-  for (const int i : evictions) {
-    StopRunning(candidates[i]);
-    candidates[i]->preempted = true;
-    ++num_preemptions_;
-    Settle(candidates[i]);
+  std::vector<Group*> evictions;
+  for (const int i : ChooseEvictions(WorstCaseOf(group), used_, limit_, evictable)) {
+    evictions.push_back(candidates[i]);
   }
-  return !evictions.empty();
+  return evictions;
 }
 
 void Scheduler::State::Admit(StepPlan* plan) {
   while (!waiting_.empty()) {
     Group* group = *waiting_.begin();
-    if (!Fits(WorstCaseOf(*group), used_, limit_) && !EvictFor(*group)) return;
+    if (!FitsNow(*group)) {
+      const std::vector<Group*> evictions = EvictionsFor(*group);
+      if (evictions.empty()) return;
+      for (Group* other : evictions) Evict(other);
+    }
     StartRunning(group, plan);
   }
 }
@@ -311,53 +272,6 @@ void Scheduler::State::ForkSamples(Group* group, StepPlan* plan) {
   }
 }
 
-void Scheduler::State::PlanChunk(const Group& group, Sample* sample, PositionClass position_class,
-                                 int num_tokens, PlannedStep* step) {
-  if (num_tokens == 0) return;
-  const bool is_prompt = position_class == PositionClass::kPrompt;
-  const std::vector<TokenId>& source = is_prompt ? group.prompt : sample->generated;
-  const int first = sample->num_computed - (is_prompt ? 0 : group.num_prompt_tokens());
-  StepPlan& plan = step->plan;
-  plan.tokens.insert(plan.tokens.end(), source.begin() + first,
-                     source.begin() + first + num_tokens);
-  const int chunk_idx = static_cast<int>(plan.chunks.size());
-  plan.chunks.push_back({.id = sample->id,
-                         .first_position = sample->num_computed,
-                         .num_tokens = num_tokens,
-                         .position_class = position_class});
-  sample->num_computed += num_tokens;
-  const size_t num_draws_before = step->draws.size();
-  if (is_prompt && sample->num_computed == group.num_prompt_tokens()) {
-    for (const Sample& other : group.samples) {
-      if (!other.ended && other.generated.empty()) {
-        step->draws.push_back({other.id, chunk_idx, group.num_prompt_tokens()});
-      }
-    }
-  } else if (!is_prompt && BacklogOf(group, *sample).generated_tokens == 0) {
-    step->draws.push_back({sample->id, chunk_idx, sample->num_computed});
-  }
-  plan.chunks.back().sample = step->draws.size() > num_draws_before;
-}
-
-void Scheduler::State::FillBatch(PlannedStep* step) {
-  std::vector<std::pair<Group*, Sample*>> sequences;
-  std::vector<Backlog> backlogs;
-  for (Group* group : running_) {
-    for (Sample& sample : group->samples) {
-      if (sample.ended || !sample.resident) continue;
-      sequences.emplace_back(group, &sample);
-      backlogs.push_back(BacklogOf(*group, sample));
-    }
-  }
-  const BatchLimits limits{.max_tokens = options_.max_num_batched_tokens,
-                           .max_chunk_tokens = options_.max_chunk_tokens};
-  for (const Share& share : ShareStep(backlogs, limits)) {
-    const auto& [group, sample] = sequences[share.sequence_idx];
-    PlanChunk(*group, sample, PositionClass::kPrompt, share.prompt_tokens, step);
-    PlanChunk(*group, sample, PositionClass::kGenerated, share.generated_tokens, step);
-  }
-}
-
 PlannedStep Scheduler::State::Plan() {
   PlannedStep step;
   step.plan.step_idx = next_step_idx_++;
@@ -369,7 +283,7 @@ PlannedStep Scheduler::State::Plan() {
   Admit(&step.plan);
   step.plan.released = std::exchange(to_release_, {});
   for (Group* group : running_) ForkSamples(group, &step.plan);
-  FillBatch(&step);
+  FillBatch(running_, batch_limits_, &step);
   return step;
 }
 

@@ -20,54 +20,17 @@
 
 #include <cstdint>
 #include <memory>
-#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "common/clock.h"
 #include "common/types.h"
+#include "worker/scheduler/planned_step.h"
 #include "worker/scheduler/request.h"
-#include "worker/scheduler/step_plan.h"
+#include "worker/scheduler/scheduler_options.h"
 
 namespace skv::scheduler {
-
-struct SchedulerOptions {
-  int64_t capacity_tokens = 0;  // KV tokens to give away: 0.9 of the pool
-  std::string_view capacity_flag = "--kv-cache-memory-bytes";  // named when something does not fit
-  int unit_tokens = 1;  // a sentence of a prompt takes whole units of so many tokens
-  int page_tokens = 1;  // what a sample generates takes whole pages
-  // Working sets (capacity.h); 0: rows are read in place and nothing is counted.
-  double working_set_factor = 0;
-  int64_t capacity_slots = 0;
-  int max_num_seqs = 256;            // sequences that run at once (--max-num-seqs)
-  int max_num_batched_tokens = 512;  // tokens of a step (--max-num-batched-tokens)
-  int max_chunk_tokens = 512;        // of one sequence in a step
-  int max_queue = 1024;              // requests that wait (--max-queue)
-
-  // InvalidArgument names the flag. max_num_batched_tokens >= max_num_seqs, so that no decode
-  // waits.
-  absl::Status Validate() const;
-};
-
-// A token to draw after the step has run.
-struct Draw {
-  SequenceId id = 0;
-  int chunk_idx = 0;  // from the logits of this chunk; samples share the end of their prompt
-  int position = 0;   // of the token to be drawn
-  bool operator==(const Draw&) const = default;
-};
-
-struct PlannedStep {
-  StepPlan plan;
-  std::vector<Draw> draws;  // the leader's: in order of chunk_idx, then of the samples
-
-  // Nothing to run and nothing to release: the engine may wait instead of stepping.
-  bool empty() const {
-    return plan.chunks.empty() && plan.released.empty() && plan.forked.empty() &&
-           plan.admitted.empty();
-  }
-};
 
 // A snapshot derived from the state; counts requests, except where it says sequences.
 struct SchedulerStats {
