@@ -7,7 +7,7 @@ import sys
 sys.dont_write_bytecode = True
 import corpus_writer  # noqa: E402
 
-MAGIC = b"SKP4"
+MAGIC = b"SKP5"
 PROMPT, GENERATED = 0, 1
 MAX_INT = 2**31 - 1
 FULL, SENTENCEKV = 0, 1
@@ -22,16 +22,24 @@ def varint(value):
 
 
 def admission(id, num_prompt_tokens, max_tokens_total, sentences=(), policy=FULL, budget=1024,
-              factor=0.0, min_recall=0.0, explain_top=0, num_slots=0):
+              factor=0.0, min_recall=0.0, explain_top=0, num_slots=0, prefix=(0,)):
     """An entry of `admitted`; `sentences` are lengths, which the sentence ends are coded as."""
     return (id, num_prompt_tokens, max_tokens_total, len(sentences), *sentences, policy, budget,
-            struct.pack("<dd", factor, min_recall), explain_top, num_slots)
+            struct.pack("<dd", factor, min_recall), explain_top, num_slots, *prefix)
 
 
-def plan(step_idx=0, shutdown=0, released=(), admitted=(), forked=(), chunks=(), tokens=()):
+def looked_up(prompt_ids, max_cached_tokens):
+    """The end of an admission that looks up."""
+    return (len(prompt_ids), struct.pack(f"<{len(prompt_ids)}i", *prompt_ids), bytes(range(16)),
+            max_cached_tokens)
+
+
+def plan(step_idx=0, shutdown=0, released=(), admitted=(), lookups=(), forked=(), chunks=(),
+         tokens=()):
     """The layout at the top of worker/scheduler/step_plan.cc."""
     numbers = [step_idx, shutdown]
-    for entries in ([(i,) for i in released], admitted, forked, chunks, [(t,) for t in tokens]):
+    for entries in ([(i,) for i in released], admitted, lookups, forked, chunks,
+                    [(t,) for t in tokens]):
         numbers.append(len(entries))
         for entry in entries:
             numbers.extend(entry)
@@ -59,6 +67,18 @@ SEEDS = {
         admitted=[admission(1, 40, 60, [20], SENTENCEKV, 16, 1.0, min_recall=1.5)]),
     "min_recall_cut_off": plan(
         admitted=[admission(1, 40, 60, [20], SENTENCEKV, 16, min_recall=0.5)])[:-8],
+    "look_ups": plan(
+        admitted=[admission(1, 3, 9, [2], prefix=looked_up([49151, 0, MAX_INT], 2)),
+                  admission(2, 40, 60)],
+        lookups=[(3, 1), (2**64 - 1, 0)]),
+    "part_of_a_prompt": plan(admitted=[admission(1, 3, 9, prefix=looked_up([5, 6], 2))]),
+    "negative_prompt_id": plan(admitted=[admission(1, 3, 9, prefix=looked_up([5, -6, 7], 2))]),
+    "whole_prompt_cached": plan(admitted=[admission(1, 3, 9, prefix=looked_up([5, 6, 7], 3))]),
+    "nothing_cached": plan(admitted=[admission(1, 3, 9, prefix=looked_up([5, 6, 7], 0))]),
+    "prompt_of_one": plan(admitted=[admission(1, 1, 9, prefix=looked_up([5], 1))]),
+    "lying_prompt_length": plan(admitted=[admission(1, MAX_INT, MAX_INT, prefix=(MAX_INT,))]),
+    "root_cut_off": plan(admitted=[admission(1, 3, 9, prefix=looked_up([5, 6, 7], 2))])[:-10],
+    "may_wait_is_2": plan(lookups=[(3, 2)]),
     "mixed": plan(
         step_idx=300, released=[7, 2**64 - 1], admitted=[admission(9, 3, 130)], forked=[(5, 4, 2, 8)],
         chunks=[(4, 2, 1, GENERATED, 1), (5, 2, 1, GENERATED, 1), (9, 0, 3, PROMPT, 1)],

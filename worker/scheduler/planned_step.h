@@ -20,10 +20,10 @@ struct PlannedStep {
   StepPlan plan;
   std::vector<Draw> draws;  // the leader's: in order of chunk_idx, then of the samples
 
-  // Nothing to run and nothing to release: the engine may wait instead of stepping.
+  // Nothing to run, to look up and to release: the engine may wait instead of stepping.
   bool empty() const {
     return plan.chunks.empty() && plan.released.empty() && plan.forked.empty() &&
-           plan.admitted.empty();
+           plan.admitted.empty() && plan.lookups.empty();
   }
 };
 

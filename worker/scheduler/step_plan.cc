@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -10,15 +11,19 @@
 #include "common/status.h"
 
 // Layout: 4 bytes of magic, then varints (7 bits a byte, low first, the last byte below 128):
-//   step_idx, shutdown, and five lists, each its length and then its entries field by field.
+//   step_idx, shutdown, and six lists, each its length and then its entries field by field.
 // In an admission the sentence ends are a list of differences; the policy is its index among
-// PolicyNames, the budget, and the 8 bytes of the factor and of min_recall, low first.
+// PolicyNames, the budget, and the 8 bytes of the factor and of min_recall, low first. The length
+// of prompt_ids ends it, or, unless 0, is followed by 4 bytes an id, low first (a prompt is long,
+// and these are copied as they lie), the 16 bytes of the root, and max_cached_tokens.
 // Tokens are not delta-coded: an id of a 49k vocabulary takes 3 bytes at most as it is.
 
 namespace skv::scheduler {
 namespace {
 
-constexpr std::string_view kMagic = "SKP4";
+static_assert(std::endian::native == std::endian::little, "numbers are copied as they lie");
+
+constexpr std::string_view kMagic = "SKP5";
 constexpr uint64_t kMaxInt = std::numeric_limits<int>::max();
 
 void PutVarint(uint64_t value, std::string* out) {
@@ -31,23 +36,30 @@ void PutVarint(uint64_t value, std::string* out) {
 
 void PutInt(int value, std::string* out) { PutVarint(static_cast<uint32_t>(value), out); }
 
-void PutDouble(double value, std::string* out) {
-  const uint64_t bits = std::bit_cast<uint64_t>(value);
-  for (int shift = 0; shift < 64; shift += 8) out->push_back(static_cast<char>(bits >> shift));
+void PutRaw(const void* data, size_t num_bytes, std::string* out) {
+  out->append(static_cast<const char*>(data), num_bytes);
 }
 
 void PutPolicy(const policy::PolicyParams& params, std::string* out) {
   const auto names = policy::PolicyNames();
   PutVarint(std::find(names.begin(), names.end(), params.name) - names.begin(), out);
   PutInt(params.budget_tokens, out);
-  PutDouble(params.semantic_factor, out);
-  PutDouble(params.min_recall, out);
+  PutRaw(&params.semantic_factor, sizeof(double), out);
+  PutRaw(&params.min_recall, sizeof(double), out);
 }
 
 void PutSentenceEnds(const std::vector<int>& ends, std::string* out) {
   PutVarint(ends.size(), out);
   int last = 0;
   for (const int end : ends) PutInt(end - std::exchange(last, end), out);
+}
+
+void PutPrefix(const Admission& admission, std::string* out) {
+  PutVarint(admission.prompt_ids.size(), out);
+  if (admission.prompt_ids.empty()) return;
+  PutRaw(admission.prompt_ids.data(), admission.prompt_ids.size() * sizeof(TokenId), out);
+  PutRaw(admission.prefix_root.bytes.data(), admission.prefix_root.bytes.size(), out);
+  PutInt(admission.max_cached_tokens, out);
 }
 
 class Reader {
@@ -61,7 +73,7 @@ class Reader {
   }
 
   absl::Status ReadMagic() {
-    if (bytes_.substr(0, kMagic.size()) != kMagic) return Error("magic SKP4 missing");
+    if (bytes_.substr(0, kMagic.size()) != kMagic) return Error("magic SKP5 missing");
     offset_ = kMagic.size();
     return absl::OkStatus();
   }
@@ -105,13 +117,29 @@ class Reader {
     return absl::OkStatus();
   }
 
+  // The next bytes as they lie.
+  absl::Status ReadRaw(size_t num_bytes, std::string_view what, std::string_view* raw) {
+    if (bytes_.size() - offset_ < num_bytes) return Error(absl::StrCat(Sv(what), " cut off"));
+    *raw = bytes_.substr(offset_, num_bytes);
+    offset_ += num_bytes;
+    return absl::OkStatus();
+  }
+
   absl::Status ReadDouble(std::string_view what, double* value) {
-    if (bytes_.size() - offset_ < 8) return Error(absl::StrCat(Sv(what), " cut off"));
-    uint64_t bits = 0;
-    for (int shift = 0; shift < 64; shift += 8) {
-      bits |= uint64_t{static_cast<unsigned char>(bytes_[offset_++])} << shift;
-    }
-    *value = std::bit_cast<double>(bits);
+    std::string_view raw;
+    SKV_RETURN_IF_ERROR(ReadRaw(sizeof(*value), what, &raw));
+    std::memcpy(value, raw.data(), raw.size());
+    return absl::OkStatus();
+  }
+
+  // REQUIRES: num_ids >= 1.
+  absl::Status ReadIds(size_t num_ids, std::string_view what, std::vector<TokenId>* ids) {
+    std::string_view raw;
+    SKV_RETURN_IF_ERROR(ReadRaw(num_ids * sizeof(TokenId), what, &raw));
+    ids->resize(num_ids);
+    std::memcpy(ids->data(), raw.data(), raw.size());
+    const TokenId min = *std::min_element(ids->begin(), ids->end());
+    if (min < 0) return Error(absl::StrCat(Sv(what), " has ", min, ", expected 0 or more"));
     return absl::OkStatus();
   }
 
@@ -155,6 +183,22 @@ absl::Status ReadSentenceEnds(Reader* in, int num_prompt_tokens, std::vector<int
   });
 }
 
+absl::Status ReadPrefix(Reader* in, Admission* admission) {
+  const int num_prompt_tokens = admission->num_prompt_tokens;
+  int num_ids = 0;
+  SKV_RETURN_IF_ERROR(in->ReadInt(0, num_prompt_tokens, "length of prompt_ids", &num_ids));
+  if (num_ids == 0) return absl::OkStatus();
+  if (num_ids != num_prompt_tokens) {
+    return in->Error(
+        absl::StrCat("length of prompt_ids is ", num_ids, ", expected 0 or ", num_prompt_tokens));
+  }
+  SKV_RETURN_IF_ERROR(in->ReadIds(num_ids, "prompt_ids", &admission->prompt_ids));
+  std::string_view root;
+  SKV_RETURN_IF_ERROR(in->ReadRaw(sizeof(PrefixKey::bytes), "prefix_root", &root));
+  std::memcpy(admission->prefix_root.bytes.data(), root.data(), root.size());
+  return in->ReadInt(1, num_prompt_tokens - 1, "max_cached_tokens", &admission->max_cached_tokens);
+}
+
 absl::Status ReadAdmission(Reader* in, Admission* admission) {
   SKV_RETURN_IF_ERROR(in->ReadId("admitted id", &admission->id));
   SKV_RETURN_IF_ERROR(in->ReadInt(1, kMaxInt, "num_prompt_tokens", &admission->num_prompt_tokens));
@@ -164,7 +208,14 @@ absl::Status ReadAdmission(Reader* in, Admission* admission) {
       ReadSentenceEnds(in, admission->num_prompt_tokens, &admission->sentence_ends));
   SKV_RETURN_IF_ERROR(ReadPolicy(in, &admission->policy));
   SKV_RETURN_IF_ERROR(in->ReadInt(0, kMaxInt, "explain_top", &admission->explain_top));
-  return in->ReadInt(0, admission->max_tokens_total, "num_slots", &admission->num_slots);
+  SKV_RETURN_IF_ERROR(
+      in->ReadInt(0, admission->max_tokens_total, "num_slots", &admission->num_slots));
+  return ReadPrefix(in, admission);
+}
+
+absl::Status ReadLookUp(Reader* in, LookUp* lookup) {
+  SKV_RETURN_IF_ERROR(in->ReadId("looked up id", &lookup->id));
+  return in->ReadBool("may_wait", &lookup->may_wait);
 }
 
 absl::Status ReadFork(Reader* in, Fork* fork) {
@@ -210,6 +261,12 @@ std::string Encode(const StepPlan& plan) {
     PutPolicy(admission.policy, &out);
     PutInt(admission.explain_top, &out);
     PutInt(admission.num_slots, &out);
+    PutPrefix(admission, &out);
+  }
+  PutVarint(plan.lookups.size(), &out);
+  for (const LookUp& lookup : plan.lookups) {
+    PutVarint(lookup.id, &out);
+    PutInt(lookup.may_wait, &out);
   }
   PutVarint(plan.forked.size(), &out);
   for (const Fork& fork : plan.forked) {
@@ -243,6 +300,8 @@ absl::StatusOr<StepPlan> Decode(std::string_view bytes) {
                                   [&](SequenceId* id) { return in.ReadId("released id", id); }));
   SKV_RETURN_IF_ERROR(in.ReadList(16, "length of admitted", &plan.admitted,
                                   [&](Admission* entry) { return ReadAdmission(&in, entry); }));
+  SKV_RETURN_IF_ERROR(in.ReadList(2, "length of lookups", &plan.lookups,
+                                  [&](LookUp* entry) { return ReadLookUp(&in, entry); }));
   SKV_RETURN_IF_ERROR(in.ReadList(4, "length of forked", &plan.forked,
                                   [&](Fork* entry) { return ReadFork(&in, entry); }));
   SKV_RETURN_IF_ERROR(in.ReadList(5, "length of chunks", &plan.chunks,

@@ -17,6 +17,18 @@ void Require(bool condition) {
   if (!condition) std::abort();
 }
 
+void RequireWellFormedPrefix(const Admission& admission) {
+  if (admission.prompt_ids.empty()) {
+    Require(admission.prefix_root == PrefixKey() && admission.max_cached_tokens == 0);
+    return;
+  }
+  const auto num_prompt_tokens = static_cast<size_t>(admission.num_prompt_tokens);
+  Require(admission.prompt_ids.size() == num_prompt_tokens);
+  for (const TokenId token : admission.prompt_ids) Require(token >= 0);
+  Require(admission.max_cached_tokens >= 1);
+  Require(admission.max_cached_tokens < admission.num_prompt_tokens);
+}
+
 void RequireWellFormed(const StepPlan& plan) {
   Require(plan.step_idx >= 0);
   for (const Admission& admission : plan.admitted) {
@@ -26,6 +38,7 @@ void RequireWellFormed(const StepPlan& plan) {
     for (const int end : admission.sentence_ends) Require(end > std::exchange(last, end));
     Require(last <= admission.num_prompt_tokens);
     Require(skv::policy::Validate(admission.policy).ok());
+    RequireWellFormedPrefix(admission);
   }
   for (const Fork& fork : plan.forked) {
     Require(fork.child != fork.parent);

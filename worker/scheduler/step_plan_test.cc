@@ -21,16 +21,24 @@ StepPlan FullPlan() {
   StepPlan plan;
   plan.step_idx = 300;
   plan.released = {7, std::numeric_limits<SequenceId>::max()};
-  plan.admitted = {{.id = 9,
-                    .num_prompt_tokens = 300,
-                    .max_tokens_total = 430,
-                    .sentence_ends = {5, 150, 300},
-                    .policy = {.name = "sentencekv",
-                               .budget_tokens = 512,
-                               .semantic_factor = 2.5,
-                               .min_recall = 0.9},
-                    .explain_top = 5,
-                    .num_slots = 430}};
+  plan.admitted = {
+      {.id = 9,
+       .num_prompt_tokens = 300,
+       .max_tokens_total = 430,
+       .sentence_ends = {5, 150, 300},
+       .policy =
+           {.name = "sentencekv", .budget_tokens = 512, .semantic_factor = 2.5, .min_recall = 0.9},
+       .explain_top = 5,
+       .num_slots = 430},
+      {.id = 10,
+       .num_prompt_tokens = 3,
+       .max_tokens_total = 5,
+       .sentence_ends = {2},
+       .policy = {},
+       .prompt_ids = {49151, 0, kMaxInt},
+       .prefix_root = {.bytes = {255, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 128}},
+       .max_cached_tokens = 2}};
+  plan.lookups = {{.id = 11, .may_wait = true}, {.id = 12}};
   plan.forked = {{.child = 5, .parent = 4, .num_shared_tokens = 2, .max_tokens_total = 8}};
   plan.chunks = {{.id = 4,
                   .first_position = 2,
@@ -52,7 +60,8 @@ StepPlan RandomPlan(std::mt19937* random) {
   for (SequenceId& id : plan.released) id = (*random)();
   plan.admitted.resize(draw(0, 4));
   for (Admission& entry : plan.admitted) {
-    const int num_prompt_tokens = draw(1, kMaxInt);
+    const bool looks_up = draw(0, 1) == 1;
+    const int num_prompt_tokens = looks_up ? draw(2, 300) : draw(1, kMaxInt);
     entry = {(*random)(), num_prompt_tokens, draw(num_prompt_tokens, kMaxInt)};
     for (int end = 0, n = draw(0, 5); n > 0 && end < num_prompt_tokens; --n) {
       entry.sentence_ends.push_back(end = draw(end + 1, num_prompt_tokens));
@@ -63,7 +72,14 @@ StepPlan RandomPlan(std::mt19937* random) {
                     .min_recall = draw(0, 1) * draw(1, 1000) / 1000.0};
     entry.explain_top = draw(0, 1) * draw(1, kMaxInt);
     entry.num_slots = draw(0, 1) * draw(1, entry.max_tokens_total);
+    if (!looks_up) continue;
+    entry.prompt_ids.resize(num_prompt_tokens);
+    for (TokenId& token : entry.prompt_ids) token = draw(0, kMaxInt);
+    for (uint8_t& byte : entry.prefix_root.bytes) byte = draw(0, 255);
+    entry.max_cached_tokens = draw(1, num_prompt_tokens - 1);
   }
+  plan.lookups.resize(draw(0, 4));
+  for (LookUp& entry : plan.lookups) entry = {(*random)(), draw(0, 1) == 1};
   plan.forked.resize(draw(0, 4));
   for (Fork& entry : plan.forked) {
     const SequenceId parent = (*random)();
@@ -99,6 +115,18 @@ TEST(StepPlanTest, ADecodeStepOfEightSequencesTakesUnder100Bytes) {
     plan.tokens.push_back(30000);
   }
   EXPECT_LT(Encode(plan).size(), 100u);
+}
+
+TEST(StepPlanTest, APromptThatIsLookedUpTakesFourBytesAToken) {
+  StepPlan plan;
+  plan.admitted = {{.id = 1,
+                    .num_prompt_tokens = 8192,
+                    .max_tokens_total = 8192,
+                    .sentence_ends = {},
+                    .policy = {},
+                    .prompt_ids = std::vector<TokenId>(8192, 49151),
+                    .max_cached_tokens = 8191}};
+  EXPECT_LT(Encode(plan).size(), 8192 * 4 + 100u);
 }
 
 TEST(StepPlanTest, EveryTruncationIsDataLoss) {
@@ -169,17 +197,27 @@ TEST(StepPlanTest, RefusesPlansThatNoSchedulerMakes) {
       {"explain_top is 4294967295", with([](StepPlan* p) { p->admitted[0].explain_top = -1; })},
       {"num_slots is 431, expected at most 430",
        with([](StepPlan* p) { p->admitted[0].num_slots = 431; })},
+      {"length of prompt_ids is 2, expected 0 or 3",
+       with([](StepPlan* p) { p->admitted[1].prompt_ids.pop_back(); })},
+      {"length of prompt_ids is 4, expected at most 3",
+       with([](StepPlan* p) { p->admitted[1].prompt_ids.push_back(7); })},
+      {"prompt_ids has -2, expected 0 or more",
+       with([](StepPlan* p) { p->admitted[1].prompt_ids[1] = -2; })},
+      {"max_cached_tokens is 0, expected 1",
+       with([](StepPlan* p) { p->admitted[1].max_cached_tokens = 0; })},
+      {"max_cached_tokens is 3, expected at most 2",
+       with([](StepPlan* p) { p->admitted[1].max_cached_tokens = 3; })},
       {"forks from itself", with([](StepPlan* p) { p->forked[0].parent = 5; })},
       {"max_tokens_total is 1, expected 2",
        with([](StepPlan* p) { p->forked[0].max_tokens_total = 1; })},
       {"step_idx is 18446744073709551615", with([](StepPlan* p) { p->step_idx = -1; })},
       {"bytes left over", Encode(FullPlan()) + '\0'},
-      {"magic SKP4 missing", "SKP1" + Encode(FullPlan()).substr(4)},
-      {"magic SKP4 missing", ""},
-      {"is over 64 bits", "SKP4" + std::string(9, '\xff') + '\x02'},
-      {"needless byte", std::string("SKP4\x80\x00\x00\x00\x00\x00\x00\x00", 12)},
+      {"magic SKP5 missing", "SKP1" + Encode(FullPlan()).substr(4)},
+      {"magic SKP5 missing", ""},
+      {"is over 64 bits", "SKP5" + std::string(9, '\xff') + '\x02'},
+      {"needless byte", std::string("SKP5\x80\x00\x00\x00\x00\x00\x00\x00", 12)},
       {"length of released is 4294967295, expected at most 9",
-       std::string("SKP4\x00\x00\xff\xff\xff\xff\x0f\x00\x00\x00\x00", 15)},
+       std::string("SKP5\x00\x00\xff\xff\xff\xff\x0f\x00\x00\x00\x00", 15)},
   };
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.message);
