@@ -40,6 +40,7 @@ void FillBatch(const GroupQueue& running, const BatchLimits& limits, PlannedStep
   std::vector<std::pair<Group*, Sample*>> sequences;
   std::vector<Backlog> backlogs;
   for (Group* group : running) {
+    if (group->look_up != LookUpState::kNone) continue;
     for (Sample& sample : group->samples) {
       if (sample.ended || !sample.resident) continue;
       sequences.emplace_back(group, &sample);

@@ -9,7 +9,7 @@ namespace skv::scheduler {
 
 // Shares the step among the sequences of `running` (batch.h) and appends their chunks, tokens and
 // draws to `step`; from then on their num_computed counts these tokens. Sequences that are not
-// resident have no share.
+// resident, or whose look-up is not answered, have no share.
 void FillBatch(const GroupQueue& running, const BatchLimits& limits, PlannedStep* step);
 
 }  // namespace skv::scheduler

@@ -18,6 +18,8 @@ std::unique_ptr<Group> MakeGroup(Request request, const SchedulerOptions& option
   group->samples[0].generated = std::move(request.resume_ids);
   group->prompt = std::move(request.prompt_ids);
   group->sentence_ends = std::move(request.sentence_ends);
+  group->prefix_root = request.prefix_root.value_or(PrefixKey());
+  group->max_cached_tokens = request.max_cached_tokens;
   group->policy = std::move(request.policy);
   group->explain_top = request.explain_top;
   group->prompt_kv_tokens =

@@ -8,6 +8,7 @@
 #include <set>
 #include <vector>
 
+#include "common/block_key.h"
 #include "common/clock.h"
 #include "common/types.h"
 #include "worker/policy/policy_params.h"
@@ -26,11 +27,21 @@ struct Sample {
   bool ended = false;     // kept only while others still have to fork from it
 };
 
+// How far a request is with its prefix.
+enum class LookUpState : uint8_t {
+  kNone,   // nothing to look up, or answered
+  kAsked,  // by a plan; the answer is to come
+  kHeld,   // others are computing it
+  kDue,    // was held; the next plan asks again
+};
+
 // One request. Invariant: while it runs and some live sample is not resident, samples[0] is
 // resident and is the one to fork from.
 struct Group {
   std::vector<TokenId> prompt;
   std::vector<int> sentence_ends;
+  PrefixKey prefix_root;
+  int max_cached_tokens = 0;  // 0: does not look up
   policy::PolicyParams policy;
   int explain_top = 0;
   int64_t prompt_kv_tokens = 0;
@@ -42,7 +53,9 @@ struct Group {
   std::optional<TimePoint> deadline;
   bool running = false;
   bool preempted = false;
-  Footprint reserved;  // zero unless running
+  LookUpState look_up = LookUpState::kNone;  // of samples[0], kNone unless running
+  bool may_wait = false;                     // when kDue: whether it may be held again
+  Footprint reserved;                        // zero unless running
 
   int num_prompt_tokens() const { return static_cast<int>(prompt.size()); }
   bool prompt_done() const { return samples[0].num_computed >= num_prompt_tokens(); }

@@ -39,6 +39,18 @@ absl::Status ValidateSentenceEnds(const Request& request) {
   return absl::OkStatus();
 }
 
+absl::Status ValidatePrefix(const Request& request) {
+  const int max = static_cast<int>(request.prompt_ids.size()) - 1;
+  if (request.max_cached_tokens < 0 || request.max_cached_tokens > max) {
+    return Invalid("max_cached_tokens is ", request.max_cached_tokens, ", expected 0 to ", max);
+  }
+  if (request.max_cached_tokens > 0 && !request.prefix_root.has_value()) {
+    return Invalid("max_cached_tokens is ", request.max_cached_tokens,
+                   " without a prefix_root, expected 0");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ValidateResume(const Request& request) {
   if (!request.resume_ids.empty() && request.sample_ids.size() > 1) {
     return Invalid("resume_ids with ", request.sample_ids.size(), " samples, expected one sample");
@@ -55,6 +67,7 @@ absl::Status ValidateResume(const Request& request) {
 absl::Status Validate(const Request& request) {
   SKV_RETURN_IF_ERROR(ValidateSizes(request));
   SKV_RETURN_IF_ERROR(ValidateSentenceEnds(request));
+  SKV_RETURN_IF_ERROR(ValidatePrefix(request));
   SKV_RETURN_IF_ERROR(ValidateResume(request));
   return policy::Validate(request.policy);
 }

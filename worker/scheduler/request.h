@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/block_key.h"
 #include "common/clock.h"
 #include "common/types.h"
 #include "worker/policy/policy_params.h"
@@ -18,6 +19,11 @@ struct Request {
   // Where the prompt's sentences end (exclusive), ascending; the prompt's end need not be among
   // them.
   std::vector<int> sentence_ends;
+  // What the keys of the prompt's sentences start from (common/block_key.h).
+  std::optional<PrefixKey> prefix_root;
+  // Prompt tokens that may come from an earlier computation instead of this one, at most all but
+  // one; 0: the prefix is not looked up. Only with a prefix_root.
+  int max_cached_tokens = 0;
   // Generated elsewhere, fewer than max_tokens, only with one sample: replayed, then continued.
   std::vector<TokenId> resume_ids;
   policy::PolicyParams policy;

@@ -27,9 +27,12 @@ class Scheduler::State {
   void End(SequenceId id);
   std::vector<SequenceId> Expire(TimePoint now);
   bool OnToken(SequenceId id, TokenId token, bool finished);
+  void OnLookUp(SequenceId id, int num_cached_tokens, bool in_progress);
+  void LookUpAgain(SequenceId id, bool may_wait);
   bool Preempt(SequenceId id);
   PlannedStep Plan();
-  bool HasWork() const { return !groups_.empty() || !to_release_.empty(); }
+  bool HasWork() const;
+  bool is_holding() const;
   SchedulerStats stats() const;
 
  private:
@@ -43,9 +46,11 @@ class Scheduler::State {
   std::vector<Group*> EvictionsFor(const Group& group) const;
   bool FitsNow(const Group& group) const { return Fits(WorstCaseOf(group), used_, limit_); }
   void Admit(StepPlan* plan);
+  void PlanLookUps(StepPlan* plan);
   void ForkSamples(Group* group, StepPlan* plan);
   void Settle(Group* group);
   Sample* Find(SequenceId id, Group** group);
+  Group* FindLookUp(SequenceId id);
 
   const SchedulerOptions options_;
   const Footprint limit_;
@@ -181,6 +186,38 @@ bool Scheduler::State::OnToken(SequenceId id, TokenId token, bool finished) {
   return ended;
 }
 
+// The group whose first sample, which looks up for all, is `id`.
+Group* Scheduler::State::FindLookUp(SequenceId id) {
+  Group* group = nullptr;
+  const Sample* sample = Find(id, &group);
+  return sample != nullptr && sample == &group->samples[0] ? group : nullptr;
+}
+
+void Scheduler::State::OnLookUp(SequenceId id, int num_cached_tokens, bool in_progress) {
+  Group* group = FindLookUp(id);
+  if (group == nullptr || group->look_up != LookUpState::kAsked) return;
+  if (in_progress) {
+    group->look_up = LookUpState::kHeld;
+    return;
+  }
+  SKV_CHECK(num_cached_tokens >= 0 && num_cached_tokens <= group->max_cached_tokens)
+      << "sequence " << id << " found " << num_cached_tokens << " tokens, looked up "
+      << group->max_cached_tokens;
+  group->look_up = LookUpState::kNone;
+  group->samples[0].num_computed = num_cached_tokens;
+}
+
+void Scheduler::State::LookUpAgain(SequenceId id, bool may_wait) {
+  Group* group = FindLookUp(id);
+  if (group == nullptr) return;
+  if (group->look_up == LookUpState::kHeld) {
+    group->look_up = LookUpState::kDue;
+    group->may_wait = may_wait;
+  } else if (group->look_up == LookUpState::kDue) {
+    group->may_wait = group->may_wait && may_wait;
+  }
+}
+
 bool Scheduler::State::Preempt(SequenceId id) {
   Group* group = nullptr;
   if (Find(id, &group) == nullptr || !group->running) return false;
@@ -209,6 +246,12 @@ void Scheduler::State::StartRunning(Group* group, StepPlan* plan) {
                             .policy = group->policy,
                             .explain_top = group->explain_top,
                             .num_slots = group->num_slots});
+  if (group->max_cached_tokens == 0) return;
+  Admission& admission = plan->admitted.back();
+  admission.prompt_ids = group->prompt;
+  admission.prefix_root = group->prefix_root;
+  admission.max_cached_tokens = group->max_cached_tokens;
+  group->look_up = LookUpState::kAsked;
 }
 
 void Scheduler::State::StopRunning(Group* group) {
@@ -218,6 +261,7 @@ void Scheduler::State::StopRunning(Group* group) {
     sample.num_computed = 0;
   }
   group->running = false;
+  group->look_up = LookUpState::kNone;
   UpdateReservation(group);
   running_.erase(group);
   waiting_.insert(group);
@@ -259,6 +303,14 @@ void Scheduler::State::Admit(StepPlan* plan) {
   }
 }
 
+void Scheduler::State::PlanLookUps(StepPlan* plan) {
+  for (Group* group : running_) {
+    if (group->look_up != LookUpState::kDue) continue;
+    plan->lookups.push_back({.id = group->samples[0].id, .may_wait = group->may_wait});
+    group->look_up = LookUpState::kAsked;
+  }
+}
+
 void Scheduler::State::ForkSamples(Group* group, StepPlan* plan) {
   if (!group->prompt_done() || !group->awaits_fork()) return;
   for (Sample& sample : group->samples) {
@@ -282,9 +334,25 @@ PlannedStep Scheduler::State::Plan() {
   }
   Admit(&step.plan);
   step.plan.released = std::exchange(to_release_, {});
+  PlanLookUps(&step.plan);
   for (Group* group : running_) ForkSamples(group, &step.plan);
   FillBatch(running_, batch_limits_, &step);
   return step;
+}
+
+bool Scheduler::State::HasWork() const {
+  if (!to_release_.empty()) return true;
+  for (const Group* group : running_) {
+    if (group->look_up != LookUpState::kHeld) return true;
+  }
+  if (waiting_.empty()) return false;
+  const Group& next = **waiting_.begin();
+  return FitsNow(next) || !EvictionsFor(next).empty();
+}
+
+bool Scheduler::State::is_holding() const {
+  return std::any_of(running_.begin(), running_.end(),
+                     [](const Group* group) { return group->look_up == LookUpState::kHeld; });
 }
 
 SchedulerStats Scheduler::State::stats() const {
@@ -301,6 +369,7 @@ SchedulerStats Scheduler::State::stats() const {
         group->num_prompt_tokens() + int64_t{group->max_tokens} * group->samples.size();
   }
   for (const Group* group : running_) {
+    stats.num_held += group->look_up == LookUpState::kHeld;
     for (const Sample& sample : group->samples) {
       if (sample.ended) continue;
       stats.running_tokens += group->max_tokens;
@@ -321,9 +390,14 @@ std::vector<SequenceId> Scheduler::Expire(TimePoint now) { return state_->Expire
 bool Scheduler::OnToken(SequenceId id, TokenId token, bool finished) {
   return state_->OnToken(id, token, finished);
 }
+void Scheduler::OnLookUp(SequenceId id, int num_cached_tokens, bool in_progress) {
+  state_->OnLookUp(id, num_cached_tokens, in_progress);
+}
+void Scheduler::LookUpAgain(SequenceId id, bool may_wait) { state_->LookUpAgain(id, may_wait); }
 bool Scheduler::Preempt(SequenceId id) { return state_->Preempt(id); }
 PlannedStep Scheduler::Plan() { return state_->Plan(); }
 bool Scheduler::HasWork() const { return state_->HasWork(); }
+bool Scheduler::is_holding() const { return state_->is_holding(); }
 SchedulerStats Scheduler::stats() const { return state_->stats(); }
 
 }  // namespace skv::scheduler

@@ -7,6 +7,7 @@
 #include <memory>
 #include <random>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -32,6 +33,8 @@ struct RequestModel {
   std::vector<TokenId> prompt;
   std::vector<int> sentence_ends;
   std::vector<SequenceId> samples;
+  PrefixKey prefix_root;
+  int max_cached_tokens = 0;
   policy::PolicyParams policy;
   int max_tokens = 0;
   int priority = 0;
@@ -52,12 +55,15 @@ class Simulation {
       for (int k = 0; k < num_new; ++k) AddRequest();
       if (Draw(0, 9) == 0) WithRandomClient([&](SequenceId id) { Cancel(id); });
       if (Draw(0, 19) == 0) WithRandomClient([&](SequenceId id) { scheduler_.Preempt(id); });
+      if (Draw(0, 9) == 0) WithRandomClient([&](SequenceId id) { TellWhatIsIgnored(id); });
       Step();
     }
-    // Each step with work moves at least one token, so that the rest is bounded.
-    for (int i = 0; i < 20000 && scheduler_.HasWork() && !testing::Test::HasFailure(); ++i) Step();
-    EXPECT_FALSE(scheduler_.HasWork());
+    // Each step with work moves at least one token or look-up, so that the rest is bounded.
+    const auto goes_on = [&] { return scheduler_.HasWork() || scheduler_.is_holding(); };
+    for (int i = 0; i < 20000 && goes_on() && !testing::Test::HasFailure(); ++i) Step();
+    EXPECT_FALSE(goes_on());
     EXPECT_TRUE(held_.empty());
+    EXPECT_TRUE(asked_.empty() && waiting_.empty() && again_.empty());
     EXPECT_EQ(pool_->used_bytes(), 0u);
     EXPECT_EQ(slots_.used_slots(), 0);
     EXPECT_TRUE(live_.empty());
@@ -72,6 +78,9 @@ class Simulation {
   int64_t num_preemptions() const { return scheduler_.stats().num_preemptions; }
   int64_t num_forks() const { return num_forks_; }
   int num_finished() const { return num_finished_; }
+  int64_t num_cached_tokens() const { return num_cached_tokens_; }
+  int64_t num_waits() const { return num_waits_; }
+  const std::string& plans() const { return plans_; }  // encoded, all of them
   double most_used() const { return most_used_; }
   double most_slots_used() const { return most_slots_used_; }
 
@@ -91,8 +100,15 @@ class Simulation {
     for (TokenId& token : model.prompt) token = Draw(0, 999);
     if (Draw(0, 4) > 0) model.sentence_ends = DrawSentenceEnds(model.prompt.size());
     if (Draw(0, 3) > 0) model.policy = {.name = "sentencekv", .budget_tokens = Draw(16, 40)};
+    const int num_prompt_tokens = static_cast<int>(model.prompt.size());
+    if (num_prompt_tokens > 1 && Draw(0, 2) > 0) {
+      model.prefix_root.bytes[0] = Draw(1, 255);
+      model.max_cached_tokens = Draw(1, num_prompt_tokens - 1);
+    }
     Request request{.prompt_ids = model.prompt,
                     .sentence_ends = model.sentence_ends,
+                    .prefix_root = model.prefix_root,
+                    .max_cached_tokens = model.max_cached_tokens,
                     .policy = model.policy,
                     .max_tokens = model.max_tokens,
                     .priority = model.priority};
@@ -126,16 +142,50 @@ class Simulation {
   }
 
   void Step() {
+    LookUpAgain();
+    const bool has_work = scheduler_.HasWork();
+    const bool answers_missing = !asked_.empty();
     const PlannedStep step = scheduler_.Plan();
-    ASSERT_OK_AND_ASSIGN(const StepPlan decoded, Decode(Encode(step.plan)));
+    if (!answers_missing) {
+      ASSERT_EQ(has_work, !step.empty());
+    }
+    const std::string bytes = Encode(step.plan);
+    ASSERT_OK_AND_ASSIGN(const StepPlan decoded, Decode(bytes));
     ASSERT_EQ(decoded, step.plan);
+    plans_ += bytes;
     ApplyMemory(step.plan);
+    ApplyLookUps(step.plan);
     CheckOrder(step.plan);
     const std::set<SequenceId> due = DueDecodes();
     ApplyChunks(step.plan);
     CheckDecodesRan(due, step.plan);
     CheckCapacity();
+    AnswerLookUps();
     AnswerDraws(step);
+  }
+
+  // Neither an answer to nobody's look-up nor a look-up of a sequence that does not wait.
+  void TellWhatIsIgnored(SequenceId id) {
+    if (!asked_.contains(id)) scheduler_.OnLookUp(id, 0, Draw(0, 1) == 1);
+    if (!waiting_.contains(id) && !again_.contains(id)) scheduler_.LookUpAgain(id, true);
+  }
+
+  void LookUpAgain() {
+    std::set<SequenceId> still_waiting;
+    for (const SequenceId id : waiting_) {
+      if (Draw(0, 2) > 0) {
+        still_waiting.insert(id);
+        continue;
+      }
+      bool may_wait = true;
+      for (int i = Draw(1, 2); i > 0; --i) {
+        const bool this_may = Draw(0, 2) > 0;
+        scheduler_.LookUpAgain(id, this_may);
+        may_wait = may_wait && this_may;
+      }
+      again_[id] = may_wait;
+    }
+    waiting_ = std::move(still_waiting);
   }
 
   void ApplyMemory(const StepPlan& plan) {
@@ -143,6 +193,9 @@ class Simulation {
       ASSERT_EQ(held_.erase(id), 1u) << "released " << id << ", which holds nothing";
       caches_.erase(id);
       working_sets_.erase(id);
+      asked_.erase(id);
+      waiting_.erase(id);
+      again_.erase(id);
     }
     for (const Admission& admission : plan.admitted) {
       const RequestModel& request = CheckedRequest(admission.id);
@@ -150,6 +203,11 @@ class Simulation {
       ASSERT_EQ(admission.num_prompt_tokens, static_cast<int>(request.prompt.size()));
       ASSERT_EQ(admission.max_tokens_total, admission.num_prompt_tokens + request.max_tokens);
       ASSERT_EQ(admission.sentence_ends, request.sentence_ends);
+      ASSERT_EQ(admission.max_cached_tokens, request.max_cached_tokens);
+      ASSERT_EQ(admission.prefix_root, request.prefix_root);
+      const bool looks_up = request.max_cached_tokens > 0;
+      ASSERT_EQ(admission.prompt_ids, looks_up ? request.prompt : std::vector<TokenId>());
+      if (looks_up) asked_[admission.id] = true;
       caches_[admission.id] = std::make_unique<kv::SequenceCache>(
           pool_.get(), admission.num_prompt_tokens, admission.sentence_ends);
       const bool copied = options_.working_set_factor > 0 && request.policy.name != "full";
@@ -173,6 +231,50 @@ class Simulation {
 
   void MakeWorkingSet(SequenceId id, int num_slots) {
     ASSERT_OK_AND_ASSIGN(working_sets_[id], kv::WorkingSet::Create(&slots_, num_slots));
+  }
+
+  // Exactly those look up again that were told to.
+  void ApplyLookUps(const StepPlan& plan) {
+    std::map<SequenceId, bool> planned;
+    for (const LookUp& lookup : plan.lookups) {
+      ASSERT_TRUE(planned.emplace(lookup.id, lookup.may_wait).second) << "looks up twice";
+    }
+    ASSERT_EQ(planned, again_);
+    asked_.merge(again_);
+    ASSERT_TRUE(again_.empty()) << "looks up before its answer";
+    ASSERT_EQ(scheduler_.stats().num_held, static_cast<int>(waiting_.size()));
+    ASSERT_EQ(scheduler_.is_holding(), !waiting_.empty());
+  }
+
+  // Some answers come a step late, some when their sequence has left.
+  void AnswerLookUps() {
+    std::map<SequenceId, bool> missing;
+    for (const auto& [id, may_wait] : asked_) {
+      if (Draw(0, 19) == 0) {
+        missing[id] = may_wait;
+        continue;
+      }
+      if (Draw(0, 19) == 0) Cancel(id);
+      if (Draw(0, 19) == 0) scheduler_.Preempt(id);
+      if (may_wait && Draw(0, 2) == 0) {
+        scheduler_.OnLookUp(id, -1, /*in_progress=*/true);
+        waiting_.insert(id);
+        ++num_waits_;
+      } else {
+        AnswerWithHit(id);
+      }
+    }
+    asked_ = std::move(missing);
+  }
+
+  void AnswerWithHit(SequenceId id) {
+    const int num_cached = Draw(0, requests_[clients_[id].request].max_cached_tokens);
+    ASSERT_EQ(held_.at(id), 0);
+    ASSERT_OK(caches_.at(id)->Reserve(num_cached));
+    caches_.at(id)->Commit();
+    held_[id] = num_cached;
+    scheduler_.OnLookUp(id, num_cached, /*in_progress=*/false);
+    num_cached_tokens_ += num_cached;
   }
 
   // Planning a sequence that has ended is the fault that this catches.
@@ -218,6 +320,8 @@ class Simulation {
     size_t next_token = 0;
     for (const Chunk& chunk : plan.chunks) {
       const int num_prompt_tokens = CheckedRequest(chunk.id).prompt.size();
+      ASSERT_FALSE(asked_.contains(chunk.id)) << "its look-up is not answered";
+      ASSERT_FALSE(waiting_.contains(chunk.id)) << "it waits for others";
       ASSERT_EQ(chunk.first_position, held_.at(chunk.id));
       const bool is_prompt = chunk.position_class == PositionClass::kPrompt;
       if (is_prompt) {
@@ -299,41 +403,51 @@ class Simulation {
   std::map<SequenceId, int> held_;  // KV tokens of each sequence on the ranks
   std::map<SequenceId, std::unique_ptr<kv::SequenceCache>> caches_;
   std::map<SequenceId, std::unique_ptr<kv::WorkingSet>> working_sets_;
+  // Look-ups without an answer, and those that the next plan has to name: may_wait by id.
+  std::map<SequenceId, bool> asked_;
+  std::map<SequenceId, bool> again_;
+  std::set<SequenceId> waiting_;  // for what others are computing
+  std::string plans_;
   SequenceId next_id_ = 1;
   int64_t num_mixed_steps_ = 0;
   int64_t num_forks_ = 0;
   int num_finished_ = 0;
+  int64_t num_cached_tokens_ = 0;
+  int64_t num_waits_ = 0;
   double most_used_ = 0;  // of the pool, 0 to 1
   double most_slots_used_ = 0;
 };
 
+SchedulerOptions OptionsOf(int64_t capacity_tokens, int max_num_seqs, int max_num_batched_tokens,
+                           int max_chunk_tokens, int max_queue) {
+  return {.capacity_tokens = capacity_tokens,
+          .unit_tokens = kv::kUnitTokens,
+          .page_tokens = kv::kSlotsPerPage,
+          .max_num_seqs = max_num_seqs,
+          .max_num_batched_tokens = max_num_batched_tokens,
+          .max_chunk_tokens = max_chunk_tokens,
+          .max_queue = max_queue};
+}
+
+SchedulerOptions WithSlots(int64_t capacity_tokens, int64_t capacity_slots) {
+  SchedulerOptions options = OptionsOf(capacity_tokens, 8, 32, 32, 20);
+  options.working_set_factor = 1.5;
+  options.capacity_slots = capacity_slots;
+  return options;
+}
+
 TEST(SchedulerRandomTest, EveryPlanCanBeRunAndEverySequenceEnds) {
-  const auto options_of = [](int64_t capacity_tokens, int max_num_seqs, int max_num_batched_tokens,
-                             int max_chunk_tokens, int max_queue) {
-    return SchedulerOptions{.capacity_tokens = capacity_tokens,
-                            .unit_tokens = kv::kUnitTokens,
-                            .page_tokens = kv::kSlotsPerPage,
-                            .max_num_seqs = max_num_seqs,
-                            .max_num_batched_tokens = max_num_batched_tokens,
-                            .max_chunk_tokens = max_chunk_tokens,
-                            .max_queue = max_queue};
-  };
-  const auto with_slots = [&](int64_t capacity_tokens, int64_t capacity_slots) {
-    SchedulerOptions options = options_of(capacity_tokens, 8, 32, 32, 20);
-    options.working_set_factor = 1.5;
-    options.capacity_slots = capacity_slots;
-    return options;
-  };
   const SchedulerOptions kOptions[] = {
-      options_of(256, 6, 32, 32, 20),
-      options_of(500, 8, 8, 3, 50),
-      options_of(100000, 12, 64, 16, 10),
-      options_of(192, 4, 512, 512, 5),
+      OptionsOf(256, 6, 32, 32, 20),
+      OptionsOf(500, 8, 8, 3, 50),
+      OptionsOf(100000, 12, 64, 16, 10),
+      OptionsOf(192, 4, 512, 512, 5),
       // Slots, not KV memory, are what is scarce.
-      with_slots(100000, 150),
-      with_slots(500, 90),
+      WithSlots(100000, 150),
+      WithSlots(500, 90),
   };
   int64_t num_preemptions = 0, num_mixed_steps = 0, num_forks = 0, num_finished = 0;
+  int64_t num_cached_tokens = 0, num_waits = 0;
   double most_used = 0, most_slots_used = 0;
   for (const SchedulerOptions& options : kOptions) {
     ASSERT_OK(options.Validate());
@@ -347,6 +461,8 @@ TEST(SchedulerRandomTest, EveryPlanCanBeRunAndEverySequenceEnds) {
       num_mixed_steps += simulation.num_mixed_steps();
       num_forks += simulation.num_forks();
       num_finished += simulation.num_finished();
+      num_cached_tokens += simulation.num_cached_tokens();
+      num_waits += simulation.num_waits();
       most_used = std::max(most_used, simulation.most_used());
       most_slots_used = std::max(most_slots_used, simulation.most_slots_used());
     }
@@ -358,6 +474,17 @@ TEST(SchedulerRandomTest, EveryPlanCanBeRunAndEverySequenceEnds) {
   EXPECT_GT(num_finished, 2000);
   EXPECT_GT(most_used, 0.95);
   EXPECT_GT(most_slots_used, 0.9);
+  EXPECT_GT(num_cached_tokens, 20000);
+  EXPECT_GT(num_waits, 1000);
+}
+
+TEST(SchedulerRandomTest, EqualCallsGiveEqualPlans) {
+  for (int seed = 0; seed < 5; ++seed) {
+    Simulation first(WithSlots(500, 90), seed), second(WithSlots(500, 90), seed);
+    first.Run(200);
+    second.Run(200);
+    EXPECT_TRUE(first.plans() == second.plans()) << "seed " << seed;
+  }
 }
 
 }  // namespace
