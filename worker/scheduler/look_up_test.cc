@@ -239,6 +239,7 @@ TEST(LookUpTest, AnEvictedSequenceLooksUpAnew) {
   step = RunStep(&scheduler);
   EXPECT_THAT(LookingUpIds(step), ElementsAre(1));
   EXPECT_THAT(step.plan.chunks, IsEmpty());
+  EXPECT_EQ(scheduler.stats().running_tokens, 25) << "what came too late counts for nothing";
   scheduler.OnLookUp(1, 5, /*in_progress=*/false);
   EXPECT_THAT(RunStep(&scheduler).plan.chunks, ElementsAre(PromptChunk(1, 5, 15, true)));
 }
