@@ -8,22 +8,30 @@
 
 namespace skv::policy {
 
-#define SKV_DECLARE_CREATOR(name, creator, parameters) PolicyCreator creator;
-SKV_KV_POLICIES(SKV_DECLARE_CREATOR)
-#undef SKV_DECLARE_CREATOR
+#define SKV_DECLARE_POLICY(name, creator, parameters, queries) \
+  PolicyCreator creator;                                       \
+  PromptQueryCount queries;
+SKV_KV_POLICIES(SKV_DECLARE_POLICY)
+#undef SKV_DECLARE_POLICY
 
 namespace {
 
-struct NamedCreator {
+struct ListedPolicy {
   std::string_view name;
   PolicyCreator* create;
+  PromptQueryCount* count_queries;
 };
 
-constexpr NamedCreator kCreators[] = {
-#define SKV_NAMED_CREATOR(name, creator, parameters) {name, creator},
-    SKV_KV_POLICIES(SKV_NAMED_CREATOR)
-#undef SKV_NAMED_CREATOR
+constexpr ListedPolicy kPolicies[] = {
+#define SKV_LISTED_POLICY(name, creator, parameters, queries) {name, creator, queries},
+    SKV_KV_POLICIES(SKV_LISTED_POLICY)
+#undef SKV_LISTED_POLICY
 };
+
+// REQUIRES: Validate(params).ok()
+const ListedPolicy& Listed(const PolicyParams& params) {
+  return *std::ranges::find(kPolicies, params.name, &ListedPolicy::name);
+}
 
 }  // namespace
 
@@ -31,8 +39,16 @@ absl::StatusOr<std::unique_ptr<KvPolicy>> CreatePolicy(const PolicyParams& param
                                                        const SequenceShape& shape,
                                                        const std::vector<Sentence>* sentences) {
   SKV_RETURN_IF_ERROR(Validate(params));
-  const auto* const found = std::ranges::find(kCreators, params.name, &NamedCreator::name);
-  return found->create(params, shape, sentences);
+  return Listed(params).create(params, shape, sentences);
+}
+
+int NoQueries(const PolicyParams&, int) { return 0; }
+
+int AllQueries(const PolicyParams&, int num_prompt_tokens) { return num_prompt_tokens; }
+
+int PromptQueries(const PolicyParams& params, int num_prompt_tokens) {
+  const int learnt_from = Listed(params).count_queries(params, num_prompt_tokens);
+  return std::clamp(learnt_from, 1, num_prompt_tokens);
 }
 
 }  // namespace skv::policy

@@ -11,7 +11,9 @@
 //
 // The model calls it, layer by layer, after the keys and values of a step's rows are in the cache.
 // Calls for different (layer, kv_head) may run at once on several threads; those for one
-// (layer, kv_head) come one at a time, in order of position, each position once.
+// (layer, kv_head) come one at a time, in order of position, each position once. Prompt positions
+// that were cached before the sequence began are left out: not their keys, but their queries are
+// lost, so that only those before the last PromptQueries may be.
 
 #include <cstdint>
 #include <memory>
@@ -85,7 +87,9 @@ class KvPolicy {
   // True when every query attends everything: the model then asks nothing.
   virtual bool attends_all() const { return false; }
 
-  // The prompt positions of `queries` are computed for this layer and KV head.
+  // The prompt positions of `queries` are computed for this layer and KV head. The first call
+  // begins at num_prompt_tokens - PromptQueries or before: what lies before it is written, and
+  // `sentences` has what its tokens prove. Selections and memory are as if it had begun at 0.
   virtual void OnPrompt(const HeadView& view, const QueryRows& queries) = 0;
 
   // Appends what the generated position attends: ranges that are sorted, disjoint and not empty,
@@ -96,7 +100,7 @@ class KvPolicy {
 
   // A second sequence with the same prompt, as this one was when its prompt ended; it may have
   // generated since. `sentences` are the new sequence's own.
-  // REQUIRES: OnPrompt has seen the whole prompt in every layer and KV head.
+  // REQUIRES: OnPrompt has come to the prompt's end in every layer and KV head.
   virtual std::unique_ptr<KvPolicy> ForkPrompt(const std::vector<Sentence>* sentences) const = 0;
 
   // Memory of the policy's own state beside the KV: its index, and what it knows of queries.
@@ -116,5 +120,15 @@ using PolicyCreator = std::unique_ptr<KvPolicy>(const PolicyParams& params,
 absl::StatusOr<std::unique_ptr<KvPolicy>> CreatePolicy(const PolicyParams& params,
                                                        const SequenceShape& shape,
                                                        const std::vector<Sentence>* sentences);
+
+// How many of a prompt's last queries a policy learns from: each policy of the list names its own.
+// REQUIRES: Validate(params).ok()
+using PromptQueryCount = int(const PolicyParams& params, int num_prompt_tokens);
+PromptQueryCount NoQueries, AllQueries;
+
+// The positions at the end of a prompt that OnPrompt has to be called for. The last one, whose
+// logits the sequence goes on from, is always among them.
+// REQUIRES: Validate(params).ok(), num_prompt_tokens >= 1
+int PromptQueries(const PolicyParams& params, int num_prompt_tokens);
 
 }  // namespace skv::policy

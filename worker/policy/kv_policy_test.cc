@@ -31,6 +31,31 @@ TEST(KvPolicyTest, EveryNameHasAPolicy) {
   }
 }
 
+TEST(KvPolicyTest, APolicyHasToSeeThePromptQueriesThatItLearnsFrom) {
+  const auto queries = [](const char* name, double factor, int num_prompt_tokens) {
+    return PromptQueries({name, 64, factor}, num_prompt_tokens);
+  };
+  for (const char* name : {"full", "streaming", "quest", "oracle_topk", "oracle_sentence",
+                           "oracle_sentence_per_token", "random"}) {
+    EXPECT_EQ(queries(name, 0, 300), 1) << name << ": the last one, which logits come from";
+  }
+  for (const char* name : {"snapkv", "pyramidkv", "chunk"}) {
+    EXPECT_EQ(queries(name, 0, 300), 16) << name;
+    EXPECT_EQ(queries(name, 0, 65), 16) << name;
+    EXPECT_EQ(queries(name, 0, 64), 1) << name << " keeps all of a prompt within its budget";
+  }
+  for (const char* name : {"h2o", "infllm"}) {
+    EXPECT_EQ(queries(name, 0, 300), 300) << name;
+    EXPECT_EQ(queries(name, 0, 20), 20) << name;
+  }
+  EXPECT_EQ(queries("sentencekv", 0, 300), 32);
+  EXPECT_EQ(queries("sentencekv", 2, 300), 32);
+  EXPECT_EQ(queries("sentencekv", 0, 20), 20);
+  EXPECT_EQ(queries("sentencekv_colm2025", 0, 193), 16) << "the published factor is 3";
+  EXPECT_EQ(queries("sentencekv_colm2025", 0, 192), 1) << "nothing is filtered";
+  EXPECT_EQ(queries("sentencekv_colm2025", 2, 192), 16);
+}
+
 TEST(KvPolicyTest, BadParametersAreNamed) {
   const auto error = [](const PolicyParams& params) {
     return CreatePolicy(params, kShape, nullptr).status();

@@ -18,13 +18,13 @@ enum class Parameters { kNone, kBudget, kBudgetAndFactor };
 using enum Parameters;
 
 constexpr std::string_view kNames[] = {
-#define SKV_NAME(name, creator, parameters) name,
+#define SKV_NAME(name, creator, parameters, queries) name,
     SKV_KV_POLICIES(SKV_NAME)
 #undef SKV_NAME
 };
 
 constexpr Parameters kParameters[] = {
-#define SKV_PARAMETERS(name, creator, parameters) parameters,
+#define SKV_PARAMETERS(name, creator, parameters, queries) parameters,
     SKV_KV_POLICIES(SKV_PARAMETERS)
 #undef SKV_PARAMETERS
 };

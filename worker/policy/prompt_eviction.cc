@@ -101,4 +101,9 @@ std::unique_ptr<KvPolicy> CreatePromptEviction(const SequenceShape& shape,
   return std::make_unique<PromptEviction>(shape, std::move(rule));
 }
 
+int WindowQueries(const PolicyParams& params, int num_prompt_tokens) {
+  const int budget = params.budget_tokens;
+  return num_prompt_tokens > budget ? ObservationWindow(budget) : 0;
+}
+
 }  // namespace skv::policy

@@ -30,4 +30,7 @@ struct PromptEvictionRule {
 };
 std::unique_ptr<KvPolicy> CreatePromptEviction(const SequenceShape& shape, PromptEvictionRule rule);
 
+// The window of a prompt that is cut to the budget; no query tells anything of one that is not.
+PromptQueryCount WindowQueries;
+
 }  // namespace skv::policy

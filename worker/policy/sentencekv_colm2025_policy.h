@@ -37,5 +37,6 @@ inline constexpr double kColm2025Factor = 3;
 std::unique_ptr<KvPolicy> CreateSentenceKvColm2025Policy(const PolicyParams& params,
                                                          const SequenceShape& shape,
                                                          const std::vector<Sentence>* sentences);
+PromptQueryCount Colm2025Queries;
 
 }  // namespace skv::policy

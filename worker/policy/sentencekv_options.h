@@ -4,6 +4,7 @@
 
 #include "worker/policy/digest.h"
 #include "worker/policy/group_reduction.h"
+#include "worker/policy/policy_params.h"
 
 namespace skv::policy {
 
@@ -38,5 +39,14 @@ struct SentenceKvOptions {
 
   bool operator==(const SentenceKvOptions&) const = default;
 };
+
+// Prompt tokens that can be chosen, or all of them when the filter has nothing to leave out.
+// REQUIRES: Validate(params).ok()
+int NumEligible(const PolicyParams& params, int num_prompt_tokens);
+
+// How many of a prompt's last queries count: those that the running query starts from, and those
+// that rank the prompt where it is filtered. REQUIRES: as NumEligible
+int SentenceKvQueries(const PolicyParams& params, int num_prompt_tokens,
+                      const SentenceKvOptions& options);
 
 }  // namespace skv::policy

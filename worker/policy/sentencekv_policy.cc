@@ -196,12 +196,6 @@ class SentenceKvPolicy : public KvPolicy {
   }
 
  private:
-  // Prompt tokens that can be chosen, or all of them when the filter has nothing to leave out.
-  static int NumEligible(const PolicyParams& params, int num_prompt_tokens) {
-    const double limit = std::floor(params.semantic_factor * params.budget_tokens);
-    return limit > 0 && limit < num_prompt_tokens ? static_cast<int>(limit) : num_prompt_tokens;
-  }
-
   int num_heads() const { return shape_.num_layers * shape_.num_kv_heads; }
   int query_width() const { return shape_.group_size * shape_.head_dim; }
   // Whole sentences are not chosen from.
@@ -404,6 +398,10 @@ std::unique_ptr<KvPolicy> CreateSentenceKvPolicy(const PolicyParams& params,
                                                  const SequenceShape& shape,
                                                  const std::vector<Sentence>* sentences) {
   return CreateSentenceKvPolicy(params, shape, sentences, SentenceKvOptions());
+}
+
+int SentenceKvQueries(const PolicyParams& params, int num_prompt_tokens) {
+  return SentenceKvQueries(params, num_prompt_tokens, SentenceKvOptions());
 }
 
 }  // namespace skv::policy

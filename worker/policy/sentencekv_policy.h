@@ -40,5 +40,6 @@ std::unique_ptr<KvPolicy> CreateSentenceKvPolicy(const PolicyParams& params,
 std::unique_ptr<KvPolicy> CreateSentenceKvPolicy(const PolicyParams& params,
                                                  const SequenceShape& shape,
                                                  const std::vector<Sentence>* sentences);
+PromptQueryCount SentenceKvQueries;
 
 }  // namespace skv::policy
