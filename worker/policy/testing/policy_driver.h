@@ -32,6 +32,10 @@ class PolicyDriver {
   // A fork of the parent's policy that goes on as `sequence` does.
   PolicyDriver(const TestSequence& sequence, const PolicyDriver& parent);
 
+  // The first `num_cached` positions are in the cache already: the policy sees the prompt from
+  // there on. REQUIRES: nothing has run
+  void BeginBehind(int num_cached) { next_ = num_cached; }
+
   // Runs up to `end` in steps of 1 to `max_step` positions.
   void RunTo(int end, int max_step, std::mt19937& random);
   // The same in one step, with a thread for each layer and head.
