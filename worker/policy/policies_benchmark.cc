@@ -1,6 +1,8 @@
 // Every policy for one KV head of three layers, of which `quest` selects in the last, on one
 // thread, head_dim 64, group of 3:
 //   prompt/NAME/CONTEXT/BUDGET      OnPrompt for a whole prompt, in steps of up to 512 positions
+//   prompt_end/NAME/CONTEXT/BUDGET  OnPrompt for its last PromptQueries positions, when all before
+//                                   them are cached
 //   generated/NAME/CONTEXT/BUDGET   Select for 64 positions after it
 
 #include <benchmark/benchmark.h>
@@ -25,6 +27,16 @@ void BenchmarkPrompt(benchmark::State& state, const PolicyParams& params, int co
   for (auto _ : state) {
     std::mt19937 random(1);
     PolicyDriver driver(sequence, params);
+    driver.RunTo(context, /*max_step=*/512, random);
+  }
+}
+
+void BenchmarkPromptEnd(benchmark::State& state, const PolicyParams& params, int context) {
+  const TestSequence sequence = MakeSequence(context);
+  for (auto _ : state) {
+    std::mt19937 random(1);
+    PolicyDriver driver(sequence, params);
+    driver.BeginBehind(context - PromptQueries(params, context));
     driver.RunTo(context, /*max_step=*/512, random);
   }
 }
@@ -54,6 +66,11 @@ const int kRegistered = [] {
           params.name + "/" + std::to_string(context) + "/" + std::to_string(budget);
       benchmark::RegisterBenchmark(("prompt/" + suffix).c_str(), BenchmarkPrompt, params, context)
           ->Unit(benchmark::kMillisecond);
+      if (PromptQueries(params, context) < context) {
+        benchmark::RegisterBenchmark(("prompt_end/" + suffix).c_str(), BenchmarkPromptEnd, params,
+                                     context)
+            ->Unit(benchmark::kMillisecond);
+      }
       benchmark::RegisterBenchmark(("generated/" + suffix).c_str(), BenchmarkGenerated, params,
                                    context)
           ->Unit(benchmark::kMicrosecond);
