@@ -37,6 +37,7 @@ struct GroupRequest {
   KvPolicy kv_policy;
   double min_recall = 0;    // 0: none
   int32_t explain_top = 0;  // 0: nothing is explained
+  std::string cache_salt;   // empty: none
   std::string traceparent;
 
   // Tokens that a group has to process for this request, at most.

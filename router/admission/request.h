@@ -59,6 +59,7 @@ struct Request {
   std::optional<double> min_recall;
   bool explain = false;
   std::optional<int64_t> explain_top;
+  std::optional<std::string> cache_salt;
   // The first field that is set but not served yet, by its name on the wire; empty when none is.
   std::string unserved_field;
   std::string traceparent;

@@ -181,6 +181,15 @@ absl::Status CheckStops(const Request& request, const ModelLimits& limits) {
   return CheckTokenIds("stop_token_ids", request.stop_token_ids, limits);
 }
 
+absl::Status CheckCacheSalt(const std::optional<std::string>& salt) {
+  if (!salt.has_value()) return absl::OkStatus();
+  if (salt->empty() || salt->size() > kMaxCacheSaltBytes) {
+    return OutOfRange("cache_salt", absl::StrCat(salt->size(), " bytes"),
+                      absl::StrCat("1 to ", kMaxCacheSaltBytes));
+  }
+  return CheckUtf8("cache_salt", *salt);
+}
+
 absl::Status CheckRequestId(const Request& request) {
   // A header value that reaches logs must not be able to forge a line.
   const bool printable =
@@ -225,6 +234,7 @@ absl::Status ValidateRequest(const Request& request, const ModelLimits& limits) 
   SKV_RETURN_IF_ERROR(CheckStops(request, limits));
   SKV_RETURN_IF_ERROR(ResolveKvPolicy(request.kv_policy, limits.kv_policies).status());
   SKV_RETURN_IF_ERROR(CheckMinRecall(request.min_recall));
+  SKV_RETURN_IF_ERROR(CheckCacheSalt(request.cache_salt));
   return CheckPrompt(request, limits);
 }
 
@@ -255,6 +265,7 @@ absl::StatusOr<GroupRequest> BuildGroupRequest(const Request& request, const Mod
   if (request.explain) {
     result.explain_top = static_cast<int32_t>(request.explain_top.value_or(kDefaultExplainTop));
   }
+  result.cache_salt = request.cache_salt.value_or("");
   if (request.traceparent.size() <= kMaxTraceparentBytes) result.traceparent = request.traceparent;
   return result;
 }

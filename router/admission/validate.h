@@ -24,6 +24,7 @@ inline constexpr size_t kMaxStopStringBytes = 256;
 inline constexpr size_t kMaxStopTokens = 256;
 inline constexpr size_t kMaxLogitBiases = 1024;
 inline constexpr size_t kMaxRequestIdBytes = 128;
+inline constexpr size_t kMaxCacheSaltBytes = 128;
 inline constexpr size_t kMaxTraceparentBytes = 256;
 
 struct ModelLimits {

@@ -48,6 +48,7 @@ TEST(ValidateRequestTest, TheEndsOfEveryRangePass) {
   request.stop.assign(64, std::string(256, 'x'));
   request.stop_token_ids.assign(256, 499);
   request.logit_bias = {{0, -100.0}, {499, 100.0}};
+  request.cache_salt = std::string(128, 's');
   EXPECT_OK(ValidateRequest(request, kLimits));
 }
 
@@ -203,6 +204,12 @@ TEST(ValidateRequestTest, EveryOtherBadInputIsRefusedByName) {
        "min_recall: got 0, expected above 0, at most 1"},
       {"min_recall above all", [](Request* r) { r->min_recall = 1.5; }, "min_recall: got 1.5"},
       {"NaN min_recall", [](Request* r) { r->min_recall = std::nan(""); }, "min_recall: got nan"},
+      {"empty cache_salt", [](Request* r) { r->cache_salt = ""; },
+       "cache_salt: got 0 bytes, expected 1 to 128"},
+      {"long cache_salt", [](Request* r) { r->cache_salt = std::string(129, 's'); },
+       "cache_salt: got 129 bytes"},
+      {"cache_salt that is not UTF-8", [](Request* r) { r->cache_salt = "s\xff"; },
+       "cache_salt: byte 1"},
       {"request id with a newline", [](Request* r) { r->request_id = "a\nb"; }, "request_id"},
       {"long request id", [](Request* r) { r->request_id = std::string(129, 'a'); }, "request_id"}};
   for (const auto& c : kCases) {
@@ -216,9 +223,9 @@ TEST(ValidateRequestTest, EveryOtherBadInputIsRefusedByName) {
 
 TEST(ValidateRequestTest, AFieldThatIsNotServedIsUnimplementedByName) {
   Request request = ValidRequest();
-  request.unserved_field = "cache_salt";
+  request.unserved_field = "adapter";
   EXPECT_THAT(ValidateRequest(request, kLimits),
-              StatusIs(absl::StatusCode::kUnimplemented, StartsWith("cache_salt: ")));
+              StatusIs(absl::StatusCode::kUnimplemented, StartsWith("adapter: ")));
 }
 
 TEST(BuildGroupRequestTest, MinRecallIsHandedOn) {
@@ -264,6 +271,7 @@ TEST(BuildGroupRequestTest, CarriesEveryField) {
   request.priority = 5;
   request.kv_policy = {"sentencekv", 64, 3};
   request.explain = true;
+  request.cache_salt = "tenant 7";
   request.traceparent = "00-ab";
   ModelLimits limits = kLimits;
   limits.kv_policies.policies.push_back({"sentencekv", 1024, 0});
@@ -277,12 +285,14 @@ TEST(BuildGroupRequestTest, CarriesEveryField) {
   EXPECT_TRUE(built.ignore_eos);
   EXPECT_EQ(built.priority, 5);
   EXPECT_EQ(built.kv_policy, (KvPolicy{"sentencekv", 64, 3}));
+  EXPECT_EQ(built.cache_salt, "tenant 7");
   EXPECT_EQ(built.traceparent, "00-ab");
   EXPECT_EQ(built.NumTokens(), 1 + 999);
   EXPECT_EQ(built.explain_top, 5);
   request.explain_top = 7;
   EXPECT_EQ(BuildGroupRequest(request, limits, {1}, 0)->explain_top, 7);
   EXPECT_EQ(BuildGroupRequest(ValidRequest(), limits, {1}, 0)->explain_top, 0);
+  EXPECT_EQ(BuildGroupRequest(ValidRequest(), limits, {1}, 0)->cache_salt, "");
 }
 
 }  // namespace

@@ -67,7 +67,6 @@ std::string FindUnservedField(const pb::GenerateRequest& request) {
   if (policy.has_num_start_tokens()) return "kv_policy.num_start_tokens";
   if (policy.has_num_recent_tokens()) return "kv_policy.num_recent_tokens";
   if (policy.has_observation_window()) return "kv_policy.observation_window";
-  if (!request.cache_salt().empty()) return "cache_salt";
   if (request.allow_degraded()) return "allow_degraded";
   if (!request.adapter().empty()) return "adapter";
   return "";
@@ -211,6 +210,7 @@ Request FromProto(pb::GenerateRequest&& request) {
   result.min_recall = Optional(request.has_min_recall(), request.min_recall());
   result.explain = request.explain();
   result.explain_top = Optional<int64_t>(request.has_explain_top(), request.explain_top());
+  result.cache_salt = Optional<std::string>(request.has_cache_salt(), request.cache_salt());
   return result;
 }
 

@@ -129,6 +129,7 @@ worker_pb::GenerateRequest ToProto(const GroupRequest& request) {
   *result.mutable_kv_policy() = ToProto(request.kv_policy);
   result.set_explain_top(request.explain_top);
   result.set_min_recall(request.min_recall);
+  result.set_cache_salt(request.cache_salt);
   result.set_traceparent(request.traceparent);
   return result;
 }

@@ -45,6 +45,7 @@ void CheckAdmitted(const skv::router::GroupRequest& request) {
   SKV_CHECK(policy.semantic_factor() >= 0);
   SKV_CHECK(proto.min_recall() >= 0 && proto.min_recall() <= 1);
   SKV_CHECK(proto.explain_top() >= 0 && proto.explain_top() <= 32);
+  SKV_CHECK(proto.cache_salt().size() <= 128);
   SKV_CHECK(!proto.SerializeAsString().empty());
 }
 

@@ -110,6 +110,7 @@ TEST_F(ServerTest, EveryFieldReachesTheWorker) {
   request.mutable_kv_policy()->set_name("sentencekv");
   request.mutable_kv_policy()->set_max_capacity_prompts(64);
   request.mutable_kv_policy()->set_semantic_factor(2.5);
+  request.set_cache_salt("tenant 7");
   std::string text;
   pb::GenerateEvent last;
   ASSERT_OK(Generate(request, &text, &last));
@@ -138,6 +139,7 @@ TEST_F(ServerTest, EveryFieldReachesTheWorker) {
   expected.mutable_kv_policy()->set_name("sentencekv");
   expected.mutable_kv_policy()->set_max_capacity_prompts(64);
   expected.mutable_kv_policy()->set_semantic_factor(2.5);
+  expected.set_cache_salt("tenant 7");
   EXPECT_TRUE(google::protobuf::util::MessageDifferencer::Equals(got, expected))
       << got.DebugString();
 }
@@ -199,7 +201,6 @@ TEST_F(ServerTest, FieldsThatAreNotServedAreUnimplementedByName) {
        [](auto* r) { r->mutable_kv_policy()->set_num_recent_tokens(0); }},
       {"kv_policy.observation_window",
        [](auto* r) { r->mutable_kv_policy()->set_observation_window(0); }},
-      {"cache_salt", [](auto* r) { r->set_cache_salt("s"); }},
       {"allow_degraded", [](auto* r) { r->set_allow_degraded(true); }},
       {"adapter", [](auto* r) { r->set_adapter("a"); }}};
   for (const auto& [name, set] : kCases) {

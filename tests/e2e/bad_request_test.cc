@@ -185,11 +185,22 @@ TEST_F(BadRequestTest, MinRecallOutOfRange) {
   }
 }
 
+TEST_F(BadRequestTest, CacheSaltsThatAreEmptyOrTooLong) {
+  v1::GenerateRequest request = Good();
+  for (const size_t size : {0, 129}) {
+    request.set_cache_salt(std::string(size, 's'));
+    ExpectInvalid(request,
+                  HasSubstr(absl::StrCat("cache_salt: got ", size, " bytes, expected 1 to 128")));
+  }
+  request.set_cache_salt(std::string(128, 's'));
+  EXPECT_TRUE(eval::Call(cluster_->channel(), request, kPatience).status.ok());
+}
+
 TEST_F(BadRequestTest, FieldsOfLaterVersionsAreNamed) {
-  v1::GenerateRequest salt = Good(), start = Good();
-  salt.set_cache_salt("x");
+  v1::GenerateRequest adapter = Good(), start = Good();
+  adapter.set_adapter("x");
   start.mutable_kv_policy()->set_num_start_tokens(4);
-  ExpectRefusal(salt, StatusCode::UNIMPLEMENTED, HasSubstr("cache_salt"));
+  ExpectRefusal(adapter, StatusCode::UNIMPLEMENTED, HasSubstr("adapter"));
   ExpectRefusal(start, StatusCode::UNIMPLEMENTED, HasSubstr("kv_policy.num_start_tokens"));
 }
 

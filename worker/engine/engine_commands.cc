@@ -45,6 +45,11 @@ absl::Status Engine::Validate(const GenerationRequest& request) const {
     return absl::InvalidArgumentError(absl::StrCat("explain_top: ", request.explain_top,
                                                    ", expected 0 (off) to ", kMaxExplainTop));
   }
+  if (request.cache_salt.size() > kMaxCacheSaltBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("cache_salt: ", request.cache_salt.size(),
+                                                   " bytes, expected at most ",
+                                                   kMaxCacheSaltBytes));
+  }
   SKV_RETURN_IF_ERROR(policy::Validate(request.policy));
   return request.params.Validate(options_.vocab_size);
 }

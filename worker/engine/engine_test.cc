@@ -256,6 +256,7 @@ TEST_F(EngineTest, WrongRequestsAreRefusedByField) {
       {"no sample", [](GenerationRequest* r) { r->seeds.clear(); }, "n: 0"},
       {"n = 16384", [](GenerationRequest* r) { r->seeds.resize(16384); }, "n: 16384"},
       {"NaN", [](GenerationRequest* r) { r->params.temperature = NAN; }, "temperature"},
+      {"long salt", [](GenerationRequest* r) { r->cache_salt.resize(129); }, "cache_salt: 129"},
   };
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.why);

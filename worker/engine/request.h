@@ -21,6 +21,7 @@ namespace skv::engine {
 using RequestId = uint64_t;
 
 inline constexpr int kMaxExplainTop = 32;
+inline constexpr size_t kMaxCacheSaltBytes = 128;
 
 struct GenerationRequest {
   std::vector<TokenId> prompt_ids;
@@ -32,6 +33,8 @@ struct GenerationRequest {
   std::optional<TimePoint> deadline;
   policy::PolicyParams policy;
   int explain_top = 0;  // prompt sentences to name for each generated one; 0: explains nothing
+  // Only requests of the same salt share cached prefixes; empty: those that give none.
+  std::string cache_salt;
 };
 
 enum class FinishReason { kStop, kLength, kCancelled, kDeadline, kError };

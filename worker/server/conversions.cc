@@ -93,6 +93,7 @@ absl::StatusOr<engine::GenerationRequest> ToRequest(const pb::GenerateRequest& p
   request.max_tokens = proto.max_tokens();
   request.priority = proto.priority();
   request.explain_top = proto.explain_top();
+  request.cache_salt = proto.cache_salt();
   SKV_ASSIGN_OR_RETURN(request.policy, ToParams(proto.kv_policy()));
   request.policy.min_recall = proto.min_recall();
   return request;

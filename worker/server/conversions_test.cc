@@ -43,6 +43,15 @@ TEST(ConversionsTest, AParameterMoreOrLessThanThePolicyHasIsRefused) {
                        HasSubstr("kv_policy.max_capacity_prompts: got none, expected one")));
 }
 
+TEST(ConversionsTest, TheCacheSaltReachesTheEngine) {
+  worker::v1::GenerateRequest proto;
+  proto.mutable_sampling();
+  proto.mutable_kv_policy()->set_name("full");
+  EXPECT_EQ(ToRequest(proto)->cache_salt, "");
+  proto.set_cache_salt("tenant 7");
+  EXPECT_EQ(ToRequest(proto)->cache_salt, "tenant 7");
+}
+
 TEST(ConversionsTest, AFinishReportsMeansOverPositionsAndHeads) {
   engine::FinishEvent event{.sample_idx = 2, .reason = engine::FinishReason::kLength};
   event.kv_use = {.positions = 5,
