@@ -200,7 +200,8 @@ absl::StatusOr<Answer> Llm::Generate(std::vector<TokenId> prompt_ids, const text
                      .seeds = {options.sampling.seed.value_or(std::random_device{}())},
                      .max_tokens = options.max_tokens,
                      .policy = params,
-                     .explain_top = options.explain_top},
+                     .explain_top = options.explain_top,
+                     .cache_salt = options.cache_salt},
                     events));
   // A callback may throw.
   const absl::Cleanup cancel = [&] { engine.Cancel(id); };

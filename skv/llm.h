@@ -76,6 +76,9 @@ struct GenerateOptions {
   // to 32.
   int explain_top = 0;
   std::vector<std::string> stop;  // texts that end the answer and are not part of it; 64 at most
+  // A prompt reuses only what a prompt of the same salt left behind; at most 128 bytes. Empty:
+  // none, which all that give none share.
+  std::string cache_salt;
 };
 
 enum class FinishReason { kStop, kLength, kCancelled };

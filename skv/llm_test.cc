@@ -243,7 +243,11 @@ TEST_F(LlmTest, BadInputIsNamedAndNothingElseSuffers) {
        {.kv_policy = {.semantic_factor = 2}},
        "kv_policy.semantic_factor: no effect with policy \"full\""},
       {"sentences to explain", Ask("Hello"), {.explain_top = 33}, "explain_top: 33"},
-      {"empty stop", Ask("Hello"), {.stop = {""}}, "stop"}};
+      {"empty stop", Ask("Hello"), {.stop = {""}}, "stop"},
+      {"long salt",
+       Ask("Hello"),
+       {.cache_salt = std::string(129, 's')},
+       "cache_salt: 129 bytes, expected at most 128"}};
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.what);
     EXPECT_THAT(llm_->Chat(c.messages, c.options),

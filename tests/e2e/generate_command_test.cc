@@ -3,6 +3,7 @@
 #include <chrono>
 #include <thread>
 
+#include "common/mutex.h"
 #include "common/testing/status_matchers.h"
 #include "tests/e2e/testing/cluster.h"
 
@@ -23,10 +24,18 @@ class ScriptedRouter : public v1::Generation::Service {
   ~ScriptedRouter() override { server_->Shutdown(std::chrono::system_clock::now()); }
 
   std::string endpoint() const { return "127.0.0.1:" + std::to_string(port_); }
+  v1::GenerateRequest last_request() {
+    MutexLock lock(&mutex_);
+    return last_request_;
+  }
 
  private:
   grpc::Status Generate(grpc::ServerContext* context, const v1::GenerateRequest* request,
                         grpc::ServerWriter<v1::GenerateEvent>* writer) override {
+    {
+      MutexLock lock(&mutex_);
+      last_request_ = *request;
+    }
     v1::GenerateEvent event;
     event.set_text("some text");
     writer->Write(event);
@@ -56,6 +65,8 @@ class ScriptedRouter : public v1::Generation::Service {
   }
 
   int port_ = 0;
+  Mutex mutex_;
+  v1::GenerateRequest last_request_ SKV_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::Server> server_;
 };
 
@@ -119,6 +130,16 @@ TEST(GenerateCommandTest, TheKvPolicyReachesTheRouterAndItsReportIsShown) {
       RunGenerate(arguments, 0),
       HasSubstr("; 20 of 1710 selections held less than 0.95 and were widened, 3 of them to "
                 "all tokens]"));
+}
+
+TEST(GenerateCommandTest, TheCacheSaltReachesTheRouterWhereOneIsGiven) {
+  ScriptedRouter router;
+  std::vector<std::string> arguments = {"--endpoint", router.endpoint(), "--raw", "answer"};
+  RunGenerate(arguments, 0);
+  EXPECT_FALSE(router.last_request().has_cache_salt());
+  arguments.insert(arguments.end(), {"--cache-salt", "tenant 7"});
+  RunGenerate(arguments, 0);
+  EXPECT_EQ(router.last_request().cache_salt(), "tenant 7");
 }
 
 TEST(GenerateCommandTest, AnEngineInThisProcessTakesAndReportsTheKvPolicy) {

@@ -67,6 +67,9 @@ void AddGenerateFlags(Flags* flags, GenerateFlags* options) {
       "min-recall", &generate.min_recall, RealRange{1e-9, 1},
       "Share of full attention's mass that the KV policy must hold, above 0, at most 1; below "
       "it a selection attends more. Reads every key: quality, not speed");
+  flags->Add("cache-salt", &generate.cache_salt,
+             "Reuse only what prompts of the same salt left in the cache, 1 to 128 bytes; empty: "
+             "none");
   flags->Add("json", &options->json, "Print one JSON object instead of the text");
 }
 

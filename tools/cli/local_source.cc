@@ -20,7 +20,8 @@ skv::GenerateOptions ToOptions(const GenerateOptions& options) {
                        .seed = options.seed},
           .kv_policy = ToPolicy(options.kv_policy),
           .min_recall = options.min_recall,
-          .explain_top = options.explain_top};
+          .explain_top = options.explain_top,
+          .cache_salt = options.cache_salt};
 }
 
 std::vector<ChatMessage> ToMessages(const GenerateOptions& options) {

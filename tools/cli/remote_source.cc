@@ -123,6 +123,7 @@ class RemoteSource : public TextSource {
       request.set_explain_top(options.explain_top);
     }
     if (options.min_recall) request.set_min_recall(*options.min_recall);
+    if (!options.cache_salt.empty()) request.set_cache_salt(options.cache_salt);
     v1::KvPolicy* const policy = request.mutable_kv_policy();
     policy->set_name(options.kv_policy.name);
     if (options.kv_policy.max_capacity_prompts) {

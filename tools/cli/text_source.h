@@ -33,7 +33,8 @@ struct GenerateOptions {
   std::optional<uint64_t> seed;
   KvPolicyOptions kv_policy;
   std::optional<double> min_recall;
-  int explain_top = 0;  // prompt sentences to name for each generated one; 0: explain nothing
+  int explain_top = 0;     // prompt sentences to name for each generated one; 0: explain nothing
+  std::string cache_salt;  // empty: none
 };
 
 inline constexpr int kDefaultExplainTop = 5;
