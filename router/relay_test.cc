@@ -130,6 +130,14 @@ TEST_F(RelayTest, CarriesTokensAndEndsWithUsageAndTimings) {
   EXPECT_EQ(stats_[0].code, absl::StatusCode::kOk);
 }
 
+TEST_F(RelayTest, ASampleThatEndsWithoutATokenTellsTheCachedTokensToo) {
+  ASSERT_OK(Generate(MakeRequest()));
+  Stream("a:1").handler->OnEvent(
+      {.finish = GroupFinish{FinishReason::kError, "not finite"}, .cached_tokens = 3});
+  ASSERT_TRUE(client_->events.back().usage.has_value());
+  EXPECT_EQ(client_->events.back().usage->cached_tokens, 3);
+}
+
 TEST_F(RelayTest, OutstandingTokensFollowTheStreamAndReturnToZero) {
   ASSERT_OK(Generate(MakeRequest()));
   EXPECT_EQ(Outstanding("a:1"), 15);

@@ -25,6 +25,15 @@ TEST(GroupConversionsTest, AFinishThatNobodyAskedForIsAnError) {
   }
 }
 
+TEST(GroupConversionsTest, CachedTokensAreThoseOfEventsThatTellThem) {
+  worker_pb::GenerateEvent event;
+  EXPECT_FALSE(FromProto(worker_pb::GenerateEvent(event)).cached_tokens.has_value());
+  event.set_cached_tokens(0);
+  EXPECT_EQ(FromProto(worker_pb::GenerateEvent(event)).cached_tokens, 0);
+  event.set_cached_tokens(96);
+  EXPECT_EQ(FromProto(worker_pb::GenerateEvent(event)).cached_tokens, 96);
+}
+
 TEST(GroupConversionsTest, AHostileLoadReportIsClampedToWhatCanBeAdded) {
   worker_pb::LoadReport report;
   report.set_queued_tokens(std::numeric_limits<int64_t>::max());

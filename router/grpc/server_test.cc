@@ -65,6 +65,22 @@ TEST_F(ServerTest, AnswersThroughAWorkerAndNamesItsModel) {
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("\"huge\"")));
 }
 
+TEST_F(ServerTest, UsageTellsTheTokensThatTheWorkerTookFromItsCache) {
+  StartCluster({[](grpc::ServerContext* context, const worker_pb::GenerateRequest& request,
+                   FakeWorker::Writer* writer) {
+    worker_pb::GenerateEvent first;
+    first.add_tokens()->set_id('x');
+    first.set_cached_tokens(4);
+    writer->Write(first);
+    return Answer(context, request, writer);
+  }});
+  std::string text;
+  pb::GenerateEvent last;
+  ASSERT_OK(Generate(MakeRequest(), &text, &last));
+  EXPECT_EQ(last.usage().prompt_tokens(), 5);
+  EXPECT_EQ(last.usage().cached_tokens(), 4);
+}
+
 TEST_F(ServerTest, SpecialTokensInTextReachTheWorkerAsSuchOnlyWhenAskedFor) {
   std::vector<int32_t> got;
   StartCluster({[&got](grpc::ServerContext* context, const worker_pb::GenerateRequest& request,

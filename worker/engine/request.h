@@ -52,6 +52,8 @@ struct TokenEvent {
   int position;  // of the token in the sequence
   SampledToken token;
   std::optional<Timings> timings;  // up to here; with the sample's first token only
+  // Of the prompt, taken from a cache; the same for all samples, meaningful with `timings`.
+  int num_cached_tokens = 0;
   // Sentences that ended before this token, each once; only of an explained request.
   std::vector<Explanation> explanations;
 };
@@ -61,7 +63,7 @@ struct FinishEvent {
   FinishReason reason;
   absl::Status status;  // why, for kError
   int num_prompt_tokens = 0;
-  int num_cached_tokens = 0;
+  int num_cached_tokens = 0;     // as with the first token
   int num_generated_tokens = 0;  // new ones: without resume_ids
   Timings timings;
   policy::KvUse kv_use;         // of the leader's rank; since the last eviction, replay included

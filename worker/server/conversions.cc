@@ -111,6 +111,7 @@ pb::GenerateEvent ToProto(const engine::TokenEvent& event) {
     out->set_logprob(top.logprob);
   }
   if (event.timings) {
+    proto.set_cached_tokens(event.num_cached_tokens);
     proto.mutable_timings()->set_queue_ms(event.timings->queue_seconds * 1e3);
     proto.mutable_timings()->set_prefill_ms(event.timings->prefill_seconds * 1e3);
   }
@@ -134,6 +135,7 @@ pb::GenerateEvent ToProto(const engine::FinishEvent& event, const policy::Policy
   proto.set_sample_index(event.sample_idx);
   proto.mutable_finish()->set_reason(ToProto(event.reason));
   proto.mutable_finish()->set_message(std::string(event.status.message()));
+  if (event.num_generated_tokens == 0) proto.set_cached_tokens(event.num_cached_tokens);
   const policy::KvMeans means = policy::MeansOf(event.kv_use, kv_heads);
   pb::KvReport* const report = proto.mutable_kv_report();
   *report->mutable_policy() = ToProto(policy);

@@ -52,6 +52,22 @@ TEST(ConversionsTest, TheCacheSaltReachesTheEngine) {
   EXPECT_EQ(ToRequest(proto)->cache_salt, "tenant 7");
 }
 
+TEST(ConversionsTest, CachedTokensGoWithTheFirstTokenOrTheFinishOfASampleWithoutOne) {
+  engine::TokenEvent token{};
+  token.num_cached_tokens = 96;
+  EXPECT_FALSE(ToProto(token).has_cached_tokens());
+  token.timings.emplace();
+  EXPECT_EQ(ToProto(token).cached_tokens(), 96);
+  token.num_cached_tokens = 0;
+  EXPECT_TRUE(ToProto(token).has_cached_tokens());
+
+  engine::FinishEvent finish{.sample_idx = 0, .reason = engine::FinishReason::kLength};
+  finish.num_cached_tokens = 96;
+  EXPECT_EQ(ToProto(finish, {}, kHeads).cached_tokens(), 96);
+  finish.num_generated_tokens = 1;
+  EXPECT_FALSE(ToProto(finish, {}, kHeads).has_cached_tokens());
+}
+
 TEST(ConversionsTest, AFinishReportsMeansOverPositionsAndHeads) {
   engine::FinishEvent event{.sample_idx = 2, .reason = engine::FinishReason::kLength};
   event.kv_use = {.positions = 5,

@@ -87,8 +87,6 @@ void GenerateStream::OnFinish(const engine::FinishEvent& event) {
 
 void GenerateStream::Enqueue(GenerateEvent event) {
   if (broken_) return;
-  if (!sent_first_) event.set_cached_tokens(0);
-  sent_first_ = true;
   events_.push_back(std::move(event));
   if (!writing_) WriteNext();
 }

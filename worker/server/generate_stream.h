@@ -66,7 +66,6 @@ class GenerateStream : public grpc::ServerWriteReactor<worker::v1::GenerateEvent
   engine::RequestId request_ SKV_GUARDED_BY(mutex_) = 0;  // 0: not submitted yet
   int samples_left_ SKV_GUARDED_BY(mutex_);
   std::vector<bool> cancelled_ SKV_GUARDED_BY(mutex_);  // samples, by CancelSample
-  bool sent_first_ SKV_GUARDED_BY(mutex_) = false;
   bool writing_ SKV_GUARDED_BY(mutex_) = false;
   bool broken_ SKV_GUARDED_BY(mutex_) = false;  // cancelled, or a write failed
   bool finished_ SKV_GUARDED_BY(mutex_) = false;
