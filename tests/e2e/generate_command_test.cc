@@ -60,6 +60,9 @@ class ScriptedRouter : public v1::Generation::Service {
       report->mutable_recall()->set_widened(20);
       report->mutable_recall()->set_full(3);
     }
+    event.mutable_usage()->set_prompt_tokens(4290);
+    event.mutable_usage()->set_cached_tokens(request->has_cache_salt() ? 4096 : 0);
+    event.mutable_usage()->set_completion_tokens(20);
     writer->Write(event);
     return grpc::Status::OK;
   }
@@ -132,14 +135,18 @@ TEST(GenerateCommandTest, TheKvPolicyReachesTheRouterAndItsReportIsShown) {
                 "all tokens]"));
 }
 
-TEST(GenerateCommandTest, TheCacheSaltReachesTheRouterWhereOneIsGiven) {
+TEST(GenerateCommandTest, TheCacheSaltReachesTheRouterAndCachedTokensAreShown) {
   ScriptedRouter router;
   std::vector<std::string> arguments = {"--endpoint", router.endpoint(), "--raw", "answer"};
-  RunGenerate(arguments, 0);
+  EXPECT_THAT(RunGenerate(arguments, 0), HasSubstr("[4290 prompt tokens, 20 generated (length)"));
   EXPECT_FALSE(router.last_request().has_cache_salt());
   arguments.insert(arguments.end(), {"--cache-salt", "tenant 7"});
-  RunGenerate(arguments, 0);
+  EXPECT_THAT(RunGenerate(arguments, 0),
+              HasSubstr("[4290 prompt tokens (4096 cached), 20 generated (length)"));
   EXPECT_EQ(router.last_request().cache_salt(), "tenant 7");
+  arguments.push_back("--json");
+  EXPECT_THAT(RunGenerate(arguments, 0),
+              HasSubstr(R"("prompt_tokens":4290,"cached_tokens":4096,"completion_tokens":20)"));
 }
 
 TEST(GenerateCommandTest, AnEngineInThisProcessTakesAndReportsTheKvPolicy) {

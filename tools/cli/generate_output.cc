@@ -55,9 +55,10 @@ nlohmann::ordered_json ToJson(const std::string& text, const GenerateSummary& su
 
 void PrintSummary(const GenerateSummary& summary) {
   const int steps = summary.completion_tokens - 1;
-  std::cerr << "\n[" << summary.prompt_tokens << " prompt tokens, " << summary.completion_tokens
-            << " generated (" << summary.finish_reason << "), TTFT "
-            << static_cast<int>(summary.ttft_ms) << " ms";
+  std::cerr << "\n[" << summary.prompt_tokens << " prompt tokens";
+  if (summary.cached_tokens > 0) std::cerr << " (" << summary.cached_tokens << " cached)";
+  std::cerr << ", " << summary.completion_tokens << " generated (" << summary.finish_reason
+            << "), TTFT " << static_cast<int>(summary.ttft_ms) << " ms";
   if (steps > 0 && summary.decode_ms > 0) {
     std::cerr << ", " << static_cast<int>(steps / summary.decode_ms * 1e3) << " tokens/s";
   }
