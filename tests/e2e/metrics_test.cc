@@ -12,6 +12,7 @@ TEST(MetricsTest, AFinishedRequestIsCountedUnderOurNamesAndUnderThoseOfVllm) {
       {"skv_worker_generated_tokens_total", 5},
       {"skv_worker_samples_finished_total", 1},
       {"skv_worker_kv_positions_total", 4},
+      {"vllm:prompt_tokens_total", 4},  // H e ll o
       {"vllm:generation_tokens_total", 5},
       {"vllm:request_success_total", 1},
       {"vllm:time_to_first_token_seconds_count", 1},

@@ -16,6 +16,7 @@
 #include "text/sentence_segmenter.h"
 #include "worker/comm/communicator.h"
 #include "worker/engine/cancel_log.h"
+#include "worker/engine/prefix_stats.h"
 #include "worker/engine/rank_executor.h"
 #include "worker/engine/request.h"
 #include "worker/engine/sampler.h"
@@ -47,6 +48,7 @@ struct EngineStats {
   size_t working_set_bytes = 0;
   size_t step_in_place_bytes = 0;
   kv::WorkingSetUse working_set_use;
+  PrefixStats prefix;
 };
 
 // Sees every step of the leader; for step logs and tests. Engine thread.

@@ -1,5 +1,7 @@
 #include "worker/server/vllm_metrics.h"
 
+#include "worker/server/prefix_metrics.h"
+
 namespace skv::server {
 namespace {
 
@@ -81,13 +83,17 @@ void VllmMetrics::AddState(const engine::Rank* rank, const engine::Engine* engin
                     kv_usage);
   metrics->AddGauge("vllm:gpu_cache_usage_perc", "Older name of vllm:kv_cache_usage_perc.", labels_,
                     kv_usage);
-  metrics->AddCounterFrom("vllm:prompt_tokens_total", "Prompt tokens computed.", labels_,
-                          [engine] { return double(engine->stats().num_prompt_tokens); });
+  metrics->AddCounterFrom("vllm:prompt_tokens_total", "Prompt tokens, cached ones too.", labels_,
+                          [engine] {
+                            const engine::EngineStats stats = engine->stats();
+                            return double(stats.num_prompt_tokens + stats.prefix.hit_tokens);
+                          });
   metrics->AddCounterFrom("vllm:generation_tokens_total", "Tokens generated.", labels_,
                           [engine] { return double(engine->stats().num_generated_tokens); });
   metrics->AddCounterFrom("vllm:num_preemptions_total", "Running requests that were evicted.",
                           labels_,
                           [engine] { return double(engine->stats().scheduler.num_preemptions); });
+  AddVllmPrefixMetrics([engine] { return engine->stats().prefix; }, labels_, metrics);
 }
 
 void VllmMetrics::Observe(const engine::FinishEvent& event) {

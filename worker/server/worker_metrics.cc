@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "worker/policy/policy_params.h"
+#include "worker/server/prefix_metrics.h"
 
 namespace skv::server {
 namespace {
@@ -108,6 +109,7 @@ void WorkerMetrics::AddLeader(const engine::Engine* engine, std::function<int()>
   AddKvPolicies(engine);
   AddRecallChecks(engine);
   AddKvPlacement(engine);
+  AddPrefixMetrics([engine] { return engine->stats().prefix; }, &metrics_);
 }
 
 void WorkerMetrics::AddKvPolicies(const engine::Engine* engine) {
