@@ -35,6 +35,10 @@ struct RankOptions {
   double working_set_factor = 1.1;
   int64_t working_set_memory_bytes = 0;  // of the whole group; 0: as much as the KV memory
   int max_num_batched_tokens = 512;
+  bool enable_prefix_caching = false;  // prompts reuse what earlier ones computed
+  // For prefixes that are kept in this process, of the whole group; 0: as much as the KV memory.
+  int64_t prefix_cache_memory_bytes = 0;
+  std::string kvstore_socket;  // of the host's skv-kvstore, which keeps them then; empty: none
 };
 
 inline constexpr int64_t kDefaultKvBytes = int64_t{2} << 30;
