@@ -43,6 +43,14 @@ void AddFlags(WorkerOptions* options, Flags* flags) {
              "copied: slots of a sequence's working set, as a multiple of its budget");
   flags->Add("working-set-memory-bytes", &rank->working_set_memory_bytes, {0, int64_t{1} << 46},
              "copied: memory of the group's working sets; 0: as much as the KV memory");
+  flags->Add("enable-prefix-caching", &rank->enable_prefix_caching,
+             "Prompts reuse what earlier ones of the same beginning computed");
+  flags->Add("prefix-cache-memory-bytes", &rank->prefix_cache_memory_bytes, {0, int64_t{1} << 46},
+             "Memory of the group for cached prefixes, all ranks together, where no store of the "
+             "host keeps them; 0: as much as the KV memory");
+  flags->Add("kvstore-socket", &rank->kvstore_socket,
+             "Where the host's skv-kvstore listens, to keep cached prefixes there; empty: they are "
+             "kept in this process");
   flags->Add("max-num-seqs", &options->max_num_seqs, {1, 4096}, "Sequences that run at once");
   flags->Add("max-num-batched-tokens", &rank->max_num_batched_tokens, {1, 65536},
              "Tokens of one step");

@@ -49,7 +49,10 @@ absl::StatusOr<std::unique_ptr<comm::Communicator>> JoinGroup(
       options.rank.max_model_len, ", max-num-batched-tokens ", options.rank.max_num_batched_tokens,
       ", kv-cache-memory-bytes ", options.rank.kv_cache_memory_bytes, ", kv-placement ",
       options.rank.kv_placement, ", working-set-factor ", options.rank.working_set_factor,
-      ", working-set-memory-bytes ", options.rank.working_set_memory_bytes);
+      ", working-set-memory-bytes ", options.rank.working_set_memory_bytes,
+      ", enable-prefix-caching ", options.rank.enable_prefix_caching,
+      ", prefix-cache-memory-bytes ", options.rank.prefix_cache_memory_bytes, ", kvstore-socket \"",
+      options.rank.kvstore_socket, "\"");
   return comm::JoinShmGroup(shm);
 }
 

@@ -12,7 +12,7 @@
 namespace skv::server {
 
 struct WorkerOptions {
-  engine::RankOptions rank;
+  engine::RankOptions rank = {.enable_prefix_caching = true};
   std::string served_model_name;  // empty: the file's name
   int tensor_parallel_size = 1;
   int rank_idx = 0;
