@@ -103,6 +103,10 @@ class BlockClient {
   // Ends of leases go along with the next request; this sends them now.
   virtual absl::Status Flush(TimePoint deadline) = 0;
 
+  // To be called between requests, now and then: what nobody asks for is done here. Within the time
+  // that it takes to connect.
+  virtual void Poll(TimePoint /*now*/) {}
+
   // OK, or why the session is lost. Learns of it by the other calls only, TakeNotices included.
   virtual absl::Status status() const = 0;
   virtual BlockClientGauges gauges() const = 0;

@@ -51,7 +51,7 @@ class ReconnectingBlockClient : public BlockClient {
 
   // Sees whether the session is lost, and connects when it is time to; lets go of clients that
   // nobody holds blocks of.
-  void Poll(TimePoint now);
+  void Poll(TimePoint now) override;
   ReconnectGauges reconnect_gauges() const;
 
   absl::StatusOr<LeasedChain> Get(std::span<const PrefixKey> keys, TimePoint deadline) override;
