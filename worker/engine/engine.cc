@@ -15,6 +15,8 @@ using scheduler::StepPlan;
 
 // An idle leader sends an empty plan this often, so that followers know that it lives.
 constexpr auto kIdleBeat = std::chrono::milliseconds(500);
+// One whose requests all wait for prefixes that others compute asks for them this often.
+constexpr auto kHoldingBeat = std::chrono::milliseconds(2);
 // A follower without a plan for so long takes the leader for lost.
 constexpr int kPlanTimeoutMs = 10000;
 
@@ -59,6 +61,7 @@ absl::Status Engine::Run() {
 absl::Status Engine::Step() {
   TakeCommands();
   ExpireDeadlines();
+  LookUpAgain();
   const PlannedStep step = scheduler_.Plan();
   std::string bytes = scheduler::Encode(step.plan);
   SKV_RETURN_IF_ERROR(communicator_->Broadcast(&bytes, kPlanTimeoutMs));
@@ -66,6 +69,7 @@ absl::Status Engine::Step() {
   cancel_log_.OnStep(step.plan);
   UpdateStats();
   SKV_RETURN_IF_ERROR(executor_->Execute(step.plan, &logits_));
+  TakeLookUps();
   {
     MutexLock lock(&mutex_);
     num_ended_ = step.plan.step_idx + 1;
@@ -82,7 +86,8 @@ void Engine::TakeCommands() {
   {
     MutexLock lock(&mutex_);
     if (!scheduler_.HasWork()) {
-      has_commands_.WaitUntil(&mutex_, std::chrono::steady_clock::now() + kIdleBeat,
+      const Duration beat = scheduler_.is_holding() ? Duration(kHoldingBeat) : Duration(kIdleBeat);
+      has_commands_.WaitUntil(&mutex_, std::chrono::steady_clock::now() + beat,
                               [&] { return !commands_.empty() || shutdown_; });
     }
     commands.swap(commands_);
@@ -124,6 +129,8 @@ void Engine::Open(RequestId id, std::unique_ptr<OpenRequest> open) {
   const absl::Status status = scheduler_.Add({.sample_ids = open->sequences,
                                               .prompt_ids = request.prompt_ids,
                                               .sentence_ends = std::move(open->sentence_ends),
+                                              .prefix_root = PrefixRoot(request),
+                                              .max_cached_tokens = MaxCachedTokens(request),
                                               .resume_ids = request.resume_ids,
                                               .policy = request.policy,
                                               .explain_top = request.explain_top,
@@ -157,6 +164,7 @@ void Engine::ExpireDeadlines() {
 }
 
 void Engine::MarkScheduled(const PlannedStep& step) {
+  for (const SequenceId id : step.plan.released) prefix_waits_.Forget(id);
   for (const scheduler::Admission& admission : step.plan.admitted) {
     OpenRequest* const open = samples_.at(admission.id).open;
     if (open->scheduled) continue;  // evicted and back
@@ -227,6 +235,7 @@ void Engine::PublishToken(SequenceId id, const SampledToken& token, int position
                    .position = position,
                    .token = token,
                    .timings = {},
+                   .num_cached_tokens = sample.open->num_cached_tokens.value_or(0),
                    .explanations = TakeExplanations(id, &sample)};
   if (sample.num_generated == 1) event.timings = MeasureTimings(sample);
   const bool wanted = sample.open->sink->OnToken(event);
@@ -246,6 +255,7 @@ void Engine::FinishSample(SequenceId id, FinishReason reason, const absl::Status
                     .reason = reason,
                     .status = status,
                     .num_prompt_tokens = static_cast<int>(open->request.prompt_ids.size()),
+                    .num_cached_tokens = open->num_cached_tokens.value_or(0),
                     .num_generated_tokens = sample.num_generated,
                     .timings = MeasureTimings(sample),
                     .kv_use = executor_->kv_use(id),
@@ -330,6 +340,7 @@ void Engine::UpdateStats() {
   totals_.working_set_bytes = executor_->working_set_bytes();
   totals_.step_in_place_bytes = executor_->step_in_place_bytes();
   totals_.working_set_use = executor_->total_working_set_use();
+  UpdatePrefixStats();
   MutexLock lock(&mutex_);
   stats_ = totals_;
 }

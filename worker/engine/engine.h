@@ -6,17 +6,20 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "common/block_key.h"
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "text/sentence_segmenter.h"
 #include "worker/comm/communicator.h"
 #include "worker/engine/cancel_log.h"
 #include "worker/engine/prefix_stats.h"
+#include "worker/engine/prefix_waits.h"
 #include "worker/engine/rank_executor.h"
 #include "worker/engine/request.h"
 #include "worker/engine/sampler.h"
@@ -24,12 +27,21 @@
 
 namespace skv::engine {
 
+// What the keys of prompts start from, beside their salts (common/block_key.h).
+struct PrefixNames {
+  std::string model_name;
+  std::string model_revision;
+  std::string segmenter_id;
+};
+
 struct EngineOptions {
   scheduler::SchedulerOptions scheduler;
   int vocab_size = 0;
   int max_model_len = 0;                       // longest prompt + max_tokens
   std::vector<TokenId> end_of_generation_ids;  // end a sequence unless it ignores them
   std::shared_ptr<const text::SentenceSegmenter> segmenter;
+  // Set where prompts reuse what earlier ones computed: the executor has a PrefixCache.
+  std::optional<PrefixNames> prefixes;
 };
 
 struct EngineStats {
@@ -107,6 +119,12 @@ class Engine {
   void CancelRequest(RequestId id, int64_t num_ended);
   void CancelSequence(SequenceId id, int64_t num_ended);
   void ExpireDeadlines();
+  // engine_prefixes.cc
+  void LookUpAgain();
+  void TakeLookUps();
+  void UpdatePrefixStats();
+  std::optional<PrefixKey> PrefixRoot(const GenerationRequest& request) const;
+  int MaxCachedTokens(const GenerationRequest& request) const;
   void MarkScheduled(const scheduler::PlannedStep& step);
   void StartSampling(const OpenRequest& open);
   void SampleAndPublish(const scheduler::PlannedStep& step, const std::vector<float>& logits);
@@ -135,6 +153,7 @@ class Engine {
   SequenceId next_sequence_ = 1;
   std::vector<float> logits_;
   CancelLog cancel_log_;
+  PrefixWaits prefix_waits_;
   EngineStats totals_;
 
   mutable Mutex mutex_;

@@ -17,6 +17,9 @@ struct Engine::OpenRequest {
   std::vector<SequenceId> sequences;  // of its samples, in order
   int num_live = 0;                   // samples that have not finished
   std::optional<TimePoint> scheduled;
+  // Of the prompt, found when it first started; what it finds after an eviction is its own.
+  std::optional<int> num_cached_tokens;
+  bool waited_for_prefix = false;
 };
 
 struct Engine::Sample {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 #include "text/tokenizer.h"
+#include "worker/engine/block_store.h"
 #include "worker/loader/fingerprint.h"
 #include "worker/loader/gguf_file.h"
 #include "worker/loader/llama_weights.h"
@@ -67,6 +68,19 @@ absl::StatusOr<double> ChooseWorkingSetFactor(const RankOptions& options) {
       absl::StrCat("--working-set-factor: ", options.working_set_factor, ", expected at least 1"));
 }
 
+// The fingerprint covers the configuration, its rope included.
+LayoutId BlockLayout(const ModelDescription& description, const backend::Backend& backend,
+                     const comm::Communicator& communicator) {
+  return MakeLayoutId({.weights_fingerprint = description.fingerprint,
+                       .adapter = "",
+                       .kv_type = absl::StrCat(8 * backend.kv_element_bytes(), "-bit"),
+                       .key_rotation = "rotated",
+                       .rope = absl::StrCat("theta ", description.config.rope_theta),
+                       .numerics_id = backend.numerics_id(),
+                       .group_size = communicator.world_size(),
+                       .prefill_kind = "exact"});
+}
+
 }  // namespace
 
 absl::StatusOr<ModelDescription> DescribeModel(const std::string& model_path) {
@@ -119,7 +133,29 @@ absl::StatusOr<std::unique_ptr<Rank>> Rank::Open(const RankOptions& options,
   rank->executor_ =
       std::make_unique<RankExecutor>(rank->model_.get(), rank->pool_.get(), rank->slots_.get(),
                                      communicator, description.segmenter, clock);
+  if (options.enable_prefix_caching) {
+    SKV_RETURN_IF_ERROR(rank->OpenPrefixes(options, description, *communicator, clock));
+  }
   return rank;
+}
+
+absl::Status Rank::OpenPrefixes(const RankOptions& options, const ModelDescription& description,
+                                const comm::Communicator& communicator, const Clock& clock) {
+  const int64_t wanted_bytes = options.prefix_cache_memory_bytes > 0
+                                   ? options.prefix_cache_memory_bytes
+                                   : options.kv_cache_memory_bytes;
+  const int64_t tokens =
+      KvTokens(wanted_bytes, description.config, backend_->kv_element_bytes(), max_model_len_);
+  const kv::KvLayout& layout = pool_->layout();
+  SKV_ASSIGN_OR_RETURN(blocks_,
+                       OpenBlockStore({.socket = options.kvstore_socket,
+                                       .capacity_bytes = tokens * layout.TokenBytes(),
+                                       .layout = BlockLayout(description, *backend_, communicator),
+                                       .rank = communicator.rank(),
+                                       .world_size = communicator.world_size()}));
+  prefixes_ = std::make_unique<prefix::PrefixCache>(blocks_.get(), layout, clock);
+  executor_->UsePrefixes(prefixes_.get());
+  return absl::OkStatus();
 }
 
 EngineOptions Rank::MakeEngineOptions(const ModelDescription& description, int max_num_seqs,
@@ -136,6 +172,11 @@ EngineOptions Rank::MakeEngineOptions(const ModelDescription& description, int m
   options.scheduler.max_chunk_tokens = max_num_batched_tokens;
   options.scheduler.max_queue = max_queue;
   options.segmenter = description.segmenter;
+  if (prefixes_ != nullptr) {
+    options.prefixes = {.model_name = description.name,
+                        .model_revision = description.fingerprint,
+                        .segmenter_id = std::string(text::kSegmenterId)};
+  }
   options.vocab_size = description.config.vocab_size;
   options.max_model_len = max_model_len_;
   options.end_of_generation_ids = description.end_of_generation_ids;

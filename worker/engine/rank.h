@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "kvstore/client/block_client.h"
 #include "text/sentence_segmenter.h"
 #include "text/tokenizer_spec.h"
 #include "worker/backend/backend.h"
@@ -17,6 +18,7 @@
 #include "worker/loader/llama_config.h"
 #include "worker/model/llama_model.h"
 #include "worker/policy/kv_means.h"
+#include "worker/prefix/prefix_cache.h"
 
 namespace skv::engine {
 
@@ -83,12 +85,16 @@ class Rank {
 
  private:
   Rank() = default;
+  absl::Status OpenPrefixes(const RankOptions& options, const ModelDescription& description,
+                            const comm::Communicator& communicator, const Clock& clock);
   int max_model_len_ = 0;
   double working_set_factor_ = 0;  // 0: in place
   std::unique_ptr<backend::Backend> backend_;
   std::unique_ptr<model::LlamaModel> model_;
   std::unique_ptr<kv::KvPool> pool_;
   std::unique_ptr<kv::SlotPool> slots_;
+  std::unique_ptr<kvstore::BlockClient> blocks_;   // null: prompts are computed anew
+  std::unique_ptr<prefix::PrefixCache> prefixes_;  // likewise
   std::unique_ptr<RankExecutor> executor_;
 };
 

@@ -60,12 +60,14 @@ absl::Status RankExecutor::Execute(const StepPlan& plan, std::vector<float>* log
     PublishAudit(plan);
     Commit(plan);
   }
+  if (prefixes_ != nullptr) SKV_RETURN_IF_ERROR(prefixes_->SealCompleted());
   Beat();
   return absl::OkStatus();
 }
 
 absl::Status RankExecutor::ApplyMembership(const StepPlan& plan) {
   for (const SequenceId id : plan.released) {
+    if (prefixes_ != nullptr) prefixes_->StopWaiting(id);
     if (sequences_.erase(id) == 0) {
       return absl::InternalError(
           absl::StrCat("step ", plan.step_idx, " releases unknown sequence ", id));
@@ -74,6 +76,7 @@ absl::Status RankExecutor::ApplyMembership(const StepPlan& plan) {
   for (const scheduler::Admission& admission : plan.admitted) {
     SKV_RETURN_IF_ERROR(Admit(admission));
   }
+  SKV_RETURN_IF_ERROR(LookUpPrefixes(plan));
   for (const scheduler::Fork& fork : plan.forked) {
     SKV_RETURN_IF_ERROR(Fork(fork, plan.step_idx));
   }
@@ -90,6 +93,7 @@ absl::Status RankExecutor::Admit(const scheduler::Admission& admission) {
   const policy::SequenceShape shape = model_->sequence_shape(admission.num_prompt_tokens);
   SKV_ASSIGN_OR_RETURN(state->policy,
                        policy::CreatePolicy(admission.policy, shape, &state->tracker.sentences()));
+  if (!admission.prompt_ids.empty()) state->look_up = admission;
   state->explain_top = admission.explain_top;
   if (IsWatched(admission)) {
     const policy::PolicyParams& params = admission.policy;

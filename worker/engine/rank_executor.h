@@ -27,6 +27,7 @@
 #include "worker/policy/kv_policy.h"
 #include "worker/policy/kv_use.h"
 #include "worker/policy/watched_policy.h"
+#include "worker/prefix/prefix_cache.h"
 #include "worker/scheduler/step_plan.h"
 
 namespace skv::engine {
@@ -38,11 +39,27 @@ class RankExecutor {
                comm::Communicator* communicator,
                std::shared_ptr<const text::SentenceSegmenter> segmenter, const Clock& clock);
 
-  // Releases, admits, forks and runs the chunks of `plan`. On rank 0 `logits` then holds one row of
-  // vocab_size for each chunk with `sample`, in chunk order.
-  // Internal: a plan that does not fit this rank's state (ranks lost step). Aborted: a collective
-  // failed. After either the group must end.
+  // Prompts reuse what `prefixes` knows of earlier ones; it outlives the executor. Before the first
+  // step. Without it every look-up finds nothing.
+  void UsePrefixes(prefix::PrefixCache* prefixes) { prefixes_ = prefixes; }
+
+  // Releases, admits, looks up, forks and runs the chunks of `plan`. On rank 0 `logits` then holds
+  // one row of vocab_size for each chunk with `sample`, in chunk order. Internal: a plan that does
+  // not fit this rank's state (ranks lost step). Aborted: a collective failed. After either the
+  // group must end.
   absl::Status Execute(const scheduler::StepPlan& plan, std::vector<float>* logits);
+
+  // What all ranks together say to a look-up.
+  struct LookUpAnswer {
+    SequenceId id = 0;
+    int num_cached_tokens = 0;  // while in progress: those that rank 0 has found so far
+    bool in_progress = false;   // the sequence holds none of them, and waits for more
+  };
+  // Of the last step.
+  const std::vector<LookUpAnswer>& look_ups() const { return look_ups_; }
+  const prefix::PrefixCache* prefixes() const { return prefixes_; }
+  // PrefixCache::TakeReady
+  std::vector<SequenceId> TakeReady();
 
   // What a step measured of the selections of `policy`, of one of its sequences.
   using AuditSink =
@@ -95,11 +112,17 @@ class RankExecutor {
     policy::WatchedPolicy* watched = nullptr;  // the policy, where something looks at it
     policy::RecallCounts recall;               // of all ranks
     int explain_top = 0;
-    std::optional<ReadLog> reads;  // where the sequence is explained
+    std::optional<ReadLog> reads;                 // where the sequence is explained
+    std::optional<scheduler::Admission> look_up;  // until its prefix is found or given up
   };
   void Beat();
   absl::Status ApplyMembership(const scheduler::StepPlan& plan);
   absl::Status Admit(const scheduler::Admission& admission);
+  // rank_look_ups.cc
+  absl::Status LookUpPrefixes(const scheduler::StepPlan& plan);
+  absl::StatusOr<prefix::PrefixCache::Hit> LookUpPrefix(const scheduler::LookUp& look_up);
+  absl::Status AgreeOnHits(const std::vector<prefix::PrefixCache::Hit>& hits);
+  void BeginBehind(prefix::PrefixCache::Hit hit, SequenceState* state);
   absl::Status Fork(const scheduler::Fork& fork, int64_t step_idx);
   absl::Status MakeWorkingSet(int num_slots, SequenceState* state);
   absl::Status ReserveChunks(const scheduler::StepPlan& plan);
@@ -125,6 +148,8 @@ class RankExecutor {
   comm::Communicator* const communicator_;
   const std::shared_ptr<const text::SentenceSegmenter> segmenter_;
   const Clock& clock_;
+  prefix::PrefixCache* prefixes_ = nullptr;
+  std::vector<LookUpAnswer> look_ups_;
   double audit_fraction_ = 0;
   AuditSink audit_sink_;
   absl::flat_hash_map<SequenceId, std::unique_ptr<SequenceState>> sequences_;

@@ -173,6 +173,7 @@ void PrefixCache::Claim(Creations creations, Hit* hit) {
 }
 
 absl::Status PrefixCache::SealCompleted() {
+  client_->Poll(clock_.Now());
   const SealQueue blocks = std::exchange(*completed_, {});
   if (blocks.empty()) {
     SendEnds();

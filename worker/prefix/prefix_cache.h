@@ -88,6 +88,7 @@ class PrefixCache {
   void StopWaiting(SequenceId id) { awaited_.erase(id); }
 
   const PrefixCounters& counters() const { return counters_; }
+  kvstore::BlockClientGauges store_gauges() const { return client_->gauges(); }
 
  private:
   using Creations = std::vector<absl::StatusOr<kvstore::Creation>>;

@@ -1,0 +1,203 @@
+// Prompts that begin as earlier ones did: nothing but speed tells that they were read before.
+
+#include <algorithm>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "common/testing/status_matchers.h"
+#include "worker/engine/testing/policy_run.h"
+#include "worker/loader/testing/tiny_llama.h"
+#include "worker/policy/policy_params.h"
+
+namespace skv::engine {
+namespace {
+
+constexpr int kPrompt = 300, kTokens = 24, kBudget = 64;
+
+class PrefixEngineTest : public testing::Test {
+ protected:
+  PrefixEngineTest() : model_({.num_layers = 3, .head_dim = 32, .context_length = 1024}) {}
+
+  std::unique_ptr<LocalEngine> Open(bool caching, int chunk = 64,
+                                    int64_t cache_bytes = int64_t{1} << 24) {
+    auto local = LocalEngine::Open({.rank = {.model_path = model_.path(),
+                                             .num_threads = 1,
+                                             .kv_cache_memory_bytes = int64_t{1} << 24,
+                                             .max_num_batched_tokens = chunk,
+                                             .enable_prefix_caching = caching,
+                                             .prefix_cache_memory_bytes = cache_bytes},
+                                    .max_num_seqs = 16});
+    EXPECT_OK(local);
+    return std::move(local).value();
+  }
+
+  static GenerationRequest MakeRequest(uint32_t seed, const std::string& policy = "sentencekv") {
+    return RandomRequest({.prompt_seed = seed,
+                          .num_prompt_tokens = kPrompt,
+                          .max_tokens = kTokens,
+                          .policy = {.name = policy, .budget_tokens = kBudget}});
+  }
+
+  struct Run {
+    std::vector<TokenId> tokens;
+    int num_cached_tokens = 0;
+    std::map<int, uint64_t> hashes;
+  };
+  // As the `number`-th request of the engine, from 1 on, all of one sample.
+  static Run RunNext(LocalEngine* local, int number, GenerationRequest request) {
+    const auto sink = Submit(local, std::move(request));
+    EXPECT_TRUE(sink->WaitForFinish());
+    EXPECT_OK(sink->finish().status);
+    return {sink->tokens(), sink->finish().num_cached_tokens,
+            local->recorder().logit_hashes(number)};
+  }
+
+  // Within half a minute.
+  static bool Becomes(absl::FunctionRef<bool()> condition) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!condition() && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return condition();
+  }
+
+  Run RunCold(GenerationRequest request) {
+    return RunNext(Open(/*caching=*/false).get(), 1, std::move(request));
+  }
+
+  loader::TinyLlamaFile model_;
+};
+
+TEST_F(PrefixEngineTest, ASecondRequestComputesTheEndOfItsPromptOnlyAndHasTheBitsOfTheFirst) {
+  for (const std::string_view policy : policy::PolicyNames()) {
+    SCOPED_TRACE(policy);
+    const auto local = Open(/*caching=*/true);
+    const GenerationRequest request = MakeRequest(1, std::string(policy));
+    const Run cold = RunNext(local.get(), 1, request);
+    const Run warm = RunNext(local.get(), 2, request);
+    EXPECT_EQ(cold.num_cached_tokens, 0);
+    const int computed = policy::PromptQueries(request.policy, kPrompt);
+    if (computed < kPrompt) {
+      EXPECT_GT(warm.num_cached_tokens, kPrompt - computed - 128);
+      EXPECT_LE(warm.num_cached_tokens, kPrompt - computed);
+    } else {
+      EXPECT_EQ(warm.num_cached_tokens, 0);
+    }
+    EXPECT_EQ(local->engine().stats().num_prompt_tokens, 2 * kPrompt - warm.num_cached_tokens);
+    EXPECT_EQ(warm.hashes, cold.hashes);
+    EXPECT_EQ(warm.tokens, cold.tokens);
+    EXPECT_EQ(RunCold(request).hashes, cold.hashes);
+  }
+}
+
+TEST_F(PrefixEngineTest, APromptThatGoesOnOtherwiseSharesWhatIsEqual) {
+  const auto local = Open(/*caching=*/true);
+  RunNext(local.get(), 1, MakeRequest(1));
+  GenerationRequest other = MakeRequest(1);
+  for (size_t i = 200; i < other.prompt_ids.size(); ++i) {
+    other.prompt_ids[i] = (other.prompt_ids[i] + 1) % 256;
+  }
+  const Run run = RunNext(local.get(), 2, other);
+  EXPECT_GT(run.num_cached_tokens, 0);
+  EXPECT_LE(run.num_cached_tokens, 200);
+  EXPECT_EQ(run.hashes, RunCold(other).hashes);
+}
+
+TEST_F(PrefixEngineTest, OnePolicyReadsWhatAnotherWrote) {
+  const auto local = Open(/*caching=*/true);
+  RunNext(local.get(), 1, MakeRequest(1, "full"));
+  const Run run = RunNext(local.get(), 2, MakeRequest(1, "sentencekv"));
+  EXPECT_GT(run.num_cached_tokens, 0);
+  EXPECT_EQ(run.hashes, RunCold(MakeRequest(1, "sentencekv")).hashes);
+}
+
+TEST_F(PrefixEngineTest, SaltsKeepRequestsApart) {
+  const auto local = Open(/*caching=*/true);
+  GenerationRequest salted = MakeRequest(1);
+  salted.cache_salt = "tenant 1";
+  EXPECT_EQ(RunNext(local.get(), 1, MakeRequest(1)).num_cached_tokens, 0);
+  EXPECT_EQ(RunNext(local.get(), 2, salted).num_cached_tokens, 0);
+  EXPECT_GT(RunNext(local.get(), 3, salted).num_cached_tokens, 0);
+  salted.cache_salt = "tenant 2";
+  EXPECT_EQ(RunNext(local.get(), 4, salted).num_cached_tokens, 0);
+}
+
+TEST_F(PrefixEngineTest, RequestsForOnePromptAtOnceComputeItOnce) {
+  const Run cold = RunCold(MakeRequest(1));
+  const auto local = Open(/*caching=*/true, /*chunk=*/32);
+  std::vector<std::shared_ptr<CollectingSink>> sinks;
+  for (int i = 0; i < 8; ++i) sinks.push_back(Submit(local.get(), MakeRequest(1)));
+  for (size_t i = 0; i < sinks.size(); ++i) {
+    SCOPED_TRACE(i);
+    ASSERT_TRUE(sinks[i]->WaitForFinish());
+    EXPECT_EQ(sinks[i]->tokens(), cold.tokens);
+    EXPECT_EQ(local->recorder().logit_hashes(1 + i), cold.hashes);
+  }
+  const EngineStats stats = local->engine().stats();
+  int cached = 0;
+  for (const auto& sink : sinks) cached += sink->finish().num_cached_tokens;
+  EXPECT_EQ(stats.num_prompt_tokens, 8 * kPrompt - cached);
+  // One whole prompt, and of each other what follows the last sentence that may be shared.
+  EXPECT_LE(stats.num_prompt_tokens, kPrompt + 7 * (kBudget / 2 + 128));
+  EXPECT_EQ(stats.prefix.waits, 7);
+  EXPECT_EQ(stats.prefix.num_held, 0);
+  EXPECT_EQ(stats.prefix.hit_tokens, cached);
+}
+
+TEST_F(PrefixEngineTest, WhoWaitsGoesOnWhenTheWriterIsCancelled) {
+  const Run cold = RunCold(MakeRequest(1));
+  const auto local = Open(/*caching=*/true, /*chunk=*/16);
+  RequestId writer = 0;
+  const auto first = Submit(local.get(), MakeRequest(1), &writer);
+  const auto second = Submit(local.get(), MakeRequest(1));
+  ASSERT_TRUE(Becomes([&] { return local->engine().stats().num_prompt_tokens >= 64; }));
+  local->engine().Cancel(writer);
+  ASSERT_TRUE(second->WaitForFinish());
+  EXPECT_EQ(second->tokens(), cold.tokens);
+  EXPECT_EQ(local->recorder().logit_hashes(2), cold.hashes);
+  ASSERT_TRUE(first->WaitForFinish());
+  EXPECT_EQ(first->finish().reason, FinishReason::kCancelled);
+}
+
+TEST_F(PrefixEngineTest, SamplesAndEvictionsGoOnAsBefore) {
+  GenerationRequest request = MakeRequest(1);
+  request.seeds = {100, 101};
+  const auto without = Open(/*caching=*/false);
+  const auto want = Submit(without.get(), request);
+  ASSERT_TRUE(want->WaitForFinish());
+
+  const auto local = Open(/*caching=*/true);
+  RunNext(local.get(), 1, MakeRequest(1));
+  RequestId id = 0;
+  const auto sink = Submit(local.get(), request, &id);
+  ASSERT_TRUE(sink->WaitForTokens(kTokens / 4));
+  local->engine().Preempt(id);
+  ASSERT_TRUE(sink->WaitForFinish());
+  EXPECT_EQ(sink->tokens(0), want->tokens(0));
+  EXPECT_EQ(sink->tokens(1), want->tokens(1));
+  EXPECT_EQ(local->recorder().differences(), 0);
+}
+
+TEST_F(PrefixEngineTest, NothingFailsWhenTheStoreIsSmall) {
+  // Room for some tens of tokens of 3 layers.
+  const auto local = Open(/*caching=*/true, /*chunk=*/64, /*cache_bytes=*/1 << 16);
+  for (int number = 1; number <= 4; ++number) {
+    const GenerationRequest request = MakeRequest(1 + number % 2);
+    const Run run = RunNext(local.get(), number, request);
+    EXPECT_EQ(run.hashes, RunCold(request).hashes);
+  }
+}
+
+TEST_F(PrefixEngineTest, WhatRequestsHoldGoesWithThem) {
+  const auto local = Open(/*caching=*/true);
+  RunNext(local.get(), 1, MakeRequest(1));
+  RunNext(local.get(), 2, MakeRequest(1));
+  EXPECT_TRUE(Becomes([&] { return local->engine().stats().prefix.num_leases == 0; }));
+  EXPECT_EQ(local->rank().pool().used_bytes(), 0u);
+  EXPECT_GT(local->engine().stats().prefix.stored_blocks, 0);
+}
+
+}  // namespace
+}  // namespace skv::engine

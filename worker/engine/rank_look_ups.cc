@@ -1,0 +1,89 @@
+// How a rank's sequences come to the parts of their prompts that were computed before.
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+#include "worker/engine/rank_executor.h"
+
+namespace skv::engine {
+
+using prefix::PrefixCache;
+using scheduler::LookUp;
+using scheduler::StepPlan;
+
+absl::Status RankExecutor::LookUpPrefixes(const StepPlan& plan) {
+  look_ups_.clear();
+  std::vector<PrefixCache::Hit> hits;
+  const auto look_up = [&](const LookUp& wanted) -> absl::Status {
+    SKV_ASSIGN_OR_RETURN(hits.emplace_back(), LookUpPrefix(wanted));
+    look_ups_.push_back({.id = wanted.id});
+    return absl::OkStatus();
+  };
+  for (const scheduler::Admission& admission : plan.admitted) {
+    if (admission.prompt_ids.empty()) continue;
+    SKV_RETURN_IF_ERROR(look_up({.id = admission.id, .may_wait = true}));
+  }
+  for (const LookUp& again : plan.lookups) SKV_RETURN_IF_ERROR(look_up(again));
+  if (hits.empty()) return absl::OkStatus();
+  SKV_RETURN_IF_ERROR(AgreeOnHits(hits));
+  for (size_t i = 0; i < hits.size(); ++i) {
+    if (look_ups_[i].in_progress) continue;
+    hits[i].Truncate(look_ups_[i].num_cached_tokens);
+    BeginBehind(std::move(hits[i]), sequences_.at(look_ups_[i].id).get());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PrefixCache::Hit> RankExecutor::LookUpPrefix(const LookUp& look_up) {
+  const auto it = sequences_.find(look_up.id);
+  if (it == sequences_.end() || !it->second->look_up) {
+    return absl::InternalError(
+        absl::StrCat("sequence ", look_up.id, " is looked up, which does not wait on this rank"));
+  }
+  if (prefixes_ == nullptr) return PrefixCache::Hit();
+  const scheduler::Admission& admission = *it->second->look_up;
+  return prefixes_->LookUp({.id = look_up.id,
+                            .root = admission.prefix_root,
+                            .tokens = admission.prompt_ids,
+                            .sentence_ends = admission.sentence_ends,
+                            .max_cached_tokens = admission.max_cached_tokens,
+                            .may_wait = look_up.may_wait});
+}
+
+// The tokens that every rank has are cached; whether to wait for more is rank 0's word. Of each
+// look-up that is one number a rank and one more.
+absl::Status RankExecutor::AgreeOnHits(const std::vector<PrefixCache::Hit>& hits) {
+  const int rank = communicator_->rank();
+  const size_t stride = communicator_->world_size() + 1;
+  std::vector<double> said(hits.size() * stride);
+  for (size_t i = 0; i < hits.size(); ++i) {
+    double* const own = said.data() + i * stride;
+    own[rank] = hits[i].num_cached_tokens;
+    if (rank == 0) own[stride - 1] = hits[i].in_progress ? 1 : 0;
+  }
+  SKV_RETURN_IF_ERROR(communicator_->AllReduceSum(said.data(), said.size()));
+  for (size_t i = 0; i < hits.size(); ++i) {
+    const double* const all = said.data() + i * stride;
+    look_ups_[i].in_progress = all[stride - 1] != 0;
+    const double cached =
+        look_ups_[i].in_progress ? all[0] : *std::min_element(all, all + stride - 1);
+    look_ups_[i].num_cached_tokens = static_cast<int>(cached);
+  }
+  return absl::OkStatus();
+}
+
+void RankExecutor::BeginBehind(PrefixCache::Hit hit, SequenceState* state) {
+  if (prefixes_ != nullptr) prefixes_->StopWaiting(state->look_up->id);
+  const int num_cached = hit.num_cached_tokens;
+  state->cache->UsePrompt(std::move(hit.blocks), num_cached);
+  state->tracker.Feed(absl::MakeSpan(state->look_up->prompt_ids).first(num_cached));
+  state->look_up.reset();
+}
+
+std::vector<SequenceId> RankExecutor::TakeReady() {
+  return prefixes_ == nullptr ? std::vector<SequenceId>() : prefixes_->TakeReady();
+}
+
+}  // namespace skv::engine
