@@ -49,7 +49,7 @@ absl::StatusOr<PrefixCache::Hit> RankExecutor::LookUpPrefix(const LookUp& look_u
                             .tokens = admission.prompt_ids,
                             .sentence_ends = admission.sentence_ends,
                             .max_cached_tokens = admission.max_cached_tokens,
-                            .may_wait = look_up.may_wait});
+                            .may_wait = look_up.may_wait && communicator_->rank() == 0});
 }
 
 // The tokens that every rank has are cached; whether to wait for more is rank 0's word. Of each
@@ -75,7 +75,6 @@ absl::Status RankExecutor::AgreeOnHits(const std::vector<PrefixCache::Hit>& hits
 }
 
 void RankExecutor::BeginBehind(PrefixCache::Hit hit, SequenceState* state) {
-  if (prefixes_ != nullptr) prefixes_->StopWaiting(state->look_up->id);
   const int num_cached = hit.num_cached_tokens;
   state->cache->UsePrompt(std::move(hit.blocks), num_cached);
   state->tracker.Feed(absl::MakeSpan(state->look_up->prompt_ids).first(num_cached));
