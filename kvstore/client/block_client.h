@@ -58,6 +58,7 @@ struct BlockClientGauges {
   uint64_t num_leases = 0;       // that handles hold
   uint64_t num_unsent_ends = 0;  // leases ended here that the store has not been told of
   uint64_t mapped_bytes = 0;     // of address space
+  uint64_t own_bytes = 0;        // of blocks that lie in memory of this process
   // Since the start:
   uint64_t num_requests = 0;  // to the store, but for releases
   uint64_t num_failures = 0;  // requests, and items of them, that were answered by an error

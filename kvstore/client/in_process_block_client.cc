@@ -189,6 +189,7 @@ void LocalStore::Wait(const PrefixKey& key) {
 BlockClientGauges LocalStore::gauges() const {
   return {.num_leases = blocks_.num_leases(),
           .mapped_bytes = blocks_.num_bytes(),
+          .own_bytes = store_.gauges().live_bytes,
           .num_requests = num_requests_,
           .num_failures = num_failures_,
           .num_corrupt_blocks = blocks_.num_corrupt_blocks(),

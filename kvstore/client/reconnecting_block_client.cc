@@ -22,6 +22,7 @@ void AddHeld(const BlockClientGauges& from, BlockClientGauges* to) {
   to->num_leases += from.num_leases;
   to->num_unsent_ends += from.num_unsent_ends;
   to->mapped_bytes += from.mapped_bytes;
+  to->own_bytes += from.own_bytes;
 }
 
 }  // namespace

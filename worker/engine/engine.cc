@@ -335,6 +335,7 @@ void Engine::UpdateStats() {
   totals_.num_open_requests = static_cast<int>(requests_.size());
   totals_.kv_use = executor_->total_kv_use();
   totals_.recall = executor_->total_recall();
+  totals_.num_held_tokens = executor_->num_held_tokens();
   totals_.index_bytes = executor_->index_bytes();
   totals_.sketch_bytes = executor_->sketch_bytes();
   totals_.working_set_bytes = executor_->working_set_bytes();

@@ -55,6 +55,7 @@ struct EngineStats {
   std::map<std::string, policy::KvUse> kv_use;         // by policy name, of the leader's rank
   std::map<std::string, policy::RecallCounts> recall;  // the same, of all ranks
   // Of all sequences, on the leader's rank; what they mean: RankExecutor.
+  int64_t num_held_tokens = 0;
   size_t index_bytes = 0;
   size_t sketch_bytes = 0;
   size_t working_set_bytes = 0;

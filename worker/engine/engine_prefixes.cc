@@ -61,6 +61,7 @@ void Engine::UpdatePrefixStats() {
   stats.is_shared = store.is_shared;
   stats.num_leases = static_cast<int64_t>(store.num_leases);
   stats.mapped_bytes = static_cast<int64_t>(store.mapped_bytes);
+  stats.own_bytes = static_cast<int64_t>(store.own_bytes);
 }
 
 }  // namespace skv::engine

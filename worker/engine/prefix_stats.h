@@ -22,6 +22,7 @@ struct PrefixStats {
   bool is_shared = false;    // other processes use the same store
   int64_t num_leases = 0;    // of blocks and chains in it
   int64_t mapped_bytes = 0;  // of it, in this rank's address space
+  int64_t own_bytes = 0;     // of blocks that lie in memory of this process
 };
 
 }  // namespace skv::engine

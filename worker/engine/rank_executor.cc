@@ -302,6 +302,12 @@ policy::RecallCounts RankExecutor::recall_counts(SequenceId id) const {
   return it == sequences_.end() ? policy::RecallCounts() : it->second->recall;
 }
 
+int64_t RankExecutor::num_held_tokens() const {
+  int64_t num_tokens = 0;
+  for (const auto& [id, state] : sequences_) num_tokens += state->cache->num_reserved();
+  return num_tokens;
+}
+
 size_t RankExecutor::index_bytes() const {
   size_t bytes = 0;
   for (const auto& [id, state] : sequences_) bytes += state->policy->index_bytes();

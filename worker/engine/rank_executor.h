@@ -86,6 +86,8 @@ class RankExecutor {
   // The same over all sequences since the start, by policy name.
   const std::map<std::string, policy::KvUse>& total_kv_use() const { return total_kv_use_; }
   const std::map<std::string, policy::RecallCounts>& total_recall() const { return total_recall_; }
+  // Tokens of all sequences, those shared with others included.
+  int64_t num_held_tokens() const;
   // Memory of the policies' indices of all sequences, and of their sketches of keys.
   size_t index_bytes() const;
   size_t sketch_bytes() const;

@@ -30,6 +30,8 @@ void AddPrefixMetrics(const PrefixStatsReader& read, Metrics* metrics) {
         &PrefixStats::num_leases);
   gauge("skv_worker_prefix_cache_mapped_bytes", "Address space of the store in this rank.",
         &PrefixStats::mapped_bytes);
+  gauge("skv_worker_prefix_cache_own_bytes", "Blocks that lie in memory of this process.",
+        &PrefixStats::own_bytes);
   counter("skv_worker_prefix_cache_failures_total",
           "Requests to the store, and items of them, that failed.", &PrefixStats::num_failures);
   counter("skv_worker_prefix_cache_corrupt_blocks_total",

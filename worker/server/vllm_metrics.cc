@@ -1,5 +1,7 @@
 #include "worker/server/vllm_metrics.h"
 
+#include <algorithm>
+
 #include "worker/server/prefix_metrics.h"
 
 namespace skv::server {
@@ -71,16 +73,18 @@ VllmMetrics::VllmMetrics(const std::string& model_name, int max_model_len, const
 void VllmMetrics::AddState(const engine::Rank* rank, const engine::Engine* engine,
                            Metrics* metrics) {
   const kv::KvPool* const pool = &rank->pool();
-  const auto kv_usage = [pool] {
-    return double(pool->used_bytes()) /
-           (double(pool->capacity_tokens()) * double(pool->layout().TokenBytes()));
+  // Shared tokens count for each sequence that holds them.
+  const auto kv_usage = [pool, engine] {
+    return std::min(1.0, double(engine->stats().num_held_tokens) / double(pool->capacity_tokens()));
   };
   metrics->AddGauge("vllm:num_requests_running", "Requests that take part in steps.", labels_,
                     [engine] { return double(engine->stats().scheduler.num_running); });
   metrics->AddGauge("vllm:num_requests_waiting", "Requests that wait.", labels_,
                     [engine] { return double(engine->stats().scheduler.num_waiting); });
-  metrics->AddGauge("vllm:kv_cache_usage_perc", "Used share of the KV memory, 0 to 1.", labels_,
-                    kv_usage);
+  metrics->AddGauge(
+      "vllm:kv_cache_usage_perc",
+      "Tokens of running requests over those that the KV pool has room for, at most 1.", labels_,
+      kv_usage);
   metrics->AddGauge("vllm:gpu_cache_usage_perc", "Older name of vllm:kv_cache_usage_perc.", labels_,
                     kv_usage);
   metrics->AddCounterFrom("vllm:prompt_tokens_total", "Prompt tokens, cached ones too.", labels_,

@@ -24,7 +24,7 @@ WorkerMetrics::WorkerMetrics(const engine::Rank* rank, int rank_idx)
                           [executor] { return double(executor->num_steps()); });
   metrics_.AddCounterFrom("skv_worker_tokens_total", "Token positions computed.", {},
                           [executor] { return double(executor->num_tokens()); });
-  metrics_.AddGauge("skv_worker_kv_used_bytes", "KV memory of live containers.", {},
+  metrics_.AddGauge("skv_worker_kv_used_bytes", "Memory of the KV pool in use.", {},
                     [pool] { return double(pool->used_bytes()); });
   metrics_.AddGauge("skv_worker_kv_capacity_bytes", "KV memory of the pool.", {}, [pool] {
     return double(pool->capacity_tokens()) * pool->layout().TokenBytes();
