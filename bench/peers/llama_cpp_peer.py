@@ -83,10 +83,18 @@ class LlamaCpp:
         pointer = ll.llama_get_logits_ith(self._context, row)
         return np.ctypeslib.as_array(pointer, shape=(self.vocab_size,))
 
-    def prefill(self, prompts):
-        """Decodes whole prompts, one sequence each, in full batches; their next tokens."""
+    def keep(self, position):
+        """Drops what the first stream holds from `position` on."""
+        if not ll.llama_memory_seq_rm(self._memory, 0, position, -1):
+            raise ValueError(f"llama.cpp cannot drop the tokens from {position} on")
+
+    def prefill(self, prompts, first=0):
+        """Decodes whole prompts, one sequence each, in full batches; their next tokens.
+
+        What stands before `first` is in the cache.
+        """
         rows = [(token, position, sequence) for sequence, prompt in enumerate(prompts)
-                for position, token in enumerate(prompt)]
+                for position, token in enumerate(prompt) if position >= first]
         lengths = [len(prompt) for prompt in prompts]
         next_tokens = []
         for start in range(0, len(rows), self.max_batch):
@@ -123,6 +131,14 @@ def answer_continue(engine, n):
         engine.tokens = engine.step(engine.tokens, [engine.position] * engine.num_streams)
         engine.position += 1
     return {"seconds": time.perf_counter() - start, "tokens": n * engine.num_streams}
+
+
+def answer_again(engine, prompt, keep):
+    """A prompt whose first `keep` tokens are those of the last request's: only the rest is decoded."""
+    start = time.perf_counter()
+    engine.keep(keep)
+    engine.prefill([prompt], first=keep)
+    return {"prefill_seconds": time.perf_counter() - start, "prefill_tokens": len(prompt) - keep}
 
 
 def answer_streams(engine, prompts, n):
@@ -170,7 +186,9 @@ def answer(engine, request, args):
         return answer_fill(engine, request["tokens"])
     if command == "continue":
         return answer_continue(engine, request["n"])
-    raise ValueError(f"cmd {command!r}: expected info, decode, streams, fill or continue")
+    if command == "again":
+        return answer_again(engine, request["tokens"], request["keep"])
+    raise ValueError(f"cmd {command!r}: expected info, decode, streams, fill, continue or again")
 
 
 def parse_args():

@@ -18,12 +18,22 @@ def tokens_of(text):
     return json.loads(done.stdout)
 
 
+def sentences(seed, count):
+    rng = random.Random(seed)
+    return [f"{rng.choice(NAMES)} {rng.choice(VERBS)} the {rng.choice(NOUNS)} {rng.choice(TAILS)}."
+            for _ in range(count)]
+
+
+def text(seed, length):
+    """A document of `length` tokens, give or take a sentence in a hundred; another seed, another document."""
+    all_sentences = sentences(seed, length // 8)
+    share = length / len(tokens_of(" ".join(all_sentences)))
+    return " ".join(all_sentences[:int(share * len(all_sentences))])
+
+
 def prompt(seed, length):
     """The first `length` token ids of a document; another seed, another document."""
-    rng = random.Random(seed)
-    sentences = [f"{rng.choice(NAMES)} {rng.choice(VERBS)} the {rng.choice(NOUNS)} {rng.choice(TAILS)}."
-                 for _ in range(length // 8)]
-    ids = tokens_of(" ".join(sentences))
+    ids = tokens_of(" ".join(sentences(seed, length // 8)))
     if len(ids) < length:
         rowlib.fail(f"the text has {len(ids)} tokens, expected at least {length}")
     return ids[:length]

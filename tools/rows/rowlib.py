@@ -7,6 +7,8 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 
 ROOT = pathlib.Path(os.environ.get("SKV_ROOT") or pathlib.Path(__file__).resolve().parents[2])
 BIN = pathlib.Path(os.environ.get("SKV_BIN") or ROOT / "build/release/bin")
@@ -108,6 +110,40 @@ def cluster(*flags):
         process.terminate()
         process.wait(timeout=100)
         process.stdout.close()
+
+
+@contextlib.contextmanager
+def kvstore(*flags):
+    """A running skv-kvstore with these flags; its socket's path."""
+    with tempfile.TemporaryDirectory() as folder:
+        socket = pathlib.Path(folder) / "kvstore.sock"
+        process = subprocess.Popen([binary("skv-kvstore"), "--socket", socket, *flags], stdout=sys.stderr)
+        try:
+            while not socket.exists():
+                if process.poll() is not None:
+                    fail(f"skv-kvstore ended before it was ready, exit code {process.returncode}")
+                time.sleep(0.05)
+            yield socket
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+def generate(endpoint, document, question, *flags):
+    """`skv generate` behind a router: a started process for finish_generate."""
+    process = subprocess.Popen([binary("skv"), "generate", "--json", "--endpoint", endpoint, "--file", "-",
+                                *flags, question], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process.stdin.write(document)
+    process.stdin.close()
+    return process
+
+
+def finish_generate(process):
+    """What it printed."""
+    output = process.stdout.read()
+    if process.wait() != 0:
+        fail(f"skv generate ended with exit code {process.returncode}")
+    return json.loads(output)
 
 
 def bench_engine(stack, name, *flags, env=None):
