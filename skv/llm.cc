@@ -147,7 +147,8 @@ absl::StatusOr<std::unique_ptr<Llm>> Llm::Open(const std::string& model_path,
                                      .num_threads = options.num_threads,
                                      .max_model_len = options.max_model_len,
                                      .kv_cache_memory_bytes = options.kv_cache_memory_bytes,
-                                     .kv_placement = options.kv_placement},
+                                     .kv_placement = options.kv_placement,
+                                     .enable_prefix_caching = options.enable_prefix_caching},
                             .max_num_seqs = options.max_num_seqs},
                            std::move(description), comm::CreateSelfCommunicator()));
   llm->max_prompt_bytes_ = llm->tokenizer_->MaxBytes(llm->max_model_len());

@@ -37,6 +37,9 @@ struct LlmOptions {
   // Where generated tokens read what they attend: "in-place", or "copied" into a working set of 1.1
   // times the budget, as a device would do it. The same text either way.
   std::string kv_placement = "in-place";
+  // What prompts have in common from their first sentence on is computed once, and kept as long as
+  // there is room: as much memory again as for keys and values. The same text either way.
+  bool enable_prefix_caching = true;
 };
 
 struct ChatMessage {

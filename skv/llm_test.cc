@@ -98,6 +98,22 @@ TEST_F(LlmTest, AKvPolicyReadsWithinItsBudgetAndReportsIt) {
   EXPECT_DOUBLE_EQ(kv.read_share, (kv.attended_tokens + kv.choosing_tokens) / kv.visible_tokens);
 }
 
+TEST_F(LlmTest, ADocumentIsReadOnceForAllQuestions) {
+  const auto ask = [&](std::string salt) {
+    return llm_->Chat(Ask(Document() + "What is the captain of the ship called?"),
+                      {.max_tokens = 24, .cache_salt = std::move(salt)});
+  };
+  const auto cold = ask("a reader"), warm = ask("a reader"), another = ask("another reader");
+  ASSERT_OK(cold);
+  ASSERT_OK(warm);
+  ASSERT_OK(another);
+  EXPECT_EQ(cold->cached_tokens, 0);
+  EXPECT_GT(warm->cached_tokens, warm->prompt_tokens * 9 / 10);
+  EXPECT_LT(warm->cached_tokens, warm->prompt_tokens);
+  EXPECT_EQ(another->cached_tokens, 0);
+  EXPECT_EQ(warm->text, cold->text);
+}
+
 TEST_F(LlmTest, ExplainsWhatASentenceRead) {
   const auto answer = llm_->Chat(Ask(Document() + "\n\nWhat is the name of the captain?"),
                                  {.max_tokens = 16, .explain_top = 2});
