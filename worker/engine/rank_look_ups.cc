@@ -13,6 +13,19 @@ using prefix::PrefixCache;
 using scheduler::LookUp;
 using scheduler::StepPlan;
 
+namespace {
+
+// That does not wait. Views the admission.
+prefix::PrefixRequest MakePrefixRequest(const scheduler::Admission& admission) {
+  return {.id = admission.id,
+          .root = admission.prefix_root,
+          .tokens = admission.prompt_ids,
+          .sentence_ends = admission.sentence_ends,
+          .max_cached_tokens = admission.max_cached_tokens};
+}
+
+}  // namespace
+
 absl::Status RankExecutor::LookUpPrefixes(const StepPlan& plan) {
   look_ups_.clear();
   std::vector<PrefixCache::Hit> hits;
@@ -30,8 +43,12 @@ absl::Status RankExecutor::LookUpPrefixes(const StepPlan& plan) {
   SKV_RETURN_IF_ERROR(AgreeOnHits(hits));
   for (size_t i = 0; i < hits.size(); ++i) {
     if (look_ups_[i].in_progress) continue;
+    SequenceState* const state = sequences_.at(look_ups_[i].id).get();
+    if (prefixes_ != nullptr && communicator_->rank() > 0) {
+      prefixes_->ClaimRest(MakePrefixRequest(*state->look_up), &hits[i]);
+    }
     hits[i].Truncate(look_ups_[i].num_cached_tokens);
-    BeginBehind(std::move(hits[i]), sequences_.at(look_ups_[i].id).get());
+    BeginBehind(std::move(hits[i]), state);
   }
   return absl::OkStatus();
 }
@@ -43,13 +60,10 @@ absl::StatusOr<PrefixCache::Hit> RankExecutor::LookUpPrefix(const LookUp& look_u
         absl::StrCat("sequence ", look_up.id, " is looked up, which does not wait on this rank"));
   }
   if (prefixes_ == nullptr) return PrefixCache::Hit();
-  const scheduler::Admission& admission = *it->second->look_up;
-  return prefixes_->LookUp({.id = look_up.id,
-                            .root = admission.prefix_root,
-                            .tokens = admission.prompt_ids,
-                            .sentence_ends = admission.sentence_ends,
-                            .max_cached_tokens = admission.max_cached_tokens,
-                            .may_wait = look_up.may_wait && communicator_->rank() == 0});
+  prefix::PrefixRequest request = MakePrefixRequest(*it->second->look_up);
+  if (communicator_->rank() > 0) return prefixes_->Find(request);
+  request.may_wait = look_up.may_wait;
+  return prefixes_->LookUp(request);
 }
 
 // The tokens that every rank has are cached; whether to wait for more is rank 0's word. Of each
@@ -75,6 +89,7 @@ absl::Status RankExecutor::AgreeOnHits(const std::vector<PrefixCache::Hit>& hits
 }
 
 void RankExecutor::BeginBehind(PrefixCache::Hit hit, SequenceState* state) {
+  if (prefixes_ != nullptr) prefixes_->StopWaiting(state->look_up->id);
   const int num_cached = hit.num_cached_tokens;
   state->cache->UsePrompt(std::move(hit.blocks), num_cached);
   state->tracker.Feed(absl::MakeSpan(state->look_up->prompt_ids).first(num_cached));

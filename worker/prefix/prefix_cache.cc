@@ -82,10 +82,15 @@ PrefixCache::Hit PrefixCache::LookUp(const PrefixRequest& request) {
     SendEnds();
     return hit;
   }
-  Claim(std::move(creations), &hit);
-  counters_.num_looked_up_tokens += request.tokens.size();
-  counters_.num_hit_tokens += hit.num_cached_tokens;
+  Claim(prompt, std::move(creations), &hit);
   return hit;
+}
+
+PrefixCache::Hit PrefixCache::Find(const PrefixRequest& request) { return Find(Prompt(request)); }
+
+void PrefixCache::ClaimRest(const PrefixRequest& request, Hit* hit) {
+  const Prompt prompt(request);
+  Claim(prompt, CreateRest(prompt, *hit), hit);
 }
 
 PrefixCache::Hit PrefixCache::Find(const Prompt& prompt) {
@@ -157,7 +162,9 @@ bool PrefixCache::Wait(const Prompt& prompt, const Hit& hit, const Creations& cr
   return waiting.ok();
 }
 
-void PrefixCache::Claim(Creations creations, Hit* hit) {
+void PrefixCache::Claim(const Prompt& prompt, Creations creations, Hit* hit) {
+  counters_.num_looked_up_tokens += prompt.request.tokens.size();
+  counters_.num_hit_tokens += hit->num_cached_tokens;
   absl::Status failure;  // the first: children of what was not created fail, too
   for (absl::StatusOr<kvstore::Creation>& creation : creations) {
     std::shared_ptr<kv::PromptBlock>& block = hit->blocks.emplace_back();

@@ -37,9 +37,7 @@ struct PrefixRequest {
   std::span<const TokenId> tokens;     // the whole prompt
   std::span<const int> sentence_ends;  // exclusive; ascend strictly, from 1 to tokens.size()
   int max_cached_tokens = 0;           // no hit is longer
-  // For what another sequence is writing. In a group only rank 0, whose word it is: the others
-  // claim what they can get, and drop the hit where rank 0 waits.
-  bool may_wait = false;
+  bool may_wait = false;               // for what another sequence is writing
 };
 
 // Since the start. A look-up that ends with waiting counts as a wait only.
@@ -74,6 +72,10 @@ class PrefixCache {
   // Leases the longest prefix that the store has, up to max_cached_tokens, and claims all other
   // sentences of the prompt. Ends an earlier wait of the sequence.
   Hit LookUp(const PrefixRequest& request);
+  // The same in two, for ranks that follow: whether to wait is rank 0's word. Who claims before it
+  // is known, and gives up again, takes an entry from those who write their ranks' blocks of it.
+  Hit Find(const PrefixRequest& request);
+  void ClaimRest(const PrefixRequest& request, Hit* hit);
 
   // After each step: makes the blocks that it completed visible to others, in one call; the store
   // is told of leases that have ended.
@@ -99,7 +101,7 @@ class PrefixCache {
   size_t FindPart(const Prompt& prompt, std::span<const PrefixKey> keys, Hit* hit);
   Creations CreateRest(const Prompt& prompt, const Hit& hit);
   bool Wait(const Prompt& prompt, const Hit& hit, const Creations& creations);
-  void Claim(Creations creations, Hit* hit);
+  void Claim(const Prompt& prompt, Creations creations, Hit* hit);
   void SendEnds();
 
   kvstore::BlockClient* const client_;

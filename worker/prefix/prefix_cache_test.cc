@@ -420,5 +420,29 @@ TEST_F(SharedStoreTest, AGroupsBlocksAreFoundOnceAllItsRanksHaveSealedThem) {
   EXPECT_EQ(KindsOf(second.LookUp(prompt_.Request(2))), "fff");
 }
 
+// A second group comes between the two ranks of the first.
+TEST_F(SharedStoreTest, AGroupWhoseLeaderWaitsTakesNothingFromTheOneThatWrites) {
+  const std::unique_ptr<BlockClient> clients[] = {store_.Connect(0, 2), store_.Connect(1, 2),
+                                                  store_.Connect(0, 2), store_.Connect(1, 2)};
+  PrefixCache leader(clients[0].get(), kTestLayout, RealClock());
+  PrefixCache follower(clients[1].get(), kTestLayout, RealClock());
+  PrefixCache waiting(clients[2].get(), kTestLayout, RealClock());
+  PrefixCache its_follower(clients[3].get(), kTestLayout, RealClock());
+  PromptRun on_leader = Begin(leader, prompt_, prompt_.Request(1));
+  EXPECT_TRUE(waiting.LookUp(prompt_.Request(2)).in_progress);
+  EXPECT_EQ(KindsOf(its_follower.Find(prompt_.Request(2))), "");
+  EXPECT_OK(its_follower.SealCompleted());
+
+  Hit hit = follower.Find(prompt_.Request(1));
+  follower.ClaimRest(prompt_.Request(1), &hit);
+  EXPECT_EQ(KindsOf(hit), "ccc");
+  PromptRun on_follower(pool_.get(), prompt_, std::move(hit));
+  Compute(leader, &on_leader, 23);
+  Compute(follower, &on_follower, 23);
+  EXPECT_THAT(AwaitReady(waiting), ElementsAre(2u));
+  EXPECT_EQ(KindsOf(waiting.LookUp(prompt_.Request(2))), "fff");
+  EXPECT_EQ(KindsOf(its_follower.Find(prompt_.Request(2))), "fff");
+}
+
 }  // namespace
 }  // namespace skv::prefix
