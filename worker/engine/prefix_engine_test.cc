@@ -14,6 +14,9 @@
 namespace skv::engine {
 namespace {
 
+using testing::AllOf;
+using testing::HasSubstr;
+
 constexpr int kPrompt = 300, kTokens = 24, kBudget = 64;
 
 class PrefixEngineTest : public testing::Test {
@@ -188,6 +191,14 @@ TEST_F(PrefixEngineTest, NothingFailsWhenTheStoreIsSmall) {
     const Run run = RunNext(local.get(), number, request);
     EXPECT_EQ(run.hashes, RunCold(request).hashes);
   }
+}
+
+TEST_F(PrefixEngineTest, ASocketOfAStoreWithoutCachingIsRefused) {
+  const auto local =
+      LocalEngine::Open({.rank = {.model_path = model_.path(), .kvstore_socket = "/tmp/s"}});
+  EXPECT_THAT(local, StatusIs(absl::StatusCode::kInvalidArgument,
+                              AllOf(HasSubstr("--kvstore-socket: \"/tmp/s\""),
+                                    HasSubstr("--enable-prefix-caching=false"))));
 }
 
 TEST_F(PrefixEngineTest, WhatRequestsHoldGoesWithThem) {

@@ -68,6 +68,13 @@ absl::StatusOr<double> ChooseWorkingSetFactor(const RankOptions& options) {
       absl::StrCat("--working-set-factor: ", options.working_set_factor, ", expected at least 1"));
 }
 
+absl::Status CheckPrefixOptions(const RankOptions& options) {
+  if (options.enable_prefix_caching || options.kvstore_socket.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--kvstore-socket: \"", options.kvstore_socket,
+      "\", where cached prefixes lie, with --enable-prefix-caching=false: set one of them only"));
+}
+
 // The fingerprint covers the configuration, its rope included.
 LayoutId BlockLayout(const ModelDescription& description, const backend::Backend& backend,
                      const comm::Communicator& communicator) {
@@ -108,6 +115,7 @@ absl::StatusOr<std::unique_ptr<Rank>> Rank::Open(const RankOptions& options,
   const loader::LlamaConfig& config = description.config;
   const int threads = options.num_threads > 0 ? options.num_threads
                                               : std::max(1u, std::thread::hardware_concurrency());
+  SKV_RETURN_IF_ERROR(CheckPrefixOptions(options));
   auto rank = std::unique_ptr<Rank>(new Rank);
   SKV_ASSIGN_OR_RETURN(rank->max_model_len_, ChooseMaxModelLen(options, config));
   SKV_ASSIGN_OR_RETURN(rank->working_set_factor_, ChooseWorkingSetFactor(options));
