@@ -69,7 +69,7 @@ class RankExecutor {
   // first step.
   void StartAudit(double fraction, AuditSink sink);
 
-  // Seconds since this rank last ended a layer or a step: its heartbeat.
+  // Seconds since this rank last ended a layer, a step or its look-ups: its heartbeat.
   double step_age_seconds() const;
   int64_t num_steps() const { return num_steps_.load(std::memory_order_relaxed); }
   int64_t num_tokens() const { return num_tokens_.load(std::memory_order_relaxed); }

@@ -41,6 +41,7 @@ absl::Status RankExecutor::LookUpPrefixes(const StepPlan& plan) {
   for (const LookUp& again : plan.lookups) SKV_RETURN_IF_ERROR(look_up(again));
   if (hits.empty()) return absl::OkStatus();
   SKV_RETURN_IF_ERROR(AgreeOnHits(hits));
+  Beat();  // a store that does not answer has taken its time, and may once more below
   for (size_t i = 0; i < hits.size(); ++i) {
     if (look_ups_[i].in_progress) continue;
     SequenceState* const state = sequences_.at(look_ups_[i].id).get();
