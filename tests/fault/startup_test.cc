@@ -67,15 +67,14 @@ TEST(StartupTest, EachPortOfAClusterIsCheckedBeforeAnyProcessStarts) {
   const loader::TinyLlamaFile model(TinyModelOptions());
   const int base = FindFreePorts();
   const std::string log_dir = absl::StrCat(::testing::TempDir(), "skv_ports_", base);
-  const std::pair<int, const char*> kPorts[] = {{base, "router's gRPC"},
-                                                {base + 1, "router's metrics"},
-                                                {base + 30, "gRPC of group 0"},
-                                                {base + 31, "gRPC of group 1"},
-                                                {base + 133, "metrics of group 1 rank 1"}};
+  const std::pair<int, const char*> kPorts[] = {
+      {base, "router's gRPC"},         {base + 1, "router's metrics"},
+      {base + 2, "kvstore's metrics"}, {base + 30, "gRPC of group 0"},
+      {base + 31, "gRPC of group 1"},  {base + 133, "metrics of group 1 rank 1"}};
   for (const auto& [port, owner] : kPorts) {
     ASSERT_OK_AND_ASSIGN(const auto stranger, AdminServer::Start({.port = port}));
-    Program cluster("skv", {"cluster", "up", "--groups", "2", "--tp", "2", "--model", model.path(),
-                            "--port", absl::StrCat(base), "--log-dir", log_dir});
+    Program cluster("skv", {"cluster", "up", "--groups", "2", "--tp", "2", "--kvstore", "--model",
+                            model.path(), "--port", absl::StrCat(base), "--log-dir", log_dir});
     ExpectFailure(&cluster, AllOf(HasSubstr(absl::StrCat("127.0.0.1 port ", port)),
                                   HasSubstr(owner), HasSubstr("in use"), HasSubstr("--port")));
     EXPECT_TRUE(std::filesystem::is_empty(log_dir)) << "a process was started";
@@ -95,6 +94,9 @@ TEST(StartupTest, ClusterWhosePortsWouldNotBeThosePrintedIsRefused) {
       {{"--worker-flag=--admin-port=1"}, HasSubstr("--worker-flag --admin-port=1")},
       {{"--port", "65000", "--groups", "100", "--tp", "5"},
        AllOf(HasSubstr("--port 65000"), HasSubstr("65629"), HasSubstr("at most 64906"))},
+      {{"--kvstore", "--worker-flag=--kvstore-socket=s"}, HasSubstr("--kvstore-socket=s")},
+      {{"--kvstore", "--kvstore-flag=--admin-port=1"}, HasSubstr("--kvstore-flag --admin-port=1")},
+      {{"--kvstore-flag=--arena-bytes=1"}, HasSubstr("add --kvstore")},
       {{"--host", "192.0.2.1"}, AllOf(HasSubstr("--host 192.0.2.1"), HasSubstr("no such address"))},
   };
   for (const auto& c : kCases) {
@@ -137,6 +139,14 @@ TEST(StartupTest, ClusterListensOnTheAddressThatItIsGiven) {
                                                            .flags = {"--host", "127.0.0.2"}}));
   EXPECT_THAT(cluster->endpoint(), ::testing::StartsWith("127.0.0.2:"));
   EXPECT_TRUE(cluster->Serves());
+}
+
+TEST(StartupTest, AStoresSocketWithoutCachingIsRefused) {
+  const loader::TinyLlamaFile model(TinyModelOptions());
+  Program worker("skv-worker", {"--model", model.path(), "--enable-prefix-caching=false",
+                                "--kvstore-socket", "/tmp/s"});
+  ExpectFailure(&worker, AllOf(HasSubstr("--kvstore-socket: \"/tmp/s\""),
+                               HasSubstr("--enable-prefix-caching=false")));
 }
 
 TEST(StartupTest, HostThatIsNoAddressIsRefused) {

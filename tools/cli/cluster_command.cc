@@ -44,6 +44,7 @@ void PrintEndpoints(const Supervisor& supervisor, const UpOptions& options, doub
   for (const auto& group : plan.groups) {
     for (const ProcessPlan& rank : group) add(rank);
   }
+  if (plan.kvstore) add(*plan.kvstore);
   if (options.json) {
     std::cout << nlohmann::ordered_json{{"endpoint", endpoint}, {"processes", processes}}.dump()
               << std::endl;
@@ -130,8 +131,8 @@ Command AddClusterCommand(Flags* program) {
   flags.Add("model", &cluster.model_path, "GGUF file");
   flags.Add(
       "port", &cluster.port, IntRange{1, 65000},
-      "Router's gRPC port, its metrics one above; groups' gRPC from 30 above, ranks' metrics from "
-      "130 above");
+      "Router's gRPC port, its metrics one above, those of --kvstore two; groups' gRPC from 30 "
+      "above, ranks' metrics from 130 above");
   flags.Add("host", &cluster.host,
             "IPv4 address that the router listens on; workers stay on loopback");
   flags.Add("threads", &cluster.threads_per_rank, IntRange{0, 1024},
@@ -141,6 +142,11 @@ Command AddClusterCommand(Flags* program) {
   flags.Add("worker-flag", &cluster.worker_flags,
             "Flags for every skv-worker, e.g. --worker-flag=--max-num-seqs=8; several with commas");
   flags.Add("router-flag", &cluster.router_flags, "Flags for skv-router");
+  flags.Add("kvstore", &cluster.kvstore,
+            "Start a skv-kvstore too, where all workers keep cached prefixes: they share them, and "
+            "a worker that is restarted finds them again");
+  flags.Add("kvstore-flag", &cluster.kvstore_flags,
+            "Flags for skv-kvstore, e.g. --kvstore-flag=--arena-bytes=4294967296");
   flags.Add("ready-timeout-secs", &options->ready_timeout_secs, IntRange{1, 86400},
             "Give up after so long");
   flags.Add("stop-timeout-secs", &options->stop_timeout_secs, IntRange{1, 86400},
@@ -149,6 +155,7 @@ Command AddClusterCommand(Flags* program) {
   flags.SetExamples(
       "  skv cluster up --tp 2                one group of two ranks\n"
       "  skv cluster up --groups 2 --port 9000\n"
+      "  skv cluster up --groups 2 --kvstore --kvstore-flag=--arena-bytes=4294967296\n"
       "  skv cluster up --kv-policy sentencekv --max-capacity-prompts 2048");
   return {&flags, [options] { return Up(*options); }};
 }

@@ -104,7 +104,7 @@ int FindFreePorts() {
   while (true) {
     const int base = bases[next++ % bases.size()];
     bool all_free = true;
-    for (const int offset : {0, 1, 30, 31, 130, 131, 132, 133}) {
+    for (const int offset : {0, 1, 2, 30, 31, 130, 131, 132, 133}) {
       all_free = all_free && IsFree(base + offset);
     }
     if (all_free) return base;

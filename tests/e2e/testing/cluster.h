@@ -80,7 +80,7 @@ class Cluster {
   ScopedChild& supervisor() { return program_->child(); }
   std::string Output() const { return program_->Output(); }
 
-  // Names are "router" and "group 0 rank 1"; the process that has the name now, or 0.
+  // Names are "router", "group 0 rank 1" and "kvstore"; the process that has the name now, or 0.
   pid_t Pid(const std::string& name) const;
   // 0 while it does not answer.
   double Metric(const std::string& name, std::string_view metric,

@@ -11,12 +11,16 @@
 namespace skv::cli {
 namespace {
 
+constexpr int kStorePortOffset = 2;
 constexpr int kGroupPortOffset = 30;
 constexpr int kAdminPortOffset = 130;
 constexpr int kMaxPort = 65535;
 // The file that configures the cluster has keys that its processes do not know.
 constexpr char kNoConfig[] = "SKV_CONFIG=";
 constexpr char kLoopback[] = "127.0.0.1";
+
+// In memory: a folder of logs may have a path that is too long for a socket.
+std::string StoreSocket() { return absl::StrCat("/dev/shm/skv-", getpid(), "-kvstore.sock"); }
 
 ProcessPlan PlanRank(const ClusterOptions& options, int threads, int group, int rank) {
   const int admin_port =
@@ -44,8 +48,28 @@ ProcessPlan PlanRank(const ClusterOptions& options, int threads, int group, int 
                      absl::StrCat(options.port + kGroupPortOffset + group),
                      "--admin-port",
                      absl::StrCat(admin_port)};
+  if (options.kvstore) {
+    plan.child.args.insert(plan.child.args.end(), {"--kvstore-socket", StoreSocket()});
+  }
   const std::vector<std::string> policies = server::ToArguments(options.kv_policies);
   plan.child.args.insert(plan.child.args.end(), policies.begin(), policies.end());
+  return plan;
+}
+
+ProcessPlan PlanStore(const ClusterOptions& options) {
+  ProcessPlan plan;
+  plan.admin_host = kLoopback;
+  plan.admin_port = options.port + kStorePortOffset;
+  plan.name = "kvstore";
+  plan.child.environment = {kNoConfig};
+  plan.child.log_path = absl::StrCat(options.log_dir, "/kvstore.log");
+  plan.child.args = {absl::StrCat(options.binary_dir, "/skv-kvstore"),
+                     "--socket",
+                     StoreSocket(),
+                     "--host",
+                     kLoopback,
+                     "--admin-port",
+                     absl::StrCat(plan.admin_port)};
   return plan;
 }
 
@@ -99,6 +123,18 @@ absl::Status CheckPorts(const ClusterOptions& options, int num_ranks) {
                    kMaxPort - kAdminPortOffset - num_ranks + 1));
 }
 
+absl::Status AddStore(const ClusterOptions& options, ClusterPlan* plan) {
+  if (!options.kvstore) {
+    if (options.kvstore_flags.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("--kvstore-flag ", options.kvstore_flags[0],
+                     ": there is no skv-kvstore to give it to; add --kvstore"));
+  }
+  plan->kvstore = PlanStore(options);
+  plan->ports.push_back({"kvstore's metrics", kLoopback, plan->kvstore->admin_port});
+  return AddFlags("--kvstore-flag", options.kvstore_flags, &*plan->kvstore);
+}
+
 }  // namespace
 
 absl::StatusOr<ClusterPlan> PlanCluster(const ClusterOptions& options, int num_cores) {
@@ -112,6 +148,7 @@ absl::StatusOr<ClusterPlan> PlanCluster(const ClusterOptions& options, int num_c
   plan.router_port = options.port;
   plan.ports = {{"router's gRPC", options.host, options.port},
                 {"router's metrics", options.host, plan.router.admin_port}};
+  SKV_RETURN_IF_ERROR(AddStore(options, &plan));
   for (int group = 0; group < options.num_groups; ++group) {
     plan.groups.emplace_back();
     plan.ports.push_back({absl::StrCat("gRPC of group ", group), kLoopback,

@@ -94,6 +94,7 @@ bool AnswersReady(const ProcessPlan& process, pid_t pid) {
 Supervisor::Supervisor(ClusterPlan plan) : plan_(std::move(plan)) {
   units_.push_back({.processes = {plan_.router}});
   for (const auto& group : plan_.groups) units_.push_back({.processes = group});
+  if (plan_.kvstore) units_.push_back({.processes = {*plan_.kvstore}});
 }
 
 Supervisor::~Supervisor() = default;
@@ -174,8 +175,11 @@ void Supervisor::Stop(TimePoint deadline, const std::function<bool()>& hurry) {
       unit->children.clear();
     }
   };
-  stop(units_.begin(), units_.begin() + 1);
-  stop(units_.begin() + 1, units_.end());
+  const auto groups = units_.begin() + 1;
+  const auto store = units_.end() - (plan_.kvstore ? 1 : 0);
+  stop(units_.begin(), groups);
+  stop(groups, store);
+  stop(store, units_.end());
 }
 
 std::vector<pid_t> Supervisor::pids() const {

@@ -1,7 +1,7 @@
 #pragma once
 // Runs a local cluster: starts every process, restarts a group as a whole when one of its ranks
-// ends, and the router alone when it ends, with a growing pause; stops all on request. One thread:
-// the kernel kills the processes when it ends.
+// ends, and the router or the store alone when it ends, with a growing pause; stops all on request.
+// One thread: the kernel kills the processes when it ends.
 
 #include <functional>
 #include <memory>
@@ -28,12 +28,12 @@ class Supervisor {
   absl::Status Watch();
   // As of the last Watch: every process has said on /readyz that it is, since it was last started.
   bool IsReady() const;
-  // Router first, so that its streams end while workers live; then the workers. Kills at the
-  // deadline, or as soon as `hurry`, asked every few tens of milliseconds, is true.
+  // Router first, so that its streams end while workers live; then the workers; then the store.
+  // Kills at the deadline, or as soon as `hurry`, asked every few tens of milliseconds, is true.
   void Stop(TimePoint deadline, const std::function<bool()>& hurry);
 
   const ClusterPlan& plan() const { return plan_; }
-  // Process ids of the running processes: the router's, then the ranks' in order.
+  // Process ids of the running processes: the router's, then the ranks' in order, then the store's.
   std::vector<pid_t> pids() const;
 
  private:
@@ -52,7 +52,7 @@ class Supervisor {
   bool AllReady(const Unit& unit) const;
 
   const ClusterPlan plan_;
-  std::vector<Unit> units_;  // the router, then the groups
+  std::vector<Unit> units_;  // the router, then the groups, then the store if there is one
 };
 
 }  // namespace skv::cli
