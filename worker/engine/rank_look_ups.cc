@@ -90,7 +90,6 @@ absl::Status RankExecutor::AgreeOnHits(const std::vector<PrefixCache::Hit>& hits
 }
 
 void RankExecutor::BeginBehind(PrefixCache::Hit hit, SequenceState* state) {
-  if (prefixes_ != nullptr) prefixes_->StopWaiting(state->look_up->id);
   const int num_cached = hit.num_cached_tokens;
   state->cache->UsePrompt(std::move(hit.blocks), num_cached);
   state->tracker.Feed(absl::MakeSpan(state->look_up->prompt_ids).first(num_cached));
