@@ -92,16 +92,19 @@ TEST(CommandLineTest, ClusterUpPrintsWhatAnswersAndSigintEndsItWithZero) {
   const loader::TinyLlamaFile model(TinyModelOptions());
   const int port = FindFreePorts();
   const std::string log_dir = absl::StrCat(::testing::TempDir(), "skv_start_lines_", port);
-  Program cluster("skv", {"cluster", "up", "--tp", "2", "--threads", "1", "--model", model.path(),
-                          "--port", absl::StrCat(port), "--log-dir", log_dir});
+  Program cluster("skv", {"cluster", "up", "--tp", "2", "--kvstore", "--threads", "1", "--model",
+                          model.path(), "--port", absl::StrCat(port), "--log-dir", log_dir,
+                          "--kvstore-flag=--arena-bytes=16777216"});
   ASSERT_TRUE(Eventually([&] { return cluster.Output().find("Ctrl-C\n") != std::string::npos; }))
       << cluster.Output();
   const std::string output = cluster.Output();
   EXPECT_THAT(output, HasSubstr(" s: 1 group(s) of 2 rank(s)\n"));
   EXPECT_THAT(output, HasSubstr(absl::StrCat("  gRPC endpoint  127.0.0.1:", port, "\n")));
   EXPECT_THAT(output, HasSubstr(absl::StrCat("  logs in ", log_dir)));
-  const std::pair<const char*, int> kProcesses[] = {
-      {"router", port + 1}, {"group 0 rank 0", port + 130}, {"group 0 rank 1", port + 131}};
+  const std::pair<const char*, int> kProcesses[] = {{"router", port + 1},
+                                                    {"group 0 rank 0", port + 130},
+                                                    {"group 0 rank 1", port + 131},
+                                                    {"kvstore", port + 2}};
   for (const auto& [name, admin_port] : kProcesses) {
     ASSERT_OK_AND_ASSIGN(const std::string version,
                          HttpGet("127.0.0.1", admin_port, "/version", std::chrono::seconds(10)));
