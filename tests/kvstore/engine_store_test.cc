@@ -17,6 +17,7 @@
 #include "common/process.h"
 #include "common/testing/status_matchers.h"
 #include "tests/e2e/testing/sanitizer_report.h"
+#include "worker/engine/prefix_waits.h"
 #include "worker/engine/testing/policy_run.h"
 #include "worker/engine/testing/rank_group.h"
 #include "worker/loader/testing/tiny_llama.h"
@@ -75,12 +76,13 @@ class EngineStoreTest : public testing::Test {
     std::filesystem::remove_all(folder_);
   }
 
-  void StartStore() {
+  void StartStore(int64_t arena_bytes = 1 << 25) {
+    store_.reset();
     std::filesystem::remove(folder_ + "/log");
     const char* const bin = std::getenv("SKV_BIN");
     store_ = ScopedChild::Start(
                  {.args = {absl::StrCat(bin != nullptr ? bin : SKV_BIN_DIR, "/skv-kvstore"),
-                           "--socket", SocketPath(), "--arena-bytes", "33554432"},
+                           "--socket", SocketPath(), "--arena-bytes", absl::StrCat(arena_bytes)},
                   .environment = {},
                   .log_path = folder_ + "/log"})
                  .value();
@@ -242,6 +244,27 @@ class GroupStoreTest : public EngineStoreTest {
     return group;
   }
 
+  // Four requests for one prompt, all within the patience of one that waits; returns the cached
+  // tokens of each.
+  static std::vector<int> RunAtOnce(RankGroup* group, const Run& cold) {
+    std::vector<int> cached;
+    group->Run([&](Engine* engine, const StepRecorder& recorder) {
+      const TimePoint start = RealClock().Now();
+      std::vector<std::shared_ptr<CollectingSink>> sinks;
+      for (int i = 0; i < 4; ++i) {
+        sinks.push_back(std::make_shared<CollectingSink>());
+        EXPECT_OK(engine->Submit(MakeRequest(1), sinks.back()));
+      }
+      for (size_t i = 0; i < sinks.size(); ++i) {
+        EXPECT_TRUE(sinks[i]->WaitForFinish());
+        ExpectBits({sinks[i]->tokens(), recorder.logit_hashes(1 + i), {}, {}}, cold);
+        cached.push_back(sinks[i]->finish().num_cached_tokens);
+      }
+      EXPECT_LT(RealClock().Now() - start, kPrefixPatience);
+    });
+    return cached;
+  }
+
   static void ExpectBits(const RankGroup::Result& got, const Run& want) {
     EXPECT_EQ(got.tokens, want.tokens);
     EXPECT_EQ(got.logit_hashes, want.hashes);
@@ -276,6 +299,24 @@ TEST_F(GroupStoreTest, OfTwoGroupsThatAreAskedAtOnceOneWaitsForTheOther) {
       }
     });
   });
+}
+
+// Of what not all ranks can keep nobody waits for the blocks of some.
+TEST_F(GroupStoreTest, WhereTheStoreIsTooSmallForAPromptNobodyWaitsInVain) {
+  const Run cold = RunCold(MakeRequest(1));
+  StartStore(/*arena_bytes=*/1 << 20);
+  const std::vector<int> cached = RunAtOnce(MakeGroup().get(), cold);
+  EXPECT_GT(cached.back(), 0);
+  EXPECT_LT(cached.back(), kPrompt - kComputedAnyway);
+}
+
+TEST_F(GroupStoreTest, WhereOnlyOneRankReachesTheStoreNobodyWaitsInVain) {
+  const Run cold = RunCold(MakeRequest(1));
+  for (const int rank : {0, 1}) {
+    const auto group = MakeGroup();
+    group->options(rank).kvstore_socket = folder_ + "/none";
+    EXPECT_EQ(RunAtOnce(group.get(), cold).back(), 0);
+  }
 }
 
 TEST_F(GroupStoreTest, WhenTheStoreIsKilledRanksAgreeAndItsSuccessorIsUsed) {

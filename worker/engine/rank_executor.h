@@ -124,6 +124,7 @@ class RankExecutor {
   absl::Status LookUpPrefixes(const scheduler::StepPlan& plan);
   absl::StatusOr<prefix::PrefixCache::Hit> LookUpPrefix(const scheduler::LookUp& look_up);
   absl::Status AgreeOnHits(const std::vector<prefix::PrefixCache::Hit>& hits);
+  absl::Status ClaimTogether(std::vector<prefix::PrefixCache::Hit>* hits);
   void BeginBehind(prefix::PrefixCache::Hit hit, SequenceState* state);
   absl::Status Fork(const scheduler::Fork& fork, int64_t step_idx);
   absl::Status MakeWorkingSet(int num_slots, SequenceState* state);

@@ -1,6 +1,7 @@
 // How a rank's sequences come to the parts of their prompts that were computed before.
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -42,14 +43,10 @@ absl::Status RankExecutor::LookUpPrefixes(const StepPlan& plan) {
   if (hits.empty()) return absl::OkStatus();
   SKV_RETURN_IF_ERROR(AgreeOnHits(hits));
   Beat();  // a store that does not answer has taken its time, and may once more below
+  if (prefixes_ != nullptr) SKV_RETURN_IF_ERROR(ClaimTogether(&hits));
   for (size_t i = 0; i < hits.size(); ++i) {
     if (look_ups_[i].in_progress) continue;
-    SequenceState* const state = sequences_.at(look_ups_[i].id).get();
-    if (prefixes_ != nullptr && communicator_->rank() > 0) {
-      prefixes_->ClaimRest(MakePrefixRequest(*state->look_up), &hits[i]);
-    }
-    hits[i].Truncate(look_ups_[i].num_cached_tokens);
-    BeginBehind(std::move(hits[i]), state);
+    BeginBehind(std::move(hits[i]), sequences_.at(look_ups_[i].id).get());
   }
   return absl::OkStatus();
 }
@@ -85,6 +82,33 @@ absl::Status RankExecutor::AgreeOnHits(const std::vector<PrefixCache::Hit>& hits
     const double cached =
         look_ups_[i].in_progress ? all[0] : *std::min_element(all, all + stride - 1);
     look_ups_[i].num_cached_tokens = static_cast<int>(cached);
+  }
+  return absl::OkStatus();
+}
+
+// What one rank has no room for no rank keeps, nor anything while only some of them reach the
+// host's store: nobody would ever find it, and who wants the same would wait for it in vain.
+absl::Status RankExecutor::ClaimTogether(std::vector<PrefixCache::Hit>* hits) {
+  const int rank = communicator_->rank(), world_size = communicator_->world_size();
+  std::vector<double> said((hits->size() + 1) * world_size);
+  for (size_t i = 0; i < hits->size(); ++i) {
+    PrefixCache::Hit& hit = (*hits)[i];
+    if (look_ups_[i].in_progress) continue;
+    if (rank > 0) {
+      prefixes_->ClaimRest(MakePrefixRequest(*sequences_.at(look_ups_[i].id)->look_up), &hit);
+    }
+    hit.Truncate(look_ups_[i].num_cached_tokens);
+    said[i * world_size + rank] = static_cast<double>(hit.num_offered);
+  }
+  said[hits->size() * world_size + rank] = prefixes_->store_gauges().is_shared ? 1 : 0;
+  SKV_RETURN_IF_ERROR(communicator_->AllReduceSum(said.data(), said.size()));
+  const double num_sharing = std::accumulate(said.end() - world_size, said.end(), 0.0);
+  const bool is_split = num_sharing != 0 && num_sharing != world_size;
+  for (size_t i = 0; i < hits->size(); ++i) {
+    const double* const all = said.data() + i * world_size;
+    if (look_ups_[i].in_progress) continue;
+    (*hits)[i].KeepClaims(is_split ? 0
+                                   : static_cast<size_t>(*std::min_element(all, all + world_size)));
   }
   return absl::OkStatus();
 }

@@ -60,6 +60,13 @@ void PrefixCache::Hit::Truncate(int num_tokens) {
   num_cached_tokens = num_tokens;
 }
 
+void PrefixCache::Hit::KeepClaims(size_t num_sentences) {
+  size_t num_found = 0;
+  for (int end = 0; end < num_cached_tokens; ++num_found) end += blocks[num_found]->capacity();
+  const size_t num_kept = std::max(num_sentences, num_found);
+  for (size_t i = num_kept; i < blocks.size(); ++i) blocks[i] = nullptr;
+}
+
 PrefixCache::Hit PrefixCache::LookUp(const PrefixRequest& request) {
   StopWaiting(request.id);
   const Prompt prompt(request);
@@ -170,12 +177,14 @@ void PrefixCache::Claim(const Prompt& prompt, Creations creations, Hit* hit) {
     std::shared_ptr<kv::PromptBlock>& block = hit->blocks.emplace_back();
     if (!creation.ok()) {
       ++counters_.num_failed_blocks;
+      if (failure.ok()) hit->num_offered = hit->blocks.size() - 1;
       failure.Update(creation.status());
     } else if (creation->outcome == Outcome::kCreated) {
       ++counters_.num_claimed_blocks;
       block = std::make_shared<ClaimedBlock>(std::move(creation->block), completed_);
     }
   }
+  if (failure.ok()) hit->num_offered = hit->blocks.size();
   if (!failure.ok()) LogFailure("create", failure);
 }
 

@@ -64,10 +64,14 @@ class PrefixCache {
     // By sentence, for SequenceCache::UsePrompt: those of the hit are written, then come those that
     // the sequence is to write; null: not in the store.
     std::vector<std::shared_ptr<kv::PromptBlock>> blocks;
+    // Sentences before the first that the store refused: found, claimed, or another's.
+    size_t num_offered = 0;
 
     // Gives back the hit's blocks behind num_tokens; they are null then. The lease goes with the
     // last of a hit. REQUIRES: num_tokens is 0 or a sentence end, at most num_cached_tokens.
     void Truncate(int num_tokens);
+    // Gives up what was claimed behind the first `num_sentences`.
+    void KeepClaims(size_t num_sentences);
   };
   // Leases the longest prefix that the store has, up to max_cached_tokens, and claims all other
   // sentences of the prompt. Ends an earlier wait of the sequence.

@@ -311,6 +311,23 @@ TEST_P(PrefixCacheTest, AHitIsCutToWhatTheRanksAgreeOn) {
   }
 }
 
+TEST_P(PrefixCacheTest, ClaimsThatNotAllRanksHaveAreGivenUp) {
+  Open();
+  {
+    PromptRun first = Begin(writer(), prompt_, prompt_.Request(1));
+    Compute(writer(), &first, 6);
+  }
+  Hit hit = writer().LookUp(prompt_.Request(2));
+  EXPECT_EQ(KindsOf(hit), "fcc");
+  EXPECT_EQ(hit.num_offered, 3u);
+  hit.KeepClaims(2);
+  EXPECT_EQ(KindsOf(hit), "fc-");
+  hit.KeepClaims(0);
+  EXPECT_EQ(KindsOf(hit), "f--") << "the hit stays";
+  EXPECT_OK(writer().SealCompleted());
+  EXPECT_EQ(KindsOf(reader().LookUp(prompt_.Request(3))), "fcc");
+}
+
 TEST_P(PrefixCacheTest, BlocksOutliveTheSequenceThatWroteThem) {
   Open();
   {
