@@ -166,10 +166,8 @@ void Engine::ExpireDeadlines() {
 void Engine::MarkScheduled(const PlannedStep& step) {
   for (const SequenceId id : step.plan.released) prefix_waits_.Forget(id);
   for (const scheduler::Admission& admission : step.plan.admitted) {
-    OpenRequest* const open = samples_.at(admission.id).open;
-    if (open->scheduled) continue;  // evicted and back
-    open->scheduled = clock_.Now();
-    StartSampling(*open);
+    // One that looks up starts with the answer.
+    if (admission.prompt_ids.empty()) StartOnce(samples_.at(admission.id).open);
   }
   for (const scheduler::Chunk& chunk : step.plan.chunks) {
     if (chunk.position_class == scheduler::PositionClass::kPrompt) {
@@ -177,6 +175,12 @@ void Engine::MarkScheduled(const PlannedStep& step) {
       ++totals_.num_prefills;
     }
   }
+}
+
+void Engine::StartOnce(OpenRequest* open) {
+  if (open->scheduled) return;  // evicted and back
+  open->scheduled = clock_.Now();
+  StartSampling(*open);
 }
 
 // Not before: what the draws need of a prompt would multiply by the length of the queue.

@@ -127,6 +127,7 @@ class Engine {
   std::optional<PrefixKey> PrefixRoot(const GenerationRequest& request) const;
   int MaxCachedTokens(const GenerationRequest& request) const;
   void MarkScheduled(const scheduler::PlannedStep& step);
+  void StartOnce(OpenRequest* open);
   void StartSampling(const OpenRequest& open);
   void SampleAndPublish(const scheduler::PlannedStep& step, const std::vector<float>& logits);
   void PublishToken(SequenceId id, const SampledToken& token, int position, int64_t num_ended);

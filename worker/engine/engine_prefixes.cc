@@ -30,10 +30,10 @@ void Engine::LookUpAgain() {
 
 void Engine::TakeLookUps() {
   for (const RankExecutor::LookUpAnswer& answer : executor_->look_ups()) {
-    scheduler_.OnLookUp(answer.id, answer.num_cached_tokens, answer.in_progress);
-    const auto it = samples_.find(answer.id);
-    if (it == samples_.end()) continue;  // cancelled while the others of its request need it
-    OpenRequest* const open = it->second.open;
+    scheduler_.OnLookUp(answer.id, {.num_cached_tokens = answer.num_cached_tokens,
+                                    .private_kv_tokens = answer.private_kv_tokens,
+                                    .in_progress = answer.in_progress});
+    OpenRequest* const open = samples_.at(answer.id).open;
     if (answer.in_progress) {
       if (!open->waited_for_prefix) ++totals_.prefix.waits;
       open->waited_for_prefix = true;
@@ -41,6 +41,7 @@ void Engine::TakeLookUps() {
       continue;
     }
     prefix_waits_.Forget(answer.id);
+    StartOnce(open);
     totals_.prefix.looked_up_tokens += static_cast<int64_t>(open->request.prompt_ids.size());
     totals_.prefix.hit_tokens += answer.num_cached_tokens;
     if (!open->num_cached_tokens) open->num_cached_tokens = answer.num_cached_tokens;

@@ -23,14 +23,20 @@ class PrefixEngineTest : public testing::Test {
  protected:
   PrefixEngineTest() : model_({.num_layers = 3, .head_dim = 32, .context_length = 1024}) {}
 
-  std::unique_ptr<LocalEngine> Open(bool caching, int chunk = 64,
-                                    int64_t cache_bytes = int64_t{1} << 24) {
+  struct EngineShape {
+    bool caching = true;
+    int chunk = 64;
+    int64_t cache_bytes = int64_t{1} << 24;
+    std::string kv_placement = "in-place";
+  };
+  std::unique_ptr<LocalEngine> Open(const EngineShape& shape) {
     auto local = LocalEngine::Open({.rank = {.model_path = model_.path(),
                                              .num_threads = 1,
                                              .kv_cache_memory_bytes = int64_t{1} << 24,
-                                             .max_num_batched_tokens = chunk,
-                                             .enable_prefix_caching = caching,
-                                             .prefix_cache_memory_bytes = cache_bytes},
+                                             .kv_placement = shape.kv_placement,
+                                             .max_num_batched_tokens = shape.chunk,
+                                             .enable_prefix_caching = shape.caching,
+                                             .prefix_cache_memory_bytes = shape.cache_bytes},
                                     .max_num_seqs = 16});
     EXPECT_OK(local);
     return std::move(local).value();
@@ -67,7 +73,7 @@ class PrefixEngineTest : public testing::Test {
   }
 
   Run RunCold(GenerationRequest request) {
-    return RunNext(Open(/*caching=*/false).get(), 1, std::move(request));
+    return RunNext(Open({.caching = false}).get(), 1, std::move(request));
   }
 
   loader::TinyLlamaFile model_;
@@ -76,7 +82,7 @@ class PrefixEngineTest : public testing::Test {
 TEST_F(PrefixEngineTest, ASecondRequestComputesTheEndOfItsPromptOnlyAndHasTheBitsOfTheFirst) {
   for (const std::string_view policy : policy::PolicyNames()) {
     SCOPED_TRACE(policy);
-    const auto local = Open(/*caching=*/true);
+    const auto local = Open({});
     const GenerationRequest request = MakeRequest(1, std::string(policy));
     const Run cold = RunNext(local.get(), 1, request);
     const Run warm = RunNext(local.get(), 2, request);
@@ -96,7 +102,7 @@ TEST_F(PrefixEngineTest, ASecondRequestComputesTheEndOfItsPromptOnlyAndHasTheBit
 }
 
 TEST_F(PrefixEngineTest, APromptThatGoesOnOtherwiseSharesWhatIsEqual) {
-  const auto local = Open(/*caching=*/true);
+  const auto local = Open({});
   RunNext(local.get(), 1, MakeRequest(1));
   GenerationRequest other = MakeRequest(1);
   for (size_t i = 200; i < other.prompt_ids.size(); ++i) {
@@ -109,7 +115,7 @@ TEST_F(PrefixEngineTest, APromptThatGoesOnOtherwiseSharesWhatIsEqual) {
 }
 
 TEST_F(PrefixEngineTest, OnePolicyReadsWhatAnotherWrote) {
-  const auto local = Open(/*caching=*/true);
+  const auto local = Open({});
   RunNext(local.get(), 1, MakeRequest(1, "full"));
   const Run run = RunNext(local.get(), 2, MakeRequest(1, "sentencekv"));
   EXPECT_GT(run.num_cached_tokens, 0);
@@ -117,7 +123,7 @@ TEST_F(PrefixEngineTest, OnePolicyReadsWhatAnotherWrote) {
 }
 
 TEST_F(PrefixEngineTest, SaltsKeepRequestsApart) {
-  const auto local = Open(/*caching=*/true);
+  const auto local = Open({});
   GenerationRequest salted = MakeRequest(1);
   salted.cache_salt = "tenant 1";
   EXPECT_EQ(RunNext(local.get(), 1, MakeRequest(1)).num_cached_tokens, 0);
@@ -129,49 +135,60 @@ TEST_F(PrefixEngineTest, SaltsKeepRequestsApart) {
 
 TEST_F(PrefixEngineTest, RequestsForOnePromptAtOnceComputeItOnce) {
   const Run cold = RunCold(MakeRequest(1));
-  const auto local = Open(/*caching=*/true, /*chunk=*/32);
-  std::vector<std::shared_ptr<CollectingSink>> sinks;
-  for (int i = 0; i < 8; ++i) sinks.push_back(Submit(local.get(), MakeRequest(1)));
-  for (size_t i = 0; i < sinks.size(); ++i) {
-    SCOPED_TRACE(i);
-    ASSERT_TRUE(sinks[i]->WaitForFinish());
-    EXPECT_EQ(sinks[i]->tokens(), cold.tokens);
-    EXPECT_EQ(local->recorder().logit_hashes(1 + i), cold.hashes);
+  int64_t waits = 0;
+  // A busy machine may let the first one end before the others come: then none has to wait.
+  for (int attempt = 0; attempt < 50 && waits < 7; ++attempt) {
+    const auto local = Open({.chunk = 32});
+    std::vector<std::shared_ptr<CollectingSink>> sinks;
+    for (int i = 0; i < 8; ++i) sinks.push_back(Submit(local.get(), MakeRequest(1)));
+    int cached = 0;
+    for (size_t i = 0; i < sinks.size(); ++i) {
+      SCOPED_TRACE(i);
+      ASSERT_TRUE(sinks[i]->WaitForFinish());
+      EXPECT_EQ(sinks[i]->tokens(), cold.tokens);
+      EXPECT_EQ(local->recorder().logit_hashes(1 + i), cold.hashes);
+      cached += sinks[i]->finish().num_cached_tokens;
+    }
+    const EngineStats stats = local->engine().stats();
+    EXPECT_EQ(stats.num_prompt_tokens, 8 * kPrompt - cached);
+    // One whole prompt, and of each other what follows the last sentence that may be shared.
+    EXPECT_LE(stats.num_prompt_tokens, kPrompt + 7 * (kBudget / 2 + 128));
+    EXPECT_EQ(stats.prefix.num_held, 0);
+    EXPECT_EQ(stats.prefix.hit_tokens, cached);
+    waits = stats.prefix.waits;
   }
-  const EngineStats stats = local->engine().stats();
-  int cached = 0;
-  for (const auto& sink : sinks) cached += sink->finish().num_cached_tokens;
-  EXPECT_EQ(stats.num_prompt_tokens, 8 * kPrompt - cached);
-  // One whole prompt, and of each other what follows the last sentence that may be shared.
-  EXPECT_LE(stats.num_prompt_tokens, kPrompt + 7 * (kBudget / 2 + 128));
-  EXPECT_EQ(stats.prefix.waits, 7);
-  EXPECT_EQ(stats.prefix.num_held, 0);
-  EXPECT_EQ(stats.prefix.hit_tokens, cached);
+  EXPECT_EQ(waits, 7);
 }
 
 TEST_F(PrefixEngineTest, WhoWaitsGoesOnWhenTheWriterIsCancelled) {
   const Run cold = RunCold(MakeRequest(1));
-  const auto local = Open(/*caching=*/true, /*chunk=*/16);
-  RequestId writer = 0;
-  const auto first = Submit(local.get(), MakeRequest(1), &writer);
-  const auto second = Submit(local.get(), MakeRequest(1));
-  ASSERT_TRUE(Becomes([&] { return local->engine().stats().num_prompt_tokens >= 64; }));
-  local->engine().Cancel(writer);
-  ASSERT_TRUE(second->WaitForFinish());
-  EXPECT_EQ(second->tokens(), cold.tokens);
-  EXPECT_EQ(local->recorder().logit_hashes(2), cold.hashes);
-  ASSERT_TRUE(first->WaitForFinish());
-  EXPECT_EQ(first->finish().reason, FinishReason::kCancelled);
+  bool waited = false;
+  for (int attempt = 0; attempt < 50 && !waited; ++attempt) {
+    const auto local = Open({.chunk = 16});
+    RequestId writer = 0;
+    const auto first = Submit(local.get(), MakeRequest(1), &writer);
+    const auto second = Submit(local.get(), MakeRequest(1));
+    ASSERT_TRUE(Becomes([&] { return local->engine().stats().num_prompt_tokens >= 64; }));
+    local->engine().Cancel(writer);
+    ASSERT_TRUE(second->WaitForFinish());
+    EXPECT_EQ(second->tokens(), cold.tokens);
+    EXPECT_EQ(local->recorder().logit_hashes(2), cold.hashes);
+    ASSERT_TRUE(first->WaitForFinish());
+    // A busy machine may let the writer end before it is cancelled.
+    waited = first->finish().reason == FinishReason::kCancelled &&
+             local->engine().stats().prefix.waits == 1;
+  }
+  EXPECT_TRUE(waited);
 }
 
 TEST_F(PrefixEngineTest, SamplesAndEvictionsGoOnAsBefore) {
   GenerationRequest request = MakeRequest(1);
   request.seeds = {100, 101};
-  const auto without = Open(/*caching=*/false);
+  const auto without = Open({.caching = false});
   const auto want = Submit(without.get(), request);
   ASSERT_TRUE(want->WaitForFinish());
 
-  const auto local = Open(/*caching=*/true);
+  const auto local = Open({});
   RunNext(local.get(), 1, MakeRequest(1));
   RequestId id = 0;
   const auto sink = Submit(local.get(), request, &id);
@@ -180,12 +197,44 @@ TEST_F(PrefixEngineTest, SamplesAndEvictionsGoOnAsBefore) {
   ASSERT_TRUE(sink->WaitForFinish());
   EXPECT_EQ(sink->tokens(0), want->tokens(0));
   EXPECT_EQ(sink->tokens(1), want->tokens(1));
+  EXPECT_GT(sink->finish().num_cached_tokens, 0);
   EXPECT_EQ(local->recorder().differences(), 0);
+}
+
+TEST_F(PrefixEngineTest, WhatElseARequestMayAskForIsAsInAColdRun) {
+  const auto expect_equal = [](const FinishEvent& warm, const FinishEvent& cold) {
+    EXPECT_GT(warm.num_cached_tokens, 0);
+    EXPECT_EQ(warm.kv_use, cold.kv_use);
+    EXPECT_EQ(warm.recall, cold.recall);
+  };
+  GenerationRequest request = MakeRequest(1);
+  request.explain_top = 3;
+  request.policy.min_recall = 0.9;
+  for (const std::string placement : {"in-place", "copied"}) {
+    SCOPED_TRACE(placement);
+    const auto local = Open({.kv_placement = placement});
+    const auto cold = Submit(local.get(), request);
+    ASSERT_TRUE(cold->WaitForFinish());
+    const auto warm = Submit(local.get(), request);
+    ASSERT_TRUE(warm->WaitForFinish());
+    expect_equal(warm->finish(), cold->finish());
+    EXPECT_EQ(warm->explanations(), cold->explanations());
+    EXPECT_EQ(local->recorder().logit_hashes(2), local->recorder().logit_hashes(1));
+
+    GenerationRequest resumed = request;
+    resumed.resume_ids = cold->tokens();
+    resumed.resume_ids.resize(kTokens / 2);
+    const Run rest = RunNext(local.get(), 3, resumed);
+    EXPECT_GT(rest.num_cached_tokens, 0);
+    for (const auto& [position, hash] : rest.hashes) {
+      EXPECT_EQ(hash, local->recorder().logit_hashes(1).at(position)) << position;
+    }
+  }
 }
 
 TEST_F(PrefixEngineTest, NothingFailsWhenTheStoreIsSmall) {
   // Room for some tens of tokens of 3 layers.
-  const auto local = Open(/*caching=*/true, /*chunk=*/64, /*cache_bytes=*/1 << 16);
+  const auto local = Open({.cache_bytes = 1 << 16});
   for (int number = 1; number <= 4; ++number) {
     const GenerationRequest request = MakeRequest(1 + number % 2);
     const Run run = RunNext(local.get(), number, request);
@@ -202,7 +251,7 @@ TEST_F(PrefixEngineTest, ASocketOfAStoreWithoutCachingIsRefused) {
 }
 
 TEST_F(PrefixEngineTest, WhatRequestsHoldGoesWithThem) {
-  const auto local = Open(/*caching=*/true);
+  const auto local = Open({});
   RunNext(local.get(), 1, MakeRequest(1));
   RunNext(local.get(), 2, MakeRequest(1));
   EXPECT_TRUE(Becomes([&] { return local->engine().stats().prefix.num_leases == 0; }));

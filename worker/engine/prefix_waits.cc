@@ -5,10 +5,9 @@
 namespace skv::engine {
 
 void PrefixWaits::OnHeld(SequenceId id, int num_cached_tokens, TimePoint now) {
-  const auto [it, is_new] = waits_.try_emplace(id, Wait{num_cached_tokens, now, now});
-  Wait& wait = it->second;
-  if (!is_new && num_cached_tokens > wait.num_cached_tokens) wait.progressed = now;
-  wait.num_cached_tokens = num_cached_tokens;
+  Wait& wait = waits_.try_emplace(id, Wait{.num_cached_tokens = -1}).first->second;
+  wait.num_fruitless = num_cached_tokens > wait.num_cached_tokens ? 0 : wait.num_fruitless + 1;
+  wait.num_cached_tokens = std::max(num_cached_tokens, wait.num_cached_tokens);
   wait.looked_up = now;
 }
 
@@ -18,7 +17,7 @@ std::vector<scheduler::LookUp> PrefixWaits::TakeDue(const std::vector<SequenceId
   for (auto& [id, wait] : waits_) {
     const bool is_ready = std::ranges::find(ready, id) != ready.end();
     if (!is_ready && now - wait.looked_up < kPrefixLookInterval) continue;
-    due.push_back({.id = id, .may_wait = now - wait.progressed < kPrefixPatience});
+    due.push_back({.id = id, .may_wait = wait.num_fruitless < kPrefixPatience});
     wait.looked_up = now;
   }
   std::ranges::sort(due, {}, &scheduler::LookUp::id);

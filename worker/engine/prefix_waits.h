@@ -11,10 +11,10 @@
 
 namespace skv::engine {
 
-// Whoever computes a prefix shows it by blocks: a wait looks for new ones this often, and after so
-// long without any it ends.
+// Whoever computes a prefix shows it by blocks: a wait looks for new ones this often, but only
+// between steps, and ends when it has looked so many times in a row without finding any.
 inline constexpr Duration kPrefixLookInterval = std::chrono::seconds(2);
-inline constexpr Duration kPrefixPatience = std::chrono::seconds(10);
+inline constexpr int kPrefixPatience = 5;
 
 class PrefixWaits {
  public:
@@ -31,7 +31,7 @@ class PrefixWaits {
  private:
   struct Wait {
     int num_cached_tokens;
-    TimePoint progressed;  // when it was last found to have more
+    int num_fruitless = 0;  // look-ups since more was found
     TimePoint looked_up;
   };
   absl::flat_hash_map<SequenceId, Wait> waits_;

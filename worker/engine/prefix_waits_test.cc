@@ -23,22 +23,40 @@ TEST(PrefixWaitsTest, WhatTheStoreTellsIsLookedUpAtOnceAndTheRestNowAndThen) {
   EXPECT_EQ(waits.TakeDue({7, 3}, kStart + 2 * kPrefixLookInterval), std::vector<LookUp>());
 }
 
-TEST(PrefixWaitsTest, PatienceEndsWithoutNewBlocksAndLastsWhileTheyCome) {
-  PrefixWaits waits;
-  waits.OnHeld(1, 10, kStart);
-  const TimePoint late = kStart + kPrefixPatience - kMoment;
-  EXPECT_EQ(waits.TakeDue({1}, late), std::vector({LookUp{1, true}}));
-  waits.OnHeld(1, 11, late);
-  EXPECT_EQ(waits.TakeDue({1}, kStart + kPrefixPatience), std::vector({LookUp{1, true}}));
-  waits.OnHeld(1, 11, kStart + kPrefixPatience);
-  EXPECT_EQ(waits.TakeDue({1}, late + kPrefixPatience), std::vector({LookUp{1, false}}));
+// Of sequence 1: looked up when due, `num_cached_tokens` found. False: it was not due, or its
+// patience has ended.
+bool WaitsOn(PrefixWaits* waits, int num_cached_tokens, TimePoint now) {
+  if (waits->TakeDue({}, now) != std::vector({LookUp{1, true}})) return false;
+  waits->OnHeld(1, num_cached_tokens, now);
+  return true;
 }
 
-TEST(PrefixWaitsTest, LessThanBeforeIsNoProgress) {
+TEST(PrefixWaitsTest, PatienceEndsAfterLookUpsThatFindNothingNew) {
   PrefixWaits waits;
-  waits.OnHeld(1, 10, kStart);
-  waits.OnHeld(1, 0, kStart + kPrefixLookInterval);
-  EXPECT_EQ(waits.TakeDue({1}, kStart + kPrefixPatience), std::vector({LookUp{1, false}}));
+  TimePoint now = kStart;
+  waits.OnHeld(1, 10, now);
+  for (int i = 0; i < kPrefixPatience; ++i) {
+    ASSERT_TRUE(WaitsOn(&waits, 10 - i % 2, now += kPrefixLookInterval)) << i;
+  }
+  EXPECT_EQ(waits.TakeDue({}, now += kPrefixLookInterval), std::vector({LookUp{1, false}}));
+}
+
+TEST(PrefixWaitsTest, PatienceLastsWhileBlocksCome) {
+  PrefixWaits waits;
+  TimePoint now = kStart;
+  waits.OnHeld(1, 0, now);
+  for (int i = 1; i < 100; ++i) {
+    ASSERT_TRUE(WaitsOn(&waits, i / (kPrefixPatience - 1), now += kPrefixLookInterval)) << i;
+  }
+}
+
+TEST(PrefixWaitsTest, StepsMayTakeLong) {
+  PrefixWaits waits;
+  TimePoint now = kStart;
+  waits.OnHeld(1, 0, now);
+  for (int i = 1; i < 10; ++i) {
+    ASSERT_TRUE(WaitsOn(&waits, i * 512, now += std::chrono::minutes(1))) << i;
+  }
 }
 
 }  // namespace

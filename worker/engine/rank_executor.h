@@ -52,8 +52,9 @@ class RankExecutor {
   // What all ranks together say to a look-up.
   struct LookUpAnswer {
     SequenceId id = 0;
-    int num_cached_tokens = 0;  // while in progress: those that rank 0 has found so far
-    bool in_progress = false;   // the sequence holds none of them, and waits for more
+    int num_cached_tokens = 0;      // while in progress: those that rank 0 has found so far
+    int64_t private_kv_tokens = 0;  // of the pool, that its other prompt tokens take on some rank
+    bool in_progress = false;       // the sequence holds none of them, and waits for more
   };
   // Of the last step.
   const std::vector<LookUpAnswer>& look_ups() const { return look_ups_; }
@@ -123,8 +124,11 @@ class RankExecutor {
   // rank_look_ups.cc
   absl::Status LookUpPrefixes(const scheduler::StepPlan& plan);
   absl::StatusOr<prefix::PrefixCache::Hit> LookUpPrefix(const scheduler::LookUp& look_up);
+  prefix::PrefixRequest RequestOf(SequenceId id) const;
+  absl::StatusOr<std::vector<double>> ShareNumbers(const std::vector<double>& own);
   absl::Status AgreeOnHits(const std::vector<prefix::PrefixCache::Hit>& hits);
   absl::Status ClaimTogether(std::vector<prefix::PrefixCache::Hit>* hits);
+  absl::Status AgreeOnPrivateTokens(const std::vector<prefix::PrefixCache::Hit>& hits);
   void BeginBehind(prefix::PrefixCache::Hit hit, SequenceState* state);
   absl::Status Fork(const scheduler::Fork& fork, int64_t step_idx);
   absl::Status MakeWorkingSet(int num_slots, SequenceState* state);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/rounding.h"
 #include "common/status.h"
 #include "worker/engine/rank_executor.h"
 
@@ -16,13 +17,18 @@ using scheduler::StepPlan;
 
 namespace {
 
-// That does not wait. Views the admission.
-prefix::PrefixRequest MakePrefixRequest(const scheduler::Admission& admission) {
-  return {.id = admission.id,
-          .root = admission.prefix_root,
-          .tokens = admission.prompt_ids,
-          .sentence_ends = admission.sentence_ends,
-          .max_cached_tokens = admission.max_cached_tokens};
+// KV tokens of the pool that the prompt takes beside the blocks of `hit`.
+int64_t PrivateKvTokens(const scheduler::Admission& admission, const PrefixCache::Hit& hit) {
+  int64_t kv_tokens = 0;
+  int begin = 0;
+  const auto add_until = [&](int end) { kv_tokens += RoundUp(end - begin, kv::kUnitTokens); };
+  for (size_t i = 0; i < admission.sentence_ends.size(); ++i) {
+    const bool is_stored = i < hit.blocks.size() && hit.blocks[i] != nullptr;
+    if (!is_stored) add_until(admission.sentence_ends[i]);
+    begin = admission.sentence_ends[i];
+  }
+  add_until(admission.num_prompt_tokens);
+  return kv_tokens;
 }
 
 }  // namespace
@@ -44,11 +50,22 @@ absl::Status RankExecutor::LookUpPrefixes(const StepPlan& plan) {
   SKV_RETURN_IF_ERROR(AgreeOnHits(hits));
   Beat();  // a store that does not answer has taken its time, and may once more below
   if (prefixes_ != nullptr) SKV_RETURN_IF_ERROR(ClaimTogether(&hits));
+  SKV_RETURN_IF_ERROR(AgreeOnPrivateTokens(hits));
   for (size_t i = 0; i < hits.size(); ++i) {
     if (look_ups_[i].in_progress) continue;
     BeginBehind(std::move(hits[i]), sequences_.at(look_ups_[i].id).get());
   }
   return absl::OkStatus();
+}
+
+// That does not wait. Views the admission.
+prefix::PrefixRequest RankExecutor::RequestOf(SequenceId id) const {
+  const scheduler::Admission& admission = *sequences_.at(id)->look_up;
+  return {.id = id,
+          .root = admission.prefix_root,
+          .tokens = admission.prompt_ids,
+          .sentence_ends = admission.sentence_ends,
+          .max_cached_tokens = admission.max_cached_tokens};
 }
 
 absl::StatusOr<PrefixCache::Hit> RankExecutor::LookUpPrefix(const LookUp& look_up) {
@@ -58,30 +75,35 @@ absl::StatusOr<PrefixCache::Hit> RankExecutor::LookUpPrefix(const LookUp& look_u
         absl::StrCat("sequence ", look_up.id, " is looked up, which does not wait on this rank"));
   }
   if (prefixes_ == nullptr) return PrefixCache::Hit();
-  prefix::PrefixRequest request = MakePrefixRequest(*it->second->look_up);
+  prefix::PrefixRequest request = RequestOf(look_up.id);
   if (communicator_->rank() > 0) return prefixes_->Find(request);
   request.may_wait = look_up.may_wait;
   return prefixes_->LookUp(request);
 }
 
-// The tokens that every rank has are cached; whether to wait for more is rank 0's word. Of each
-// look-up that is one number a rank and one more.
+// [i][rank] = the number that each rank has at own[i].
+absl::StatusOr<std::vector<double>> RankExecutor::ShareNumbers(const std::vector<double>& own) {
+  const size_t world_size = communicator_->world_size();
+  std::vector<double> all(own.size() * world_size);
+  for (size_t i = 0; i < own.size(); ++i) all[i * world_size + communicator_->rank()] = own[i];
+  SKV_RETURN_IF_ERROR(communicator_->AllReduceSum(all.data(), all.size()));
+  return all;
+}
+
+// The tokens that every rank has are cached; whether to wait for more is rank 0's word.
 absl::Status RankExecutor::AgreeOnHits(const std::vector<PrefixCache::Hit>& hits) {
-  const int rank = communicator_->rank();
-  const size_t stride = communicator_->world_size() + 1;
-  std::vector<double> said(hits.size() * stride);
-  for (size_t i = 0; i < hits.size(); ++i) {
-    double* const own = said.data() + i * stride;
-    own[rank] = hits[i].num_cached_tokens;
-    if (rank == 0) own[stride - 1] = hits[i].in_progress ? 1 : 0;
+  std::vector<double> own;
+  for (const PrefixCache::Hit& hit : hits) {
+    own.push_back(hit.num_cached_tokens);
+    own.push_back(hit.in_progress ? 1 : 0);
   }
-  SKV_RETURN_IF_ERROR(communicator_->AllReduceSum(said.data(), said.size()));
+  SKV_ASSIGN_OR_RETURN(const std::vector<double> all, ShareNumbers(own));
+  const int world_size = communicator_->world_size();
   for (size_t i = 0; i < hits.size(); ++i) {
-    const double* const all = said.data() + i * stride;
-    look_ups_[i].in_progress = all[stride - 1] != 0;
-    const double cached =
-        look_ups_[i].in_progress ? all[0] : *std::min_element(all, all + stride - 1);
-    look_ups_[i].num_cached_tokens = static_cast<int>(cached);
+    const double* const cached = all.data() + 2 * i * world_size;
+    look_ups_[i].in_progress = cached[world_size] != 0;
+    look_ups_[i].num_cached_tokens = static_cast<int>(
+        look_ups_[i].in_progress ? cached[0] : *std::min_element(cached, cached + world_size));
   }
   return absl::OkStatus();
 }
@@ -89,26 +111,42 @@ absl::Status RankExecutor::AgreeOnHits(const std::vector<PrefixCache::Hit>& hits
 // What one rank has no room for no rank keeps, nor anything while only some of them reach the
 // host's store: nobody would ever find it, and who wants the same would wait for it in vain.
 absl::Status RankExecutor::ClaimTogether(std::vector<PrefixCache::Hit>* hits) {
-  const int rank = communicator_->rank(), world_size = communicator_->world_size();
-  std::vector<double> said((hits->size() + 1) * world_size);
+  std::vector<double> own;
   for (size_t i = 0; i < hits->size(); ++i) {
     PrefixCache::Hit& hit = (*hits)[i];
-    if (look_ups_[i].in_progress) continue;
-    if (rank > 0) {
-      prefixes_->ClaimRest(MakePrefixRequest(*sequences_.at(look_ups_[i].id)->look_up), &hit);
+    if (!look_ups_[i].in_progress) {
+      if (communicator_->rank() > 0) prefixes_->ClaimRest(RequestOf(look_ups_[i].id), &hit);
+      hit.Truncate(look_ups_[i].num_cached_tokens);
     }
-    hit.Truncate(look_ups_[i].num_cached_tokens);
-    said[i * world_size + rank] = static_cast<double>(hit.num_offered);
+    own.push_back(static_cast<double>(hit.num_offered));
   }
-  said[hits->size() * world_size + rank] = prefixes_->store_gauges().is_shared ? 1 : 0;
-  SKV_RETURN_IF_ERROR(communicator_->AllReduceSum(said.data(), said.size()));
-  const double num_sharing = std::accumulate(said.end() - world_size, said.end(), 0.0);
+  own.push_back(prefixes_->store_gauges().is_shared ? 1 : 0);
+  SKV_ASSIGN_OR_RETURN(const std::vector<double> all, ShareNumbers(own));
+  const int world_size = communicator_->world_size();
+  const double num_sharing = std::accumulate(all.end() - world_size, all.end(), 0.0);
   const bool is_split = num_sharing != 0 && num_sharing != world_size;
   for (size_t i = 0; i < hits->size(); ++i) {
-    const double* const all = said.data() + i * world_size;
     if (look_ups_[i].in_progress) continue;
-    (*hits)[i].KeepClaims(is_split ? 0
-                                   : static_cast<size_t>(*std::min_element(all, all + world_size)));
+    const double* const offered = all.data() + i * world_size;
+    const double most = *std::min_element(offered, offered + world_size);
+    (*hits)[i].KeepClaims(is_split ? 0 : static_cast<size_t>(most));
+  }
+  return absl::OkStatus();
+}
+
+// Ranks may have other blocks of their own: the pool has to have room for the most.
+absl::Status RankExecutor::AgreeOnPrivateTokens(const std::vector<PrefixCache::Hit>& hits) {
+  std::vector<double> own;
+  for (size_t i = 0; i < hits.size(); ++i) {
+    const scheduler::Admission& admission = *sequences_.at(look_ups_[i].id)->look_up;
+    own.push_back(static_cast<double>(PrivateKvTokens(admission, hits[i])));
+  }
+  SKV_ASSIGN_OR_RETURN(const std::vector<double> all, ShareNumbers(own));
+  const int world_size = communicator_->world_size();
+  for (size_t i = 0; i < hits.size(); ++i) {
+    const double* const tokens = all.data() + i * world_size;
+    look_ups_[i].private_kv_tokens =
+        static_cast<int64_t>(*std::max_element(tokens, tokens + world_size));
   }
   return absl::OkStatus();
 }

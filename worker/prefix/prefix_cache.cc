@@ -18,6 +18,8 @@ using kvstore::LeasedChain;
 using Outcome = kvstore::Creation::Outcome;
 
 constexpr int kLogSeconds = 10;
+constexpr Duration kGiveUpFor = std::chrono::minutes(1);
+constexpr size_t kMaxGivenUp = 1024;
 
 void LogFailure(std::string_view call, const absl::Status& status) {
   SKV_LOG_EVERY_SECONDS(WARNING, kLogSeconds)
@@ -81,8 +83,9 @@ PrefixCache::Hit PrefixCache::LookUp(const PrefixRequest& request) {
     hit = Find(prompt);
     creations = CreateRest(prompt, hit);
   }
-  hit.in_progress =
-      request.may_wait && is_missing_one(Outcome::kInProgress) && Wait(prompt, hit, creations);
+  hit.in_progress = is_missing_one(Outcome::kInProgress) &&
+                    IsWorthWaiting(prompt.keys[hit.blocks.size()], request.may_wait) &&
+                    Wait(prompt, hit, creations);
   if (hit.in_progress) {
     ++counters_.num_waits;
     creations.clear();
@@ -91,6 +94,14 @@ PrefixCache::Hit PrefixCache::LookUp(const PrefixRequest& request) {
   }
   Claim(prompt, std::move(creations), &hit);
   return hit;
+}
+
+// A key whose writer is stopped, or has sealed it on some ranks only, would hold everybody up.
+bool PrefixCache::IsWorthWaiting(const PrefixKey& missing, bool may_wait) {
+  const TimePoint now = clock_.Now();
+  std::erase_if(given_up_, [&](const auto& entry) { return entry.second <= now; });
+  if (!may_wait && given_up_.size() < kMaxGivenUp) given_up_.emplace(missing, now + kGiveUpFor);
+  return may_wait && !given_up_.contains(missing);
 }
 
 PrefixCache::Hit PrefixCache::Find(const PrefixRequest& request) { return Find(Prompt(request)); }
@@ -175,6 +186,7 @@ void PrefixCache::Claim(const Prompt& prompt, Creations creations, Hit* hit) {
   absl::Status failure;  // the first: children of what was not created fail, too
   for (absl::StatusOr<kvstore::Creation>& creation : creations) {
     std::shared_ptr<kv::PromptBlock>& block = hit->blocks.emplace_back();
+    if (!creation.ok() || creation->outcome != Outcome::kCreated) ++counters_.num_private_blocks;
     if (!creation.ok()) {
       ++counters_.num_failed_blocks;
       if (failure.ok()) hit->num_offered = hit->blocks.size() - 1;

@@ -74,7 +74,8 @@ class PrefixCache {
     void KeepClaims(size_t num_sentences);
   };
   // Leases the longest prefix that the store has, up to max_cached_tokens, and claims all other
-  // sentences of the prompt. Ends an earlier wait of the sequence.
+  // sentences of the prompt. Ends an earlier wait of the sequence. What one may not wait for any
+  // more, nobody waits for in the next minute.
   Hit LookUp(const PrefixRequest& request);
   // The same in two, for ranks that follow: whether to wait is rank 0's word. Who claims before it
   // is known, and gives up again, takes an entry from those who write their ranks' blocks of it.
@@ -102,6 +103,7 @@ class PrefixCache {
 
   TimePoint Deadline() const { return clock_.Now() + kStoreTimeout; }
   Hit Find(const Prompt& prompt);
+  bool IsWorthWaiting(const PrefixKey& missing, bool may_wait);
   size_t FindPart(const Prompt& prompt, std::span<const PrefixKey> keys, Hit* hit);
   Creations CreateRest(const Prompt& prompt, const Hit& hit);
   bool Wait(const Prompt& prompt, const Hit& hit, const Creations& creations);
@@ -113,6 +115,7 @@ class PrefixCache {
   const Clock& clock_;
   const std::shared_ptr<SealQueue> completed_ = std::make_shared<SealQueue>();
   std::map<SequenceId, PrefixKey> awaited_;
+  std::map<PrefixKey, TimePoint> given_up_;  // keys that were waited for in vain, until when
   PrefixCounters counters_;
 };
 

@@ -45,6 +45,8 @@ struct Group {
   policy::PolicyParams policy;
   int explain_top = 0;
   int64_t prompt_kv_tokens = 0;
+  int64_t private_kv_tokens =
+      0;              // of these, what the pool holds while it runs: all until looked up
   int num_slots = 0;  // of each sample's working set
   std::vector<Sample> samples;
   int max_tokens = 0;

@@ -72,7 +72,7 @@ void AddHeld(Scheduler* scheduler, const Request& request) {
   ASSERT_OK(scheduler->Add(request));
   const SequenceId id = request.sample_ids[0];
   ASSERT_THAT(LookingUpIds(RunStep(scheduler)), ElementsAre(id));
-  scheduler->OnLookUp(id, 0, /*in_progress=*/true);
+  scheduler->OnLookUp(id, {.in_progress = true});
   ASSERT_TRUE(scheduler->is_holding());
 }
 
@@ -94,7 +94,7 @@ TEST(LookUpTest, ThePrefillBeginsBehindWhatWasFound) {
   EXPECT_THAT(step.plan.chunks, IsEmpty());
   EXPECT_FALSE(scheduler.is_holding());
 
-  scheduler.OnLookUp(7, 5, /*in_progress=*/false);
+  scheduler.OnLookUp(7, {.num_cached_tokens = 5});
   step = RunStep(&scheduler);
   EXPECT_THAT(step.plan.admitted, IsEmpty());
   EXPECT_THAT(step.plan.chunks, ElementsAre(PromptChunk(7, 5, 15, true)));
@@ -108,7 +108,7 @@ TEST(LookUpTest, WhereNothingWasFoundThePrefillBeginsAtTheStart) {
   Scheduler scheduler(kSmall);
   ASSERT_OK(scheduler.Add(LookingUp(7)));
   RunStep(&scheduler);
-  scheduler.OnLookUp(7, 0, /*in_progress=*/false);
+  scheduler.OnLookUp(7, {.num_cached_tokens = 0});
   EXPECT_THAT(RunStep(&scheduler).plan.chunks, ElementsAre(PromptChunk(7, 0, 16, false)));
 }
 
@@ -129,7 +129,7 @@ TEST(LookUpTest, ASequenceWithoutAnswerIsLeftOutUntilItComes) {
   EXPECT_THAT(RunStep(&scheduler).plan.chunks, ElementsAre(PromptChunk(2, 0, 16, false)));
   EXPECT_THAT(RunStep(&scheduler).plan.chunks, ElementsAre(PromptChunk(2, 16, 4, true)));
   EXPECT_TRUE(scheduler.HasWork());
-  scheduler.OnLookUp(1, 12, /*in_progress=*/false);
+  scheduler.OnLookUp(1, {.num_cached_tokens = 12});
   EXPECT_THAT(RunStep(&scheduler).plan.chunks,
               ElementsAre(GeneratedChunk(2, 20, 1, true), PromptChunk(1, 12, 8, true)));
 }
@@ -149,12 +149,12 @@ TEST(LookUpTest, AHeldSequenceLooksUpAgainWhenItIsTold) {
   EXPECT_THAT(step.plan.lookups, ElementsAre(LookUp{7, true}));
   EXPECT_THAT(step.plan.admitted, IsEmpty());
   EXPECT_THAT(step.plan.chunks, IsEmpty());
-  scheduler.OnLookUp(7, 0, /*in_progress=*/true);
+  scheduler.OnLookUp(7, {.in_progress = true});
   EXPECT_FALSE(scheduler.HasWork());
 
   scheduler.LookUpAgain(7, /*may_wait=*/false);
   EXPECT_THAT(RunStep(&scheduler).plan.lookups, ElementsAre(LookUp{7, false}));
-  scheduler.OnLookUp(7, 12, /*in_progress=*/false);
+  scheduler.OnLookUp(7, {.num_cached_tokens = 12});
   EXPECT_EQ(scheduler.stats().num_held, 0);
   step = RunStep(&scheduler);
   EXPECT_THAT(step.plan.lookups, IsEmpty());
@@ -181,7 +181,7 @@ TEST(LookUpTest, OnlyHeldSequencesLookUpAgain) {
   RunStep(&scheduler);
   for (const SequenceId id : {1, 2, 99}) scheduler.LookUpAgain(id, /*may_wait=*/true);
   EXPECT_THAT(RunStep(&scheduler).plan.lookups, IsEmpty());
-  scheduler.OnLookUp(1, 12, /*in_progress=*/false);
+  scheduler.OnLookUp(1, {.num_cached_tokens = 12});
   scheduler.LookUpAgain(1, /*may_wait=*/true);
   EXPECT_THAT(RunStep(&scheduler).plan.lookups, IsEmpty());
 }
@@ -189,9 +189,9 @@ TEST(LookUpTest, OnlyHeldSequencesLookUpAgain) {
 TEST(LookUpTest, AnswersThatNobodyWaitsForAreIgnored) {
   Scheduler scheduler(kSmall);
   ASSERT_OK(scheduler.Add(NotLookingUp(1)));
-  scheduler.OnLookUp(1, 12, /*in_progress=*/true);
+  scheduler.OnLookUp(1, {.in_progress = true});
   RunStep(&scheduler);
-  for (const SequenceId id : {1, 99}) scheduler.OnLookUp(id, 12, /*in_progress=*/true);
+  for (const SequenceId id : {1, 99}) scheduler.OnLookUp(id, {.in_progress = true});
   EXPECT_FALSE(scheduler.is_holding());
   EXPECT_THAT(RunStep(&scheduler).plan.chunks, ElementsAre(PromptChunk(1, 16, 4, true)));
 }
@@ -235,12 +235,12 @@ TEST(LookUpTest, AnEvictedSequenceLooksUpAnew) {
   EXPECT_THAT(step.plan.chunks, IsEmpty());
 
   ASSERT_TRUE(scheduler.Preempt(1));
-  scheduler.OnLookUp(1, 12, /*in_progress=*/false);  // comes too late
+  scheduler.OnLookUp(1, {.num_cached_tokens = 12});  // comes too late
   step = RunStep(&scheduler);
   EXPECT_THAT(LookingUpIds(step), ElementsAre(1));
   EXPECT_THAT(step.plan.chunks, IsEmpty());
   EXPECT_EQ(scheduler.stats().running_tokens, 25) << "what came too late counts for nothing";
-  scheduler.OnLookUp(1, 5, /*in_progress=*/false);
+  scheduler.OnLookUp(1, {.num_cached_tokens = 5});
   EXPECT_THAT(RunStep(&scheduler).plan.chunks, ElementsAre(PromptChunk(1, 5, 15, true)));
 }
 
@@ -248,12 +248,12 @@ TEST(LookUpTest, AnEvictionAfterTheLookUpForgetsWhatWasFound) {
   Scheduler scheduler(kSmall);
   ASSERT_OK(scheduler.Add(LookingUp(1)));
   RunStep(&scheduler);
-  scheduler.OnLookUp(1, 12, /*in_progress=*/false);
+  scheduler.OnLookUp(1, {.num_cached_tokens = 12});
   RunStep(&scheduler, 50);
   RunStep(&scheduler, 51);
   ASSERT_TRUE(scheduler.Preempt(1));
   EXPECT_THAT(LookingUpIds(RunStep(&scheduler)), ElementsAre(1));
-  scheduler.OnLookUp(1, 5, /*in_progress=*/false);
+  scheduler.OnLookUp(1, {.num_cached_tokens = 5});
   const PlannedStep step = RunStep(&scheduler);
   EXPECT_THAT(step.plan.chunks,
               ElementsAre(PromptChunk(1, 5, 15, false), GeneratedChunk(1, 20, 1, false)));
@@ -286,9 +286,9 @@ TEST(LookUpTest, TheFirstSampleLooksUpForAll) {
   EXPECT_FALSE(scheduler.HasWork()) << "2 does not look up";
   scheduler.LookUpAgain(1, /*may_wait=*/true);
   RunStep(&scheduler);
-  scheduler.OnLookUp(2, 5, /*in_progress=*/false);
+  scheduler.OnLookUp(2, {.num_cached_tokens = 5});
   EXPECT_TRUE(RunStep(&scheduler).empty());
-  scheduler.OnLookUp(1, 12, /*in_progress=*/false);
+  scheduler.OnLookUp(1, {.num_cached_tokens = 12});
   EXPECT_THAT(RunStep(&scheduler).draws, ElementsAre(Draw{1, 0, 20}, Draw{2, 0, 20}));
   EXPECT_THAT(RunStep(&scheduler).plan.forked, ElementsAre(Fork{2, 1, 20, 25}));
 }
@@ -302,7 +302,7 @@ TEST(LookUpTest, AFirstSampleCancelledWhileHeldLeavesTheOthersToLookUp) {
   const PlannedStep step = RunStep(&scheduler);
   EXPECT_THAT(step.plan.released, ElementsAre(1));
   EXPECT_THAT(LookingUpIds(step), ElementsAre(2));
-  scheduler.OnLookUp(2, 12, /*in_progress=*/false);
+  scheduler.OnLookUp(2, {.num_cached_tokens = 12});
   EXPECT_THAT(RunStep(&scheduler).plan.chunks, ElementsAre(PromptChunk(2, 12, 8, true)));
 }
 
@@ -312,21 +312,37 @@ TEST(LookUpTest, ResumedTokensAreReplayedBehindThePrompt) {
   request.resume_ids = {60, 61, 62};
   ASSERT_OK(scheduler.Add(request));
   RunStep(&scheduler);
-  scheduler.OnLookUp(1, 12, /*in_progress=*/false);
+  scheduler.OnLookUp(1, {.num_cached_tokens = 12});
   const PlannedStep step = RunStep(&scheduler);
   EXPECT_THAT(step.plan.chunks,
               ElementsAre(PromptChunk(1, 12, 8, false), GeneratedChunk(1, 20, 3, true)));
   EXPECT_THAT(step.draws, ElementsAre(Draw{1, 1, 23}));
 }
 
-TEST(LookUpTest, CachedTokensAreNoBacklogButReserved) {
+TEST(LookUpTest, CachedTokensAreNoBacklog) {
   Scheduler scheduler(kSmall);
   ASSERT_OK(scheduler.Add(LookingUp(1, /*max_tokens=*/30)));
   EXPECT_EQ(scheduler.stats().queued_tokens, 50);
   RunStep(&scheduler);
   EXPECT_EQ(scheduler.stats().running_tokens, 50);
-  scheduler.OnLookUp(1, 12, /*in_progress=*/false);
+  scheduler.OnLookUp(1, {.num_cached_tokens = 12});
   EXPECT_EQ(scheduler.stats().running_tokens, 8 + 30);
+}
+
+TEST(LookUpTest, OnlyWhatThePoolHoldsOfAPromptStaysReserved) {
+  Scheduler scheduler(kSmall);
+  ASSERT_OK(scheduler.Add(LookingUp(1, /*max_tokens=*/30)));
+  RunStep(&scheduler);
+  EXPECT_EQ(scheduler.stats().kv_tokens_reserved, 50);
+  scheduler.OnLookUp(1, {.in_progress = true});
+  EXPECT_EQ(scheduler.stats().kv_tokens_reserved, 50);
+  scheduler.LookUpAgain(1, /*may_wait=*/true);
+  RunStep(&scheduler);
+  scheduler.OnLookUp(1, {.num_cached_tokens = 12, .private_kv_tokens = 3});
+  EXPECT_EQ(scheduler.stats().kv_tokens_reserved, 3 + 30);
+  ASSERT_TRUE(scheduler.Preempt(1));
+  EXPECT_EQ(scheduler.stats().kv_tokens_reserved, 0);
+  RunStep(&scheduler);
   EXPECT_EQ(scheduler.stats().kv_tokens_reserved, 50);
 }
 

@@ -16,6 +16,13 @@ struct Draw {
   bool operator==(const Draw&) const = default;
 };
 
+// What the ranks say to a look-up that a plan asked for.
+struct LookUpResult {
+  int num_cached_tokens = 0;      // of the prompt, computed before: from its start on
+  int64_t private_kv_tokens = 0;  // KV tokens of the pool that its other prompt tokens will take
+  bool in_progress = false;       // others are computing its prefix; then the rest says nothing
+};
+
 struct PlannedStep {
   StepPlan plan;
   std::vector<Draw> draws;  // the leader's: in order of chunk_idx, then of the samples

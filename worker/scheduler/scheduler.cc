@@ -27,7 +27,7 @@ class Scheduler::State {
   void End(SequenceId id);
   std::vector<SequenceId> Expire(TimePoint now);
   bool OnToken(SequenceId id, TokenId token, bool finished);
-  void OnLookUp(SequenceId id, int num_cached_tokens, bool in_progress);
+  void OnLookUp(SequenceId id, const LookUpResult& result);
   void LookUpAgain(SequenceId id, bool may_wait);
   bool Preempt(SequenceId id);
   PlannedStep Plan();
@@ -193,18 +193,24 @@ Group* Scheduler::State::FindLookUp(SequenceId id) {
   return sample != nullptr && sample == &group->samples[0] ? group : nullptr;
 }
 
-void Scheduler::State::OnLookUp(SequenceId id, int num_cached_tokens, bool in_progress) {
+void Scheduler::State::OnLookUp(SequenceId id, const LookUpResult& result) {
   Group* group = FindLookUp(id);
   if (group == nullptr || group->look_up != LookUpState::kAsked) return;
-  if (in_progress) {
+  if (result.in_progress) {
     group->look_up = LookUpState::kHeld;
     return;
   }
-  SKV_CHECK(num_cached_tokens >= 0 && num_cached_tokens <= group->max_cached_tokens)
-      << "sequence " << id << " found " << num_cached_tokens << " tokens, looked up "
+  SKV_CHECK(result.num_cached_tokens >= 0 && result.num_cached_tokens <= group->max_cached_tokens)
+      << "sequence " << id << " found " << result.num_cached_tokens << " tokens, looked up "
       << group->max_cached_tokens;
+  SKV_CHECK(result.private_kv_tokens >= 0 && result.private_kv_tokens <= group->prompt_kv_tokens)
+      << "sequence " << id << " takes " << result.private_kv_tokens
+      << " tokens of the pool, all of "
+      << "its prompt " << group->prompt_kv_tokens;
   group->look_up = LookUpState::kNone;
-  group->samples[0].num_computed = num_cached_tokens;
+  group->samples[0].num_computed = result.num_cached_tokens;
+  group->private_kv_tokens = result.private_kv_tokens;
+  UpdateReservation(group);
 }
 
 void Scheduler::State::LookUpAgain(SequenceId id, bool may_wait) {
@@ -227,7 +233,11 @@ bool Scheduler::State::Preempt(SequenceId id) {
 
 void Scheduler::State::UpdateReservation(Group* group) {
   used_ -= group->reserved;
-  group->reserved = group->running && !group->samples.empty() ? WorstCaseOf(*group) : Footprint();
+  group->reserved = Footprint();
+  if (group->running && !group->samples.empty()) {
+    group->reserved = WorstCaseOf(*group);
+    group->reserved.kv_tokens -= group->prompt_kv_tokens - group->private_kv_tokens;
+  }
   used_ += group->reserved;
 }
 
@@ -236,6 +246,7 @@ void Scheduler::State::StartRunning(Group* group, StepPlan* plan) {
   running_.insert(group);
   group->running = true;
   group->preempted = false;
+  group->private_kv_tokens = group->prompt_kv_tokens;
   UpdateReservation(group);
   Sample& first = group->samples[0];
   first.resident = true;
@@ -390,8 +401,8 @@ std::vector<SequenceId> Scheduler::Expire(TimePoint now) { return state_->Expire
 bool Scheduler::OnToken(SequenceId id, TokenId token, bool finished) {
   return state_->OnToken(id, token, finished);
 }
-void Scheduler::OnLookUp(SequenceId id, int num_cached_tokens, bool in_progress) {
-  state_->OnLookUp(id, num_cached_tokens, in_progress);
+void Scheduler::OnLookUp(SequenceId id, const LookUpResult& result) {
+  state_->OnLookUp(id, result);
 }
 void Scheduler::LookUpAgain(SequenceId id, bool may_wait) { state_->LookUpAgain(id, may_wait); }
 bool Scheduler::Preempt(SequenceId id) { return state_->Preempt(id); }

@@ -76,11 +76,11 @@ class Scheduler {
   // dropped.
   bool OnToken(SequenceId id, TokenId token, bool finished);
 
-  // The answer of the ranks to the last look-up of `id`. `in_progress`: others are computing its
-  // prefix, it is held, and num_cached_tokens says nothing. Ignored for a sequence that was
-  // cancelled or evicted meanwhile, or that did not look up.
-  // REQUIRES: 0 <= num_cached_tokens <= the request's max_cached_tokens.
-  void OnLookUp(SequenceId id, int num_cached_tokens, bool in_progress);
+  // The answer of the ranks to the last look-up of `id`: it is held, or it goes on, and no more is
+  // reserved for its prompt than the pool will hold of it. Ignored for a sequence that was
+  // cancelled or evicted meanwhile, or that did not look up. REQUIRES: 0 <= num_cached_tokens <=
+  // the request's max_cached_tokens; private_kv_tokens is from 0 to what its whole prompt takes.
+  void OnLookUp(SequenceId id, const LookUpResult& result);
 
   // The next plan looks up this sequence again; ignored unless it is held. Calls before the same
   // plan count as one, that may wait if all of them may.

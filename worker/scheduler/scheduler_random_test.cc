@@ -16,6 +16,7 @@
 #include "worker/kv/kv_pool.h"
 #include "worker/kv/sequence_cache.h"
 #include "worker/kv/working_set.h"
+#include "worker/scheduler/capacity.h"
 #include "worker/scheduler/scheduler.h"
 
 namespace skv::scheduler {
@@ -166,7 +167,7 @@ class Simulation {
 
   // Neither an answer to nobody's look-up nor a look-up of a sequence that does not wait.
   void TellWhatIsIgnored(SequenceId id) {
-    if (!asked_.contains(id)) scheduler_.OnLookUp(id, 0, Draw(0, 1) == 1);
+    if (!asked_.contains(id)) scheduler_.OnLookUp(id, {.in_progress = Draw(0, 1) == 1});
     if (!waiting_.contains(id) && !again_.contains(id)) scheduler_.LookUpAgain(id, true);
   }
 
@@ -257,7 +258,7 @@ class Simulation {
       if (Draw(0, 19) == 0) Cancel(id);
       if (Draw(0, 19) == 0) scheduler_.Preempt(id);
       if (may_wait && Draw(0, 2) == 0) {
-        scheduler_.OnLookUp(id, -1, /*in_progress=*/true);
+        scheduler_.OnLookUp(id, {.num_cached_tokens = -1, .in_progress = true});
         waiting_.insert(id);
         ++num_waits_;
       } else {
@@ -268,12 +269,16 @@ class Simulation {
   }
 
   void AnswerWithHit(SequenceId id) {
-    const int num_cached = Draw(0, requests_[clients_[id].request].max_cached_tokens);
+    const RequestModel& request = requests_[clients_[id].request];
+    const int num_cached = Draw(0, request.max_cached_tokens);
     ASSERT_EQ(held_.at(id), 0);
     ASSERT_OK(caches_.at(id)->Reserve(num_cached));
     caches_.at(id)->Commit();
     held_[id] = num_cached;
-    scheduler_.OnLookUp(id, num_cached, /*in_progress=*/false);
+    const int num_tokens = static_cast<int>(request.prompt.size());
+    scheduler_.OnLookUp(id, {.num_cached_tokens = num_cached,
+                             .private_kv_tokens = PromptKvTokens(num_tokens, request.sentence_ends,
+                                                                 options_.unit_tokens)});
     num_cached_tokens_ += num_cached;
   }
 
