@@ -77,11 +77,13 @@ PrefixCache::Hit PrefixCache::LookUp(const PrefixRequest& request) {
   const auto is_missing_one = [&](Outcome outcome) {
     return hit.blocks.size() < prompt.num_cacheable && Is(creations[0], outcome);
   };
-  if (is_missing_one(Outcome::kExists)) {
-    // It was sealed between the two calls; or it is damaged, and will not be found now either.
+  // It was sealed between the two calls; or it is damaged, and will not be found now either.
+  for (bool is_longer = true; is_longer && is_missing_one(Outcome::kExists);) {
+    const size_t num_found = hit.blocks.size();
     creations.clear();
     hit = Find(prompt);
     creations = CreateRest(prompt, hit);
+    is_longer = hit.blocks.size() > num_found;
   }
   hit.in_progress = is_missing_one(Outcome::kInProgress) &&
                     IsWorthWaiting(prompt.keys[hit.blocks.size()], request.may_wait) &&

@@ -130,6 +130,17 @@ TEST_F(PrefixCacheCallsTest, WhatIsSealedBetweenTheCallsIsFoundAfterAll) {
   EXPECT_FALSE(hit.in_progress);
 }
 
+TEST_F(PrefixCacheCallsTest, AWriterThatSealsBetweenAllCallsIsWaitedFor) {
+  PromptRun first = Begin(prompt_, 1);
+  client_.before_create = [&] {
+    Compute(&first, 5);
+    client_.before_create = [&] { Compute(&first, 12); };
+  };
+  const PrefixCache::Hit hit = cache_.LookUp(prompt_.Request(2));
+  EXPECT_EQ(hit.num_cached_tokens, 12);
+  EXPECT_TRUE(hit.in_progress);
+}
+
 TEST_F(PrefixCacheCallsTest, AStoreThatLendsNothingIsDoneWithout) {
   {
     PromptRun cold = Begin(prompt_, 1);
