@@ -70,7 +70,10 @@ double LongestPause(const eval::StreamCall& call) {
   return ToSeconds(longest);
 }
 
-TEST(LostStoreTest, AGroupThatWaitsGoesOnWhenTheOneThatWritesIsKilled) {
+class LostWriterTest : public ::testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(KilledOrStopped, LostWriterTest, ::testing::Values(SIGKILL, SIGSTOP));
+
+TEST_P(LostWriterTest, AGroupThatWaitsGoesOnWhenTheOneThatWritesIsLost) {
   ASSERT_OK_AND_ASSIGN(const auto cluster,
                        Cluster::Start(WithStore({.num_groups = 2, .tensor_parallel_size = 1})));
   ASSERT_TRUE(
@@ -86,7 +89,11 @@ TEST(LostStoreTest, AGroupThatWaitsGoesOnWhenTheOneThatWritesIsKilled) {
     return !writer.empty() || (first.ended() && second.ended());
   }));
   ASSERT_NE(writer, "") << "nobody was seen to wait";
-  kill(cluster->Pid(writer), SIGKILL);
+  const pid_t pid = cluster->Pid(writer);
+  ASSERT_GT(pid, 0);
+  kill(pid, GetParam());
+  EXPECT_TRUE(Eventually([&] { return first.ended() || second.ended(); }));
+  if (GetParam() == SIGSTOP) kill(pid, SIGCONT);
   ExpectTokens(&first, want);
   ExpectTokens(&second, want);
 }
