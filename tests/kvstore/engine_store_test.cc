@@ -31,7 +31,7 @@ constexpr int kLongStream = 1500;
 constexpr int kComputedAnyway = kBudget / 2 + 128;
 constexpr std::chrono::seconds kPatience{120};
 // What is promised of a stream that runs while the store stands still.
-constexpr double kMaxStallSeconds = 5;
+constexpr double kMaxStallSeconds = 5 * SKV_SLOWDOWN;
 
 bool Becomes(absl::FunctionRef<bool()> condition) {
   const TimePoint end = RealClock().Now() + kPatience;
@@ -260,7 +260,7 @@ class GroupStoreTest : public EngineStoreTest {
         ExpectBits({sinks[i]->tokens(), recorder.logit_hashes(1 + i), {}, {}}, cold);
         cached.push_back(sinks[i]->finish().num_cached_tokens);
       }
-      EXPECT_LT(RealClock().Now() - start, kPrefixPatience * kPrefixLookInterval);
+      EXPECT_LT(RealClock().Now() - start, SKV_SLOWDOWN * kPrefixPatience * kPrefixLookInterval);
     });
     return cached;
   }
