@@ -119,7 +119,7 @@ TEST_P(TensorParallelPrefixTest, RequestsForOnePromptAtOnceComputeItOnce) {
     EXPECT_EQ(stats.num_prompt_tokens, 8 * kPrompt - cached);
     // One whole prompt, and of each other what follows the last sentence that may be shared.
     EXPECT_LE(stats.num_prompt_tokens, kPrompt + 7 * (kBudget / 2 + 128));
-    EXPECT_EQ(stats.prefix.waits, 7);
+    EXPECT_LE(stats.prefix.waits, 7) << "fewer when the first was faster than this thread";
   });
 }
 
