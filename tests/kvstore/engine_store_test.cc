@@ -27,6 +27,7 @@ namespace {
 
 constexpr int kPrompt = 2000, kTokens = 24, kBudget = 64;
 constexpr int kLongStream = 1500;
+constexpr int kSlowly = 8;  // tokens of a step: a prefill lasts until a test does something
 // Of a sentence that is not finished, and of what the policy looks at.
 constexpr int kComputedAnyway = kBudget / 2 + 128;
 constexpr std::chrono::seconds kPatience{120};
@@ -98,7 +99,7 @@ class EngineStoreTest : public testing::Test {
                                              .max_num_batched_tokens = chunk,
                                              .enable_prefix_caching = caching,
                                              .kvstore_socket = caching ? SocketPath() : ""},
-                                    .max_num_seqs = 16});
+                                    .max_num_seqs = kSlowly});
     EXPECT_OK(local);
     return std::move(local).value();
   }
@@ -155,21 +156,26 @@ TEST_F(EngineStoreTest, BlocksOutliveTheEngineThatWroteThem) {
 }
 
 TEST_F(EngineStoreTest, OfTwoEnginesThatAreAskedAtOnceOneWaitsForTheOther) {
-  const Run cold = RunCold(MakeRequest(1));
-  const auto first = Open(/*chunk=*/32), second = Open(/*chunk=*/32);
-  const auto written = Submit(first.get(), MakeRequest(1));
-  ASSERT_TRUE(Becomes([&] { return first->engine().stats().num_prompt_tokens > 0; }));
-  const auto waited = Submit(second.get(), MakeRequest(1));
-  ExpectSame(Finish(*first, 1, written.get()), cold);
-  ExpectSame(Finish(*second, 1, waited.get()), cold);
+  const auto first = Open(kSlowly), second = Open(kSlowly);
+  // Again if the first was faster than this thread.
+  for (int number = 1; number <= 20 && second->engine().stats().prefix.waits == 0; ++number) {
+    const GenerationRequest request = MakeRequest(number);
+    const auto written = Submit(first.get(), request);
+    ASSERT_TRUE(Becomes(
+        [&] { return first->engine().stats().num_prompt_tokens > (number - 1) * kPrompt; }));
+    const auto waited = Submit(second.get(), request);
+    const Run cold = RunCold(request);
+    ExpectSame(Finish(*first, number, written.get()), cold);
+    ExpectSame(Finish(*second, number, waited.get()), cold);
+    EXPECT_LE(second->engine().stats().num_prompt_tokens, number * kComputedAnyway);
+  }
   EXPECT_EQ(second->engine().stats().prefix.waits, 1);
-  EXPECT_LE(second->engine().stats().num_prompt_tokens, kComputedAnyway);
 }
 
 TEST_F(EngineStoreTest, WhoWaitsGoesOnWhenTheEngineThatWritesIsGone) {
   const Run cold = RunCold(MakeRequest(1));
-  auto writer = Open(/*chunk=*/32);
-  const auto reader = Open(/*chunk=*/32);
+  auto writer = Open(kSlowly);
+  const auto reader = Open(kSlowly);
   const auto lost = Submit(writer.get(), MakeRequest(1));
   ASSERT_TRUE(Becomes([&] { return writer->engine().stats().num_prompt_tokens > 256; }));
   const auto sink = Submit(reader.get(), MakeRequest(1));
@@ -184,7 +190,7 @@ TEST_F(EngineStoreTest, WhoWaitsGoesOnWhenTheEngineThatWritesIsGone) {
 // One request decodes, one prefills, one waits for that one.
 TEST_F(EngineStoreTest, WhenTheStoreIsKilledAllGoesOnAndItsSuccessorIsUsed) {
   const Run cold[] = {RunCold(MakeRequest(1, kLongStream)), RunCold(MakeRequest(2))};
-  const auto engine = Open(/*chunk=*/32), other = Open();
+  const auto engine = Open(kSlowly), other = Open();
   const auto stream = Submit(engine.get(), MakeRequest(1, kLongStream));
   ASSERT_TRUE(stream->WaitForTokens(5));
   const auto prefill = Submit(engine.get(), MakeRequest(2));
