@@ -8,13 +8,6 @@
 #include "common/status.h"
 
 namespace skv::kvstore {
-namespace {
-
-EntryEvent EventOf(EntryEvent::Kind kind, const Entry& entry) {
-  return {.kind = kind, .key = entry.key, .depth = entry.depth};
-}
-
-}  // namespace
 
 // Where a new shard belongs.
 struct EntryTable::Found {
@@ -301,6 +294,10 @@ bool EntryTable::IsBlocked(EntryIdx idx) const {
   return entry.num_leases > 0 || entry.num_children > 0 || entry.is_pinned;
 }
 
+EntryEvent EntryTable::EventOf(EntryEvent::Kind kind, const Entry& entry) {
+  return {.kind = kind, .key = entry.key, .depth = entry.depth};
+}
+
 void EntryTable::AnnounceLoss(const Entry& entry, Changes* changes) {
   if (entry.announced) changes->events.push_back(EventOf(EntryEvent::Kind::kEvicted, entry));
 }
@@ -352,20 +349,6 @@ EntryIdx EntryTable::Remove(EntryIdx idx, Changes* changes) {
   tenants_.Charge(entry.tenant, -entry.bytes);
   entries_.Remove(idx);
   return parent;
-}
-
-std::optional<EntryIdx> EntryTable::ListAnnounced(EntryIdx begin, uint32_t max_entries,
-                                                  std::vector<EntryEvent>* events) const {
-  const uint64_t end = std::min<uint64_t>(uint64_t{begin} + max_entries, entries_.end());
-  for (uint64_t i = begin; i < end; ++i) {
-    const auto idx = static_cast<EntryIdx>(i);
-    if (!entries_.IsLive(idx)) continue;
-    const Entry& entry = entries_[idx];
-    if (entry.state != Entry::State::kSealed || !entry.announced) continue;
-    events->push_back(EventOf(EntryEvent::Kind::kSealed, entry));
-  }
-  if (end >= entries_.end()) return std::nullopt;
-  return static_cast<EntryIdx>(end);
 }
 
 EntryTableGauges EntryTable::gauges() const {

@@ -103,6 +103,11 @@ class EntryTable {
   // Evicts until `bytes` are gone, or nothing more can go; returns how many went.
   int64_t Evict(int64_t bytes, TimePoint now, Changes* changes);
 
+  // Evicts up to `max_entries` that may go, of all tenants or of the partition of one: a tenant
+  // without a quota goes with all others that have none. REQUIRES: it exists.
+  Purged Purge(std::optional<TenantIdx> tenant, uint32_t max_entries, TimePoint now,
+               Changes* changes);
+
   // Evicts this entry, whoever's turn it is, if it may go: visible, and not leased, pinned or with
   // children. False: it stays. For whoever needs the room just there.
   bool EvictEntry(EntryIdx idx, Changes* changes);
@@ -111,6 +116,9 @@ class EntryTable {
   // on (0 at first); returns where to go on, nullopt at the end.
   std::optional<EntryIdx> ListAnnounced(EntryIdx begin, uint32_t max_entries,
                                         std::vector<EntryEvent>* events) const;
+  // The same of all entries, dropped ones included.
+  std::optional<EntryIdx> ListEntries(EntryIdx begin, uint32_t max_entries,
+                                      std::vector<EntryInfo>* entries) const;
 
   EntryTableGauges gauges() const;
 
@@ -121,11 +129,15 @@ class EntryTable {
   absl::Status CheckJoins(EntryIdx idx, const NewShard& shard) const;
   Created InProgress(EntryIdx idx) const;
   absl::Status MakeRoom(const NewShard& shard, bool adds_entry, TimePoint now, Changes* changes);
+  bool MeetsAny(std::optional<TenantIdx> tenant) const;
   bool EvictOne(Changes* changes);
   bool EvictOneOf(uint32_t partition, Changes* changes);
   Created BeginWriting(SessionId session, EntryIdx idx, const NewShard& shard);
   void RemoveLease(uint32_t lease);
   void FinishEviction(EntryIdx idx, Changes* changes);
+  template <typename Visit>
+  std::optional<EntryIdx> VisitEntries(EntryIdx begin, uint32_t max_entries, Visit visit) const;
+  static EntryEvent EventOf(EntryEvent::Kind kind, const Entry& entry);
   static void AnnounceLoss(const Entry& entry, Changes* changes);
   void Hold(EntryIdx idx);
   void Unhold(EntryIdx idx);

@@ -38,6 +38,30 @@ int64_t EntryTable::Evict(int64_t bytes, TimePoint now, Changes* changes) {
   return before - tenants_.bytes();
 }
 
+Purged EntryTable::Purge(std::optional<TenantIdx> tenant, uint32_t max_entries, TimePoint now,
+                         Changes* changes) {
+  ExpirePins(now);
+  const int64_t before = tenants_.bytes();
+  Purged purged;
+  while (purged.num_entries < max_entries &&
+         (tenant.has_value() ? EvictOneOf(tenants_.PartitionOf(*tenant), changes)
+                             : EvictOne(changes))) {
+    ++purged.num_entries;
+  }
+  purged.bytes = before - tenants_.bytes();
+  // Fewer may have gone because the order took its most steps: the next call gets further.
+  purged.is_done = !MeetsAny(tenant);
+  return purged;
+}
+
+bool EntryTable::MeetsAny(std::optional<TenantIdx> tenant) const {
+  if (tenant.has_value()) return order_->MeetsAny(tenants_.PartitionOf(*tenant));
+  for (uint32_t i = 0; i < tenants_.size(); ++i) {
+    if (order_->MeetsAny(i)) return true;
+  }
+  return false;
+}
+
 bool EntryTable::EvictOne(Changes* changes) {
   excluded_.assign(tenants_.size(), false);
   while (const std::optional<uint32_t> partition = tenants_.FullestPartition(excluded_)) {

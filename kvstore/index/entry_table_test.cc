@@ -203,6 +203,83 @@ TEST_F(EntryTableTest, AnUnpinnedEntryMayGo) {
   EXPECT_EQ(EvictAll(), 10);
 }
 
+TEST_F(EntryTableTest, APurgeTakesAllThatMayGoInSteps) {
+  StoreChain(1, 3);
+  StoreChain(11, 3);
+  StoreChain(21, 1);
+  EXPECT_OK(table_.Pin(KeyOfNumber(2), now_ + std::chrono::seconds(5)));
+  const Hit held = Lookup(writer_, {21});
+  const Purged first = table_.Purge(std::nullopt, 3, now_, &changes_);
+  EXPECT_EQ(first.num_entries, 3u);
+  EXPECT_EQ(first.bytes, 30);
+  EXPECT_FALSE(first.is_done);
+  const Purged rest = table_.Purge(std::nullopt, 100, now_, &changes_);
+  EXPECT_EQ(rest.num_entries, 1u);
+  EXPECT_TRUE(rest.is_done);
+  Release(writer_, held.lease);
+  now_ += std::chrono::seconds(5);
+  EXPECT_EQ(table_.Purge(std::nullopt, 100, now_, &changes_).num_entries, 3u);
+  EXPECT_EQ(table_.gauges().num_entries, 0u);
+}
+
+TEST_F(EntryTableTest, ATenantIsPurgedAlone) {
+  const TenantIdx tenant = table_.tenants().Add(50).value();
+  Store(Block(1));
+  NewShard shard = Block(11);
+  shard.tenant = tenant;
+  Store(shard);
+  EXPECT_EQ(table_.Purge(tenant, 100, now_, &changes_).num_entries, 1u);
+  EXPECT_THAT(FreedNumbers(), ElementsAre(11));
+  EXPECT_EQ(table_.Purge(TenantIdx{0}, 100, now_, &changes_).num_entries, 1u);
+}
+
+TEST(EntryTablePurgeTest, IsNotDoneWhileTheOrderOnlyTookItsMostSteps) {
+  EntryTableOptions options;
+  options.capacity_bytes = 100;
+  OrderOptions order = options.order();
+  order.max_steps = 1;
+  EntryTable table(options, CreateLruOrder(order));
+  const SessionId session = table.OpenSession().value();
+  Changes changes;
+  for (uint32_t i = 1; i <= 2; ++i) {
+    const NewShard shard{.key = KeyOfNumber(i), .bytes = 10};
+    const LeaseId lease = table.Create(session, shard, {}, &changes)->lease;
+    EXPECT_OK(table.Place(session, lease, 0));
+    EXPECT_OK(table.Seal(session, lease, false, &changes));
+    if (i == 2) EXPECT_OK(table.Release(session, lease, &changes));
+  }
+  const Purged first = table.Purge(std::nullopt, 10, {}, &changes);  // meets the leased one
+  EXPECT_EQ(first.num_entries, 0u);
+  EXPECT_FALSE(first.is_done);
+  const Purged second = table.Purge(std::nullopt, 10, {}, &changes);
+  EXPECT_EQ(second.num_entries, 1u);
+  EXPECT_TRUE(second.is_done);
+}
+
+TEST_F(EntryTableTest, EntriesAreListedWithWhatHoldsThem) {
+  StoreChain(1, 2);
+  EXPECT_OK(table_.Pin(KeyOfNumber(1), now_ + std::chrono::seconds(5)));
+  Lookup(writer_, {1, 2});
+  const LeaseId writing = Write(writer_, Block(3, 2));
+  std::vector<EntryInfo> listed;
+  std::optional<EntryIdx> at = table_.ListEntries(0, 2, &listed);
+  ASSERT_EQ(at, 2u);
+  EXPECT_EQ(listed.size(), 2u);
+  EXPECT_EQ(table_.ListEntries(*at, 2, &listed), std::nullopt);
+  ASSERT_EQ(listed.size(), 3u);
+  EXPECT_EQ(listed[0].key, KeyOfNumber(1));
+  EXPECT_EQ(listed[0].parent, std::nullopt);
+  EXPECT_EQ(listed[0].pinned_until, now_ + std::chrono::seconds(5));
+  EXPECT_EQ(listed[0].num_children, 1u);
+  EXPECT_EQ(listed[1].parent, KeyOfNumber(1));
+  EXPECT_EQ(listed[1].num_leases, 1u);
+  EXPECT_EQ(listed[1].pinned_until, std::nullopt);
+  EXPECT_EQ(listed[1].state, EntryInfo::State::kSealed);
+  EXPECT_EQ(listed[2].state, EntryInfo::State::kCreated);
+  EXPECT_EQ(listed[2].bytes, 10);
+  Release(writer_, writing);
+}
+
 TEST_F(EntryTableTest, AnEntryIsEvictedByNameOnlyIfItMayGo) {
   const Created parent = *Create(writer_, Block(1));
   EXPECT_FALSE(table_.EvictEntry(parent.entry, &changes_)) << "being written";

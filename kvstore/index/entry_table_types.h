@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/clock.h"
 #include "kvstore/index/entry_key.h"
 #include "kvstore/index/event_log.h"
 #include "kvstore/index/eviction_order.h"
@@ -75,6 +76,29 @@ struct Changes {
   std::vector<EntryKey> sealed;     // whoever waits for them can go on,
   std::vector<EntryKey> abandoned;  // or try to create them
   void Clear();
+};
+
+// What there is of one entry, for people. A snapshot.
+struct EntryInfo {
+  enum class State { kCreated, kSealed, kDropped };
+  EntryKey key;
+  std::optional<EntryKey> parent;  // nullopt: the first of its chain
+  uint32_t depth = 0;              // sentences before it in its chain
+  TenantIdx tenant = 0;
+  State state = State::kCreated;
+  uint32_t world_size = 1;    // shards that it has once it is sealed
+  int64_t bytes = 0;          // of all its shards so far
+  uint32_t num_leases = 0;    // its own
+  uint32_t num_children = 0;  // dropped ones included
+  std::optional<TimePoint> pinned_until;
+  bool announced = false;  // Watch has heard of it
+};
+
+// One step of a purge.
+struct Purged {
+  uint32_t num_entries = 0;
+  int64_t bytes = 0;
+  bool is_done = false;  // nothing more can go for now
 };
 
 // A snapshot: what there is, beside its limit in EntryTableOptions.

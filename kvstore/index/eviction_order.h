@@ -60,6 +60,9 @@ class EvictionOrder {
   virtual std::optional<EntryIdx> PopVictim(uint32_t partition,
                                             absl::FunctionRef<bool(EntryIdx)> is_blocked) = 0;
 
+  // Whether PopVictim would meet anything: false when all of the partition is parked or gone.
+  virtual bool MeetsAny(uint32_t partition) const = 0;
+
   virtual OrderGauges gauges() const = 0;
 };
 

@@ -65,6 +65,8 @@ class LruOrder : public EvictionOrder {
     return std::nullopt;
   }
 
+  bool MeetsAny(uint32_t partition) const override { return !queues_[partition].empty(); }
+
   OrderGauges gauges() const override {
     return {.num_entries = num_entries_, .num_parked = num_parked_};
   }

@@ -17,6 +17,12 @@ bool PinTable::Erase(EntryIdx entry) {
   return true;
 }
 
+std::optional<TimePoint> PinTable::UntilOf(EntryIdx entry) const {
+  const auto it = until_.find(entry);
+  if (it == until_.end()) return std::nullopt;
+  return it->second;
+}
+
 std::optional<EntryIdx> PinTable::PopExpired(TimePoint now) {
   if (by_time_.empty() || by_time_.begin()->first > now) return std::nullopt;
   const EntryIdx entry = by_time_.begin()->second;

@@ -21,6 +21,8 @@ class PinTable {
   bool Set(EntryIdx entry, TimePoint until);
   // False when it is not pinned.
   bool Erase(EntryIdx entry);
+  // nullopt when it is not pinned.
+  std::optional<TimePoint> UntilOf(EntryIdx entry) const;
   // Erases and returns one pin whose time has come.
   std::optional<EntryIdx> PopExpired(TimePoint now);
 

@@ -28,6 +28,9 @@ class S3FifoOrder : public EvictionOrder {
   void Erase(EntryIdx id) override;
   std::optional<EntryIdx> PopVictim(uint32_t partition,
                                     absl::FunctionRef<bool(EntryIdx)> is_blocked) override;
+  bool MeetsAny(uint32_t partition) const override {
+    return !partitions_[partition].small.ids.empty() || !partitions_[partition].main.ids.empty();
+  }
   OrderGauges gauges() const override {
     return {.num_entries = num_entries_,
             .num_parked = num_parked_,

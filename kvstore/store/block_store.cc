@@ -222,6 +222,12 @@ int64_t BlockStore::Evict(int64_t bytes, TimePoint now) {
   return evicted;
 }
 
+Purged BlockStore::Purge(std::optional<TenantIdx> tenant, uint32_t max_entries, TimePoint now) {
+  const Purged purged = table_.Purge(tenant, max_entries, now, &changes_);
+  FreeChanged();
+  return purged;
+}
+
 StoreNews BlockStore::TakeNews() {
   return {std::exchange(changes_.events, {}), std::exchange(changes_.sealed, {}),
           std::exchange(changes_.abandoned, {})};

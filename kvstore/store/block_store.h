@@ -126,10 +126,16 @@ class BlockStore {
   absl::Status Invalidate(const EntryKey& key);
   absl::Status Pin(const EntryKey& key, TimePoint until) { return table_.Pin(key, until); }
   absl::Status Unpin(const EntryKey& key) { return table_.Unpin(key); }
+  void ExpirePins(TimePoint now) { table_.ExpirePins(now); }
   int64_t Evict(int64_t bytes, TimePoint now);
+  Purged Purge(std::optional<TenantIdx> tenant, uint32_t max_entries, TimePoint now);
   std::optional<EntryIdx> ListAnnounced(EntryIdx begin, uint32_t max_entries,
                                         std::vector<EntryEvent>* events) const {
     return table_.ListAnnounced(begin, max_entries, events);
+  }
+  std::optional<EntryIdx> ListEntries(EntryIdx begin, uint32_t max_entries,
+                                      std::vector<EntryInfo>* entries) const {
+    return table_.ListEntries(begin, max_entries, entries);
   }
 
   // What came since the last call. To be drained after each operation: it grows without bound.
