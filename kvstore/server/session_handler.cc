@@ -57,7 +57,7 @@ void SessionHandler::Disconnect(ClientId id) {
   }
   client = {};
   clients_.Free(id.index);
-  TellWaiters();
+  TellNews();
 }
 
 bool SessionHandler::MayReceive(ClientId id) const {
@@ -108,7 +108,7 @@ void SessionHandler::Receive(ClientId id, std::string_view bytes, TimePoint now)
   std::optional<FrameBody> reply = Answer(id, *frame, now);
   if (!reply.has_value()) return;
   clients_[id.index].output = Encode({frame->request_id, *std::move(reply)});
-  TellWaiters();
+  TellNews();
 }
 
 void SessionHandler::Open(ClientId id, const Hello& hello) {
@@ -162,7 +162,7 @@ FrameBody SessionHandler::OnCreate(const Client& client, const Create& create, T
   }
   const auto created = store_->Create(*client.session, to_create_, now);
   // A key may have been abandoned to be created anew here.
-  TellWaiters();
+  TellNews();
   CreateReply reply;
   reply.items.reserve(created.size());
   for (size_t i = 0; i < created.size(); ++i) {
@@ -256,8 +256,9 @@ bool SessionHandler::IsVisible(const EntryKey& key, uint32_t rank) {
   return true;
 }
 
-void SessionHandler::TellWaiters() {
+void SessionHandler::TellNews() {
   const StoreNews news = store_->TakeNews();
+  if (options_.events != nullptr) options_.events->Append(news.events);
   for (const EntryKey& key : news.sealed) {
     written_.erase(key);
     for (const uint32_t i : waits_.Take(key)) Tell(i, &Notice::sealed, key.prefix);

@@ -11,7 +11,7 @@
 // of each. A client may wait for so many keys at once, those that it was not yet told of included,
 // so what must be kept for a client that does not read is bounded: one frame and one Notice.
 //
-// Not thread-safe: one owner. Nothing else calls the store but SessionHandler.
+// Not thread-safe: one owner. Whoever else changes the store calls TellNews then.
 
 #include <array>
 #include <cstdint>
@@ -25,6 +25,7 @@
 #include "absl/types/span.h"
 #include "common/clock.h"
 #include "kvstore/index/slab.h"
+#include "kvstore/server/event_feed.h"
 #include "kvstore/server/wait_table.h"
 #include "kvstore/session/frames.h"
 #include "kvstore/store/block_store.h"
@@ -39,6 +40,7 @@ struct SessionHandlerOptions {
   uint32_t max_requests = 64;  // what Welcome says; whoever sends more waits longer
   uint32_t max_waits_per_session = kMaxFrameItems;
   std::map<std::string, TenantIdx> tenants;  // by name; all others are tenant 0
+  EventFeed* events = nullptr;  // gets what Watch is to hear; outlives the handler. nullptr: nobody
 };
 
 enum class RequestKind { kCreate, kSeal, kGet, kRelease, kWait };
@@ -92,6 +94,10 @@ class SessionHandler {
   // REQUIRES: NextOutput(client) was not nullopt. It was sent.
   void Sent(ClientId client);
 
+  // Tells clients and Watch what has become of the store. For whoever else changes it; what clients
+  // do is told without it.
+  void TellNews();
+
   // Clients that something is to be sent to because of others; each once, since the last call.
   std::vector<ClientId> TakeNotified();
 
@@ -126,7 +132,6 @@ class SessionHandler {
   FrameBody OnRelease(const Client& client, const Release& release);
   FrameBody OnWait(ClientId id, const Wait& wait);
   bool IsVisible(const EntryKey& key, uint32_t rank);
-  void TellWaiters();
   void Tell(uint32_t client, std::vector<PrefixKey> Notice::*list, const PrefixKey& key);
   void Count(RequestKind kind) { ++totals_.num_requests[static_cast<size_t>(kind)]; }
 

@@ -23,6 +23,7 @@ using std::chrono::milliseconds;
 // each of the others for so many frames a turn.
 constexpr int kFramesPerTurn = 4;
 constexpr int kEventsPerTurn = 64;
+constexpr size_t kCommandsPerTurn = 4;
 constexpr int kAcceptsPerTurn = 16;
 // Of an idle loop's turns: its sign of life.
 constexpr milliseconds kMaxWait{1000};
@@ -31,6 +32,7 @@ constexpr milliseconds kAcceptPause{200};
 // Of epoll's events. Those of clients are larger: their generation is at least 1.
 constexpr uint64_t kListenerTag = 0;
 constexpr uint64_t kStopTag = 1;
+constexpr uint64_t kCommandsTag = 2;
 
 uint64_t TagOf(SessionHandler::ClientId id) { return id.index | uint64_t{id.generation} << 32; }
 SessionHandler::ClientId ClientOf(uint64_t tag) {
@@ -70,12 +72,18 @@ SessionServer::SessionServer(const SessionServerOptions& options, SessionListene
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       stop_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       handler_(options.handler, store),
+      admin_(store, options.handler.events, options.handler.tenants, &RealClock()),
       connections_(options.handler.max_clients),
       buffer_(std::make_unique<FrameBuffer>()) {}
 
 absl::Status SessionServer::Register() {
   if (!epoll_.is_open() || !stop_.is_open()) return SocketError("epoll");
   SKV_RETURN_IF_ERROR(Control(epoll_.get(), EPOLL_CTL_ADD, stop_.get(), EPOLLIN, kStopTag));
+  if (options_.commands != nullptr) {
+    if (options_.commands->fd() < 0) return SocketError("eventfd");
+    SKV_RETURN_IF_ERROR(
+        Control(epoll_.get(), EPOLL_CTL_ADD, options_.commands->fd(), EPOLLIN, kCommandsTag));
+  }
   return Control(epoll_.get(), EPOLL_CTL_ADD, listener_.fd(), EPOLLIN, kListenerTag);
 }
 
@@ -86,6 +94,7 @@ void SessionServer::Stop() {
 }
 
 absl::Status SessionServer::Run() {
+  if (options_.commands != nullptr) options_.commands->Open();
   status_->SetServing(true);
   absl::Status status;
   while (status.ok() && !is_stopping_) {
@@ -96,6 +105,7 @@ absl::Status SessionServer::Run() {
     status_->TurnEnds();
   }
   status_->SetServing(false);
+  if (options_.commands != nullptr) options_.commands->Close();
   return status;
 }
 
@@ -118,11 +128,13 @@ absl::Status SessionServer::Turn() {
     const uint64_t tag = events[i].data.u64;
     if (tag == kListenerTag) {
       OnListener();
-    } else if (tag != kStopTag) {
+    } else if (tag != kStopTag && tag != kCommandsTag) {
       OnClient(ClientOf(tag), events[i].events);
     }
   }
   CloseOverdue();
+  store_->ExpirePins(now_);
+  RunCommands();
   for (const ClientId id : handler_.TakeNotified()) Flush(id);
   if (accept_again_.has_value() && now_ >= *accept_again_) {
     accept_again_.reset();
@@ -237,6 +249,15 @@ void SessionServer::Close(ClientId id) {
   handler_.Disconnect(id);
   // There is a place, and a descriptor, for a client that waits.
   if (accept_again_.has_value()) accept_again_ = now_;
+}
+
+void SessionServer::RunCommands() {
+  if (options_.commands == nullptr) return;
+  // What a command submits waits for the next turn.
+  size_t num_left = std::min(kCommandsPerTurn, options_.commands->size());
+  for (; num_left > 0 && options_.commands->RunNext(now_, &admin_); --num_left) {
+    handler_.TellNews();
+  }
 }
 
 void SessionServer::CloseOverdue() {

@@ -7,7 +7,8 @@
 // closed after `greeting_timeout`.
 //
 // Nobody waits for a client: one whose socket is full is not read from until it has read, and a
-// client that is read from gets a few frames a turn before the others have theirs. New clients wait
+// client that is read from gets a few frames a turn before the others have theirs. So it is with
+// the commands of other threads: a few of them a turn. New clients wait
 // in the kernel's queue while there are as many as may be, or no descriptor is left.
 
 #include <atomic>
@@ -20,8 +21,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock.h"
+#include "kvstore/server/command_queue.h"
 #include "kvstore/server/server_status.h"
 #include "kvstore/server/session_handler.h"
+#include "kvstore/server/store_admin.h"
 #include "kvstore/session/descriptor.h"
 #include "kvstore/session/session_listener.h"
 #include "kvstore/session/session_socket.h"
@@ -32,6 +35,9 @@ struct SessionServerOptions {
   SessionHandlerOptions handler;
   int arena_fd = -1;  // what clients map; stays the caller's
   Duration greeting_timeout = std::chrono::seconds(10);
+  // What others want of the store (open while the server runs); outlives the server. nullptr:
+  // nothing. Needs handler.events.
+  CommandQueue* commands = nullptr;
 };
 
 class SessionServer {
@@ -79,6 +85,7 @@ class SessionServer {
   void Watch(ClientId id);
   void Close(ClientId id);
   void CloseOverdue();
+  void RunCommands();
 
   const SessionServerOptions options_;
   BlockStore* const store_;
@@ -87,6 +94,7 @@ class SessionServer {
   Descriptor epoll_;
   Descriptor stop_;  // readable once Stop was called
   SessionHandler handler_;
+  StoreAdmin admin_;
   std::vector<Connection> connections_;    // by the client's index
   std::deque<Greeting> greetings_;         // by deadline; in part of clients that are done
   std::optional<TimePoint> accept_again_;  // nullopt: the listener is watched
