@@ -1,0 +1,135 @@
+#include "kvstore/grpc/kvstore_service.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+#include "kvstore/grpc/conversions.h"
+#include "kvstore/grpc/purge_call.h"
+#include "kvstore/watch/watch_conversions.h"
+
+namespace skv::kvstore {
+namespace {
+
+constexpr auto kMaxCommandTime = std::chrono::seconds(10);
+
+// A Watch call that never began. Owns itself.
+class RefusedWatch : public grpc::ServerWriteReactor<v1::WatchResponse> {
+ public:
+  explicit RefusedWatch(const absl::Status& status) { Finish(ToGrpcStatus(status)); }
+  void OnDone() override { delete this; }
+};
+
+grpc::ServerUnaryReactor* Refuse(grpc::CallbackServerContext* context, const absl::Status& status) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(status));
+  return reactor;
+}
+
+// gRPC deadlines are wall-clock times; the store's clock is monotonic.
+TimePoint DeadlineOf(const grpc::CallbackServerContext& context) {
+  const auto left = std::min<std::chrono::system_clock::duration>(
+      context.deadline() - std::chrono::system_clock::now(), kMaxCommandTime);
+  return RealClock().Now() + std::chrono::duration_cast<Duration>(left);
+}
+
+// `act(StoreAdmin&)` on the store's thread; its status is the call's. Request and response live
+// until the call is finished.
+template <typename Act>
+grpc::ServerUnaryReactor* Ask(CommandQueue* commands, grpc::CallbackServerContext* context,
+                              Act act) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const auto command = [reactor, act](const absl::StatusOr<StoreAdmin*>& admin) {
+    reactor->Finish(ToGrpcStatus(admin.ok() ? act(**admin) : admin.status()));
+  };
+  const absl::Status submitted = commands->Submit(DeadlineOf(*context), command);
+  if (!submitted.ok()) reactor->Finish(ToGrpcStatus(submitted));
+  return reactor;
+}
+
+}  // namespace
+
+KvStoreService::KvStoreService(const KvStoreServiceOptions& options, EventFeed* feed,
+                               CommandQueue* commands)
+    : options_(options),
+      feed_(feed),
+      commands_(commands),
+      watches_(options.epoch, options.max_watch_streams, feed, commands, options.clock) {}
+
+grpc::ServerWriteReactor<v1::WatchResponse>* KvStoreService::Watch(
+    grpc::CallbackServerContext* context, const v1::WatchRequest* request) {
+  const absl::StatusOr<WatchPosition> position = FromProto(*request);
+  if (!position.ok()) return new RefusedWatch(position.status());
+  const absl::StatusOr<WatchStream*> stream = watches_.Open(context, *position);
+  if (!stream.ok()) return new RefusedWatch(stream.status());
+  return *stream;
+}
+
+grpc::ServerUnaryReactor* KvStoreService::GetStats(grpc::CallbackServerContext* context,
+                                                   const v1::GetStatsRequest*,
+                                                   v1::Stats* response) {
+  return Ask(commands_, context, [this, response](const StoreAdmin& admin) {
+    *response = ToProto(admin.GetStats());
+    AddLimits(response);
+    return absl::OkStatus();
+  });
+}
+
+void KvStoreService::AddLimits(v1::Stats* stats) const {
+  stats->set_epoch(std::string(options_.epoch.begin(), options_.epoch.end()));
+  stats->set_max_entries(options_.index.max_entries);
+  stats->set_max_blocks(options_.index.max_shards);
+  stats->set_max_pins(options_.index.max_pins);
+  stats->set_num_watch_streams(watches_.gauges().num_streams);
+  stats->set_max_watch_streams(options_.max_watch_streams);
+  stats->set_num_watch_events(feed_->num_kept());
+  stats->set_max_watch_events(feed_->capacity());
+  stats->set_watch_stride(options_.index.watch_stride);
+}
+
+grpc::ServerUnaryReactor* KvStoreService::ListEntries(grpc::CallbackServerContext* context,
+                                                      const v1::ListEntriesRequest* request,
+                                                      v1::ListEntriesResponse* response) {
+  const auto begin = static_cast<EntryIdx>(std::min<uint64_t>(request->page_token(), UINT32_MAX));
+  const uint32_t size = request->page_size() == 0 ? StoreAdmin::kMaxListed : request->page_size();
+  return Ask(commands_, context, [begin, size, response](const StoreAdmin& admin) {
+    const EntryPage page = admin.ListEntries(begin, size);
+    for (const EntryInfo& entry : page.entries) {
+      *response->add_entries() = ToProto(entry, admin.NameOf(entry.tenant), admin.Now());
+    }
+    response->set_next_page_token(page.next.value_or(0));
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* KvStoreService::Pin(grpc::CallbackServerContext* context,
+                                              const v1::PinRequest* request, v1::PinResponse*) {
+  const absl::StatusOr<EntryKey> key = FromProto(request->key());
+  if (!key.ok()) return Refuse(context, key.status());
+  const uint32_t seconds = request->seconds();
+  if (seconds < 1 || seconds > kMaxPinSeconds) {
+    return Refuse(context, absl::InvalidArgumentError(absl::StrCat(
+                               "seconds: got ", seconds, ", expected 1 to ", kMaxPinSeconds)));
+  }
+  return Ask(commands_, context, [key = *key, seconds](StoreAdmin& admin) {
+    return admin.Pin(key, std::chrono::seconds(seconds));
+  });
+}
+
+grpc::ServerUnaryReactor* KvStoreService::Unpin(grpc::CallbackServerContext* context,
+                                                const v1::UnpinRequest* request,
+                                                v1::UnpinResponse*) {
+  const absl::StatusOr<EntryKey> key = FromProto(request->key());
+  if (!key.ok()) return Refuse(context, key.status());
+  return Ask(commands_, context, [key = *key](StoreAdmin& admin) { return admin.Unpin(key); });
+}
+
+grpc::ServerUnaryReactor* KvStoreService::Purge(grpc::CallbackServerContext* context,
+                                                const v1::PurgeRequest* request,
+                                                v1::PurgeResponse* response) {
+  return StartPurge(commands_, context, *request, response);
+}
+
+}  // namespace skv::kvstore

@@ -1,0 +1,61 @@
+#pragma once
+// skv.kvstore.v1.KvStore on gRPC's callback API, in front of a store that another thread owns: each
+// call becomes commands for that thread (kvstore/server/command_queue.h). Thread-safe.
+
+#include <cstdint>
+
+#include "kvstore/grpc/watch_pump.h"
+#include "kvstore/index/entry_table_types.h"
+#include "kvstore/server/command_queue.h"
+#include "kvstore/server/event_feed.h"
+#include "kvstore/watch/watch_message.h"
+#include "skv/kvstore/v1/kvstore.grpc.pb.h"
+
+namespace skv::kvstore {
+
+inline constexpr uint32_t kMaxPinSeconds = 86400;
+
+struct KvStoreServiceOptions {
+  StoreEpoch epoch = {};
+  EntryTableOptions index;  // limits, to be told
+  uint32_t max_watch_streams = 64;
+  const Clock* clock = &RealClock();  // of writes that take too long; outlives the service
+};
+
+class KvStoreService : public v1::KvStore::CallbackService {
+ public:
+  // `feed` and `commands` outlive this object. It must outlive gRPC's server, which is shut down
+  // before this object goes.
+  KvStoreService(const KvStoreServiceOptions& options, EventFeed* feed, CommandQueue* commands);
+
+  // Watch calls end with UNAVAILABLE, and no new ones begin.
+  void StopWatches() { watches_.Stop(); }
+  WatchGauges watch_gauges() const { return watches_.gauges(); }
+
+  grpc::ServerWriteReactor<v1::WatchResponse>* Watch(grpc::CallbackServerContext* context,
+                                                     const v1::WatchRequest* request) override;
+  grpc::ServerUnaryReactor* GetStats(grpc::CallbackServerContext* context,
+                                     const v1::GetStatsRequest* request,
+                                     v1::Stats* response) override;
+  grpc::ServerUnaryReactor* ListEntries(grpc::CallbackServerContext* context,
+                                        const v1::ListEntriesRequest* request,
+                                        v1::ListEntriesResponse* response) override;
+  grpc::ServerUnaryReactor* Pin(grpc::CallbackServerContext* context, const v1::PinRequest* request,
+                                v1::PinResponse* response) override;
+  grpc::ServerUnaryReactor* Unpin(grpc::CallbackServerContext* context,
+                                  const v1::UnpinRequest* request,
+                                  v1::UnpinResponse* response) override;
+  grpc::ServerUnaryReactor* Purge(grpc::CallbackServerContext* context,
+                                  const v1::PurgeRequest* request,
+                                  v1::PurgeResponse* response) override;
+
+ private:
+  void AddLimits(v1::Stats* stats) const;
+
+  const KvStoreServiceOptions options_;
+  EventFeed* const feed_;
+  CommandQueue* const commands_;
+  WatchPump watches_;
+};
+
+}  // namespace skv::kvstore
