@@ -20,8 +20,12 @@
 #include "common/signals.h"
 #include "common/status.h"
 #include "kvstore/arena/arena.h"
+#include "kvstore/grpc/kvstore_server.h"
+#include "kvstore/grpc/watch_metrics.h"
 #include "kvstore/index/lru_order.h"
 #include "kvstore/index/s3fifo_order.h"
+#include "kvstore/server/command_queue.h"
+#include "kvstore/server/event_feed.h"
 #include "kvstore/server/kvstore_metrics.h"
 #include "kvstore/server/session_server.h"
 
@@ -30,11 +34,16 @@ namespace {
 
 // Connections that have not said Hello yet, beside all sessions.
 constexpr uint32_t kMaxGreeting = 64;
-// Of the admin server, standard streams, the arena and so on.
-constexpr uint64_t kOtherDescriptors = 128;
+// Of the admin and gRPC servers, standard streams, the arena and so on.
+constexpr uint64_t kOtherDescriptors = 256;
 // Turns end every second, and take milliseconds.
 constexpr auto kMaxTurnAge = std::chrono::seconds(10);
+constexpr auto kHealthPeriod = std::chrono::milliseconds(200);
 constexpr int kProgressSeconds = 2;
+// 3 MB: some seconds of a store that is written to as fast as it can be.
+constexpr uint32_t kMaxWatchEvents = 1 << 16;
+// Each Watch call and each administrative call has one at most.
+constexpr size_t kMaxCommands = 1024;
 
 using TenantQuotas = std::map<std::string, int64_t>;
 
@@ -133,17 +142,32 @@ absl::Status AddTenants(const TenantQuotas& quotas, TenantTable* tenants,
   return absl::OkStatus();
 }
 
-// Until a signal comes, or the server fails.
-absl::Status Serve(SessionServer* server, SignalWaiter* signals) {
-  absl::Status status;
+// Until a signal comes, or the server fails. grpc.health.v1 says of the store what its thread's
+// heartbeat says.
+absl::Status Serve(SessionServer* server, const ServerStatus& status, KvStoreServer* grpc_server,
+                   SignalWaiter* signals) {
+  absl::Status served;
   std::thread thread([&] {
-    status = server->Run();
+    served = server->Run();
     signals->Raise();
   });
-  signals->Wait();
+  do {
+    grpc_server->SetServing(status.CheckReady().ok() && status.CheckLive(kMaxTurnAge).ok());
+  } while (!signals->WaitFor(kHealthPeriod));
+  // Calls that wait for the store are answered while it still runs.
+  grpc_server->Stop();
   server->Stop();
   thread.join();
-  return status;
+  return served;
+}
+
+KvStoreServerOptions GrpcOptions(const KvStoreOptions& options, const EntryTableOptions& index,
+                                 const StoreEpoch& epoch) {
+  return {.host = options.host,
+          .port = options.port,
+          .service = {.epoch = epoch,
+                      .index = index,
+                      .max_watch_streams = static_cast<uint32_t>(options.max_watch_streams)}};
 }
 
 }  // namespace
@@ -160,12 +184,21 @@ absl::Status RunKvStore(const KvStoreOptions& options) {
   SKV_ASSIGN_OR_RETURN(const TenantQuotas quotas, ParseTenantQuotas(options.tenant_quotas));
   BlockStoreOptions store_options{.index = IndexOptions(options)};
   SessionServerOptions server_options{.handler = HandlerOptions(store_options.index)};
+  EventFeed events(kMaxWatchEvents);
+  CommandQueue commands(kMaxCommands);
+  server_options.handler.events = &events;
+  server_options.commands = &commands;
   RaiseDescriptorLimit(server_options.handler.max_clients + kOtherDescriptors);
 
   ServerStatus status(&RealClock());
   Metrics metrics(MetricLabels{{"role", "kvstore"}});
   AddProcessMetrics(&metrics);
   AddKvStoreMetrics(store_options.index, server_options.handler, &status, &metrics);
+  const KvStoreServerOptions grpc_options =
+      GrpcOptions(options, store_options.index, server_options.handler.epoch);
+  SKV_ASSIGN_OR_RETURN(const auto grpc_server,
+                       KvStoreServer::Start(grpc_options, &events, &commands));
+  AddWatchMetrics(grpc_options.service, &grpc_server->service(), &events, &commands, &metrics);
   SKV_ASSIGN_OR_RETURN(const auto admin, StartAdmin(options, metrics, &status));
   // Before the arena: of two stores that want one path, the second takes no memory.
   const std::string path = options.socket.empty() ? DefaultSocketPath() : options.socket;
@@ -184,9 +217,10 @@ absl::Status RunKvStore(const KvStoreOptions& options) {
   SKV_ASSIGN_OR_RETURN(const auto server,
                        SessionServer::Create(server_options, std::move(listener), &store, &status));
   std::cout << "skv-kvstore: sessions at " << path << "\n"
+            << "skv-kvstore: gRPC on " << options.host << ":" << grpc_server->port() << "\n"
             << "skv-kvstore: metrics on http://" << options.host << ":" << admin->port()
             << "/metrics" << std::endl;
-  absl::Status served = Serve(server.get(), &signals);
+  absl::Status served = Serve(server.get(), status, grpc_server.get(), &signals);
   SKV_LOG(INFO) << "closing " << status.gauges().sessions.num_sessions << " sessions";
   return served;
 }

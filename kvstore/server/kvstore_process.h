@@ -1,6 +1,6 @@
 #pragma once
-// A skv-kvstore process: takes the arena's memory, serves sessions, and runs until SIGTERM or
-// SIGINT.
+// A skv-kvstore process: takes the arena's memory, serves sessions and gRPC, and runs until SIGTERM
+// or SIGINT.
 
 #include <cstdint>
 #include <string>
@@ -18,17 +18,19 @@ struct KvStoreOptions {
   int max_entries = 1 << 20;
   std::string eviction = "s3fifo";         // or lru
   std::vector<std::string> tenant_quotas;  // NAME=BYTES
-  std::string host = "127.0.0.1";          // of the admin port
-  int admin_port = 0;                      // HTTP; 0: any free one
+  std::string host = "127.0.0.1";          // of both ports
+  int port = 0;                            // gRPC; 0: any free one
+  int max_watch_streams = 64;
+  int admin_port = 0;  // HTTP; 0: any free one
 };
 
 // $XDG_RUNTIME_DIR/skv-kvstore.sock; /tmp/skv-kvstore-<user id>.sock where that is not set.
 std::string DefaultSocketPath();
 
-// Writes "skv-kvstore: sessions at <path>" and "skv-kvstore: metrics on http://..." to standard
-// output once it serves. OK after a signal, also while it starts. InvalidArgument: flags that do
-// not go together. ResourceExhausted: no memory for the arena. Others as SessionListener::Listen
-// and the admin server say.
+// Writes "skv-kvstore: sessions at <path>", "... gRPC on <host:port>" and "... metrics on
+// http://..." to standard output once it serves. OK after a signal, also while it starts.
+// InvalidArgument: flags that do not go together. ResourceExhausted: no memory for the arena.
+// Others as SessionListener::Listen and the two servers say.
 absl::Status RunKvStore(const KvStoreOptions& options);
 
 }  // namespace skv::kvstore

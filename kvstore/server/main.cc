@@ -24,11 +24,15 @@ void AddFlags(KvStoreOptions* options, Flags* flags) {
   flags->AddChoice("eviction", &options->eviction, {"s3fifo", "lru"}, "Which sentence goes first");
   flags->Add("tenant-quota", &options->tenant_quotas,
              "NAME=BYTES,...: tenants with room of their own; all others share what there is");
-  flags->Add("host", &options->host, "Address of the admin port");
+  flags->Add("host", &options->host, "Address to listen on");
+  flags->Add("port", &options->port, IntRange{0, 65535},
+             "gRPC port of Watch and administration; 0: any");
+  flags->Add("max-watch-streams", &options->max_watch_streams, {1, 4096},
+             "Watch calls at one time; more are refused");
   flags->Add("admin-port", &options->admin_port, IntRange{0, 65535},
              "HTTP port of metrics and health; 0: any");
   flags->SetExamples(
-      "  skv-kvstore --arena-bytes 8589934592 --admin-port 9500\n"
+      "  skv-kvstore --arena-bytes 8589934592 --port 9400 --admin-port 9500\n"
       "  skv-kvstore --socket /run/skv/kvstore.sock --socket-mode 0660 --tenant-quota "
       "batch=1073741824");
 }
