@@ -3,6 +3,7 @@
 // one that was given and turns its status into the exit code.
 
 #include <functional>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "common/flags.h"
@@ -20,6 +21,7 @@ Command AddTokenizeCommand(Flags* program);
 Command AddModelCommand(Flags* program);
 Command AddBenchCommand(Flags* program);
 Command AddClusterCommand(Flags* program);
+std::vector<Command> AddKvstoreCommands(Flags* program);
 
 // 0: OK, 1: failed, 2: wrong usage or bad input (InvalidArgument, NotFound), 3: nobody answers
 // (Unavailable, DeadlineExceeded). `skv --help` and docs/flags.md tell users.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <iostream>
+#include <utility>
+#include <vector>
 
 #include "tools/cli/command.h"
 
@@ -24,9 +26,10 @@ int ExitCode(const absl::Status& status) {
 
 int Main(int argc, char** argv) {
   Flags flags("skv", "Serving cluster for Llama-family models");
-  const Command commands[] = {AddGenerateCommand(&flags), AddExplainCommand(&flags),
-                              AddTokenizeCommand(&flags), AddModelCommand(&flags),
-                              AddBenchCommand(&flags),    AddClusterCommand(&flags)};
+  std::vector<Command> commands = {AddGenerateCommand(&flags), AddExplainCommand(&flags),
+                                   AddTokenizeCommand(&flags), AddModelCommand(&flags),
+                                   AddBenchCommand(&flags),    AddClusterCommand(&flags)};
+  for (Command& command : AddKvstoreCommands(&flags)) commands.push_back(std::move(command));
   flags.SetExamples(
       "  skv cluster up --tp 2                serve it: a router over two tensor-parallel ranks\n"
       "  skv model fetch                      get the default model into models/\n"
