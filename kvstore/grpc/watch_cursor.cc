@@ -33,12 +33,12 @@ void WatchCursor::OnPage(SnapshotPage page) {
   page_ = std::move(page);
 }
 
-absl::StatusOr<std::optional<WatchMessage>> WatchCursor::Next() {
+absl::StatusOr<std::optional<WatchMessage>> WatchCursor::Next(uint64_t end) {
   if (WantedPage().has_value()) return std::nullopt;
   if (page_.has_value() && *next_sequence_ == page_->sequence) return TakePage();
-  const uint64_t end = page_.has_value() ? page_->sequence : feed_->next_sequence();
-  if (end == *next_sequence_ && has_told_) return std::nullopt;
-  return ReadEvents(end);
+  if (page_.has_value()) return ReadEvents(page_->sequence);
+  if (end <= *next_sequence_ && has_told_) return std::nullopt;
+  return ReadEvents(std::max(end, *next_sequence_));
 }
 
 WatchMessage WatchCursor::TakePage() {

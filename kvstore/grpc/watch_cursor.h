@@ -29,8 +29,9 @@ class WatchCursor {
   // REQUIRES: WantedPage() is that with which the page was read.
   void OnPage(SnapshotPage page);
 
-  // nullopt: nothing for now. ResourceExhausted: the log no longer has what comes next.
-  absl::StatusOr<std::optional<WatchMessage>> Next();
+  // Tells of events before `end`, and of others only as far as a page needs them. nullopt: nothing
+  // for now. ResourceExhausted: the log no longer has what comes next.
+  absl::StatusOr<std::optional<WatchMessage>> Next(uint64_t end);
 
   bool takes_snapshot() const { return takes_snapshot_; }
   // Events that this reader has not been told of.

@@ -22,13 +22,15 @@ class WatchCursorTest : public testing::Test {
   SnapshotPage Page(size_t num_entries, std::optional<EntryIdx> next) {
     return {std::vector<EntryEvent>(num_entries), next, feed_.next_sequence()};
   }
-  static WatchMessage Next(WatchCursor* cursor) {
-    const auto next = cursor->Next();
+  WatchMessage Next(WatchCursor* cursor) {
+    const auto next = cursor->Next(feed_.next_sequence());
     EXPECT_OK(next);
     EXPECT_TRUE(next->has_value());
     return **next;
   }
-  static bool HasNothing(WatchCursor* cursor) { return !cursor->Next().value().has_value(); }
+  bool HasNothing(WatchCursor* cursor) {
+    return !cursor->Next(feed_.next_sequence()).value().has_value();
+  }
 
   EventFeed feed_{4000};
 };
@@ -84,6 +86,15 @@ TEST_F(WatchCursorTest, ManyEventsComeInSeveralMessages) {
   EXPECT_EQ(cursor.lag(), 0u);
 }
 
+TEST_F(WatchCursorTest, EventsWaitForTheirBatch) {
+  Append(9);
+  WatchCursor cursor = Cursor({kEpoch, 5});
+  EXPECT_THAT((*cursor.Next(3))->events, SizeIs(0));  // the greeting
+  EXPECT_EQ(*cursor.Next(5), std::nullopt);
+  EXPECT_THAT((*cursor.Next(7))->events, SizeIs(2));
+  EXPECT_EQ(*cursor.Next(7), std::nullopt);
+}
+
 TEST_F(WatchCursorTest, WhereverItCannotGoOnItTakesASnapshot) {
   Append(5000);
   const struct {
@@ -103,7 +114,7 @@ TEST_F(WatchCursorTest, WhereverItCannotGoOnItTakesASnapshot) {
 TEST_F(WatchCursorTest, AReaderThatFallsBehindTheLogIsTold) {
   WatchCursor cursor = Cursor({kEpoch, 1});
   Append(4001);
-  EXPECT_THAT(cursor.Next(),
+  EXPECT_THAT(cursor.Next(feed_.next_sequence()),
               StatusIs(StatusCode::kResourceExhausted, HasSubstr("4001 events behind")));
 }
 

@@ -73,6 +73,7 @@ WatchGauges WatchPump::gauges() const {
 
 void WatchPump::Run() {
   std::vector<std::shared_ptr<WatchStream>> streams;
+  uint64_t end_sequence = feed_->next_sequence();
   while (true) {
     absl::Status end;
     {
@@ -83,9 +84,9 @@ void WatchPump::Run() {
       streams = streams_;
     }
     const TimePoint now = clock_->Now();
-    for (const auto& stream : streams) stream->Advance(now, end);
+    for (const auto& stream : streams) stream->Advance(now, end_sequence, end);
     streams.clear();
-    feed_->Wait(RealClock().Now() + kMaxWait);
+    if (feed_->Wait(RealClock().Now() + kMaxWait)) end_sequence = feed_->next_sequence();
   }
 }
 

@@ -21,11 +21,11 @@ WatchStream::WatchStream(WatchCursor cursor, grpc::CallbackServerContext* contex
       cursor_(std::move(cursor)) {}
 
 // Outside of the lock, since gRPC may call back from there.
-void WatchStream::Advance(TimePoint now, const absl::Status& end) {
+void WatchStream::Advance(TimePoint now, uint64_t end_sequence, const absl::Status& end) {
   Action action = Action::kNone;
   {
     const MutexLock lock(&mutex_);
-    action = NextLocked(now, end);
+    action = NextLocked(now, end_sequence, end);
   }
   lag_ = cursor_.lag();
   switch (action) {
@@ -42,7 +42,8 @@ void WatchStream::Advance(TimePoint now, const absl::Status& end) {
   }
 }
 
-WatchStream::Action WatchStream::NextLocked(TimePoint now, const absl::Status& end) {
+WatchStream::Action WatchStream::NextLocked(TimePoint now, uint64_t end_sequence,
+                                            const absl::Status& end) {
   if (is_finished_) return Action::kNone;
   if (is_writing_) {
     if (is_cancelled_ || now - write_began_ < kMaxWriteTime) return Action::kNone;
@@ -61,11 +62,11 @@ WatchStream::Action WatchStream::NextLocked(TimePoint now, const absl::Status& e
     awaits_page_ = true;
     return Action::kReadPage;
   }
-  return NextMessageLocked(now);
+  return NextMessageLocked(now, end_sequence);
 }
 
-WatchStream::Action WatchStream::NextMessageLocked(TimePoint now) {
-  const absl::StatusOr<std::optional<WatchMessage>> next = cursor_.Next();
+WatchStream::Action WatchStream::NextMessageLocked(TimePoint now, uint64_t end_sequence) {
+  const absl::StatusOr<std::optional<WatchMessage>> next = cursor_.Next(end_sequence);
   if (!next.ok()) {
     was_too_slow_ = absl::IsResourceExhausted(next.status());
     return FinishLocked(next.status());

@@ -32,8 +32,9 @@ class WatchStream : public grpc::ServerWriteReactor<v1::WatchResponse>,
   // Before gRPC can call back.
   void Start() { self_ = shared_from_this(); }
 
-  // Pump's thread. Does what can be done now; `end`, where it is not OK, ends the call.
-  void Advance(TimePoint now, const absl::Status& end);
+  // Pump's thread. Does what can be done now, and tells of events before `end_sequence`; `end`,
+  // where it is not OK, ends the call.
+  void Advance(TimePoint now, uint64_t end_sequence, const absl::Status& end);
 
   // gRPC is done with it.
   bool is_done() const { return is_done_; }
@@ -50,8 +51,9 @@ class WatchStream : public grpc::ServerWriteReactor<v1::WatchResponse>,
 
  private:
   enum class Action { kNone, kWrite, kFinish, kCancel, kReadPage };
-  Action NextLocked(TimePoint now, const absl::Status& end) SKV_REQUIRES(mutex_);
-  Action NextMessageLocked(TimePoint now) SKV_REQUIRES(mutex_);
+  Action NextLocked(TimePoint now, uint64_t end_sequence, const absl::Status& end)
+      SKV_REQUIRES(mutex_);
+  Action NextMessageLocked(TimePoint now, uint64_t end_sequence) SKV_REQUIRES(mutex_);
   Action FinishLocked(const absl::Status& status) SKV_REQUIRES(mutex_);
   void ReadPage();
   void OnPage(absl::StatusOr<SnapshotPage> page);

@@ -1,12 +1,15 @@
 #include "kvstore/server/event_feed.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace skv::kvstore {
 
 void EventFeed::Append(absl::Span<const EntryEvent> events) {
   if (events.empty()) return;
   const MutexLock lock(&mutex_);
   log_.Append(events);
-  is_changed_ = true;
+  if (std::exchange(has_news_, true)) return;
   changed_.NotifyOne();
 }
 
@@ -21,15 +24,21 @@ uint64_t EventFeed::next_sequence() const {
   return log_.next_sequence();
 }
 
-void EventFeed::Wait(TimePoint deadline) {
+bool EventFeed::Wait(TimePoint deadline) {
   const MutexLock lock(&mutex_);
-  changed_.WaitUntil(&mutex_, deadline, [this] { return is_changed_; });
-  is_changed_ = false;
+  changed_.WaitUntil(&mutex_, deadline, [this] { return has_news_ || is_awake_; });
+  changed_.WaitUntil(&mutex_, std::min(deadline, next_batch_), [this] { return is_awake_; });
+  is_awake_ = false;
+  const TimePoint now = RealClock().Now();
+  if (!has_news_ || now < next_batch_) return false;
+  has_news_ = false;
+  next_batch_ = now + kBatchTime;
+  return true;
 }
 
 void EventFeed::Wake() {
   const MutexLock lock(&mutex_);
-  is_changed_ = true;
+  is_awake_ = true;
   changed_.NotifyOne();
 }
 

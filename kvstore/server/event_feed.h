@@ -24,9 +24,11 @@ class EventFeed {
   absl::Status Read(uint64_t sequence, uint32_t max_events, std::vector<EntryEvent>* events) const;
   uint64_t next_sequence() const;
 
-  // Returns once there was an Append or a Wake after the last Wait returned, or at `deadline`. One
-  // thread waits.
-  void Wait(TimePoint deadline);
+  // Waits for an Append or a Wake after the last Wait returned, until `deadline`. True: there are
+  // events; not sooner than kBatchTime after it was last true, so that a busy store does not wake
+  // the waiting thread thousands of times a second. One thread waits.
+  static constexpr Duration kBatchTime = std::chrono::milliseconds(5);
+  bool Wait(TimePoint deadline);
   void Wake();
 
   uint32_t num_kept() const;
@@ -36,7 +38,9 @@ class EventFeed {
   const uint32_t capacity_;
   mutable Mutex mutex_;
   CondVar changed_;
-  bool is_changed_ SKV_GUARDED_BY(mutex_) = false;
+  bool has_news_ SKV_GUARDED_BY(mutex_) = false;  // an Append since Wait was true
+  bool is_awake_ SKV_GUARDED_BY(mutex_) = false;  // a Wake since the last Wait
+  TimePoint next_batch_ SKV_GUARDED_BY(mutex_);   // before then Wait is not true
   EventLog log_ SKV_GUARDED_BY(mutex_);
 };
 

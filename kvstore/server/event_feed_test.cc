@@ -26,7 +26,7 @@ TEST(EventFeedTest, WhatWasAppendedIsRead) {
 TEST(EventFeedTest, AWaitEndsAtItsDeadline) {
   EventFeed feed(4);
   const TimePoint deadline = RealClock().Now() + std::chrono::milliseconds(1);
-  feed.Wait(deadline);
+  EXPECT_FALSE(feed.Wait(deadline));
   EXPECT_GE(RealClock().Now(), deadline);
 }
 
@@ -34,17 +34,34 @@ TEST(EventFeedTest, AWaitEndsWithAnEventOrAWake) {
   EventFeed feed(4);
   const auto wait = [&feed] {
     const TimePoint deadline = RealClock().Now() + seconds(120);
-    feed.Wait(deadline);
+    const bool has_events = feed.Wait(deadline);
     EXPECT_LT(RealClock().Now(), deadline);
+    return has_events;
   };
   feed.Wake();  // before it is waited for
-  wait();
+  EXPECT_FALSE(wait());
   std::thread appends([&feed] { feed.Append({EntryEvent{}}); });
-  wait();
+  EXPECT_TRUE(wait());
   appends.join();
   std::thread wakes([&feed] { feed.Wake(); });
-  wait();
+  EXPECT_FALSE(wait());
   wakes.join();
+}
+
+TEST(EventFeedTest, EventsThatComeSoonAfterOthersAreGathered) {
+  EventFeed feed(4);
+  const TimePoint begin = RealClock().Now();
+  const TimePoint deadline = begin + seconds(120);
+  feed.Append({EntryEvent{}});
+  EXPECT_TRUE(feed.Wait(deadline));
+  feed.Append({EntryEvent{}});
+  feed.Wake();
+  const bool has_events = feed.Wait(deadline);
+  EXPECT_TRUE(!has_events || RealClock().Now() >= begin + EventFeed::kBatchTime);
+  if (!has_events) {
+    EXPECT_TRUE(feed.Wait(deadline)) << "they are not forgotten";
+  }
+  EXPECT_GE(RealClock().Now(), begin + EventFeed::kBatchTime);
 }
 
 }  // namespace

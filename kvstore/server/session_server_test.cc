@@ -365,6 +365,42 @@ TEST_F(SessionServerTest, WhoSaysNothingIsClosedUnlessItHasASession) {
   EXPECT_EQ(client->Get({MakeSentence(1).item.key}), GetReply{});
 }
 
+TEST_F(SessionServerTest, CommandsAndSessionsTakeTurns) {
+  EventFeed events(100);
+  CommandQueue commands(10);
+  options_.handler.events = &events;
+  options_.commands = &commands;
+  const TimePoint late = RealClock().Now() + std::chrono::seconds(1200);
+  EXPECT_THAT(commands.Submit(late, {}), StatusIs(StatusCode::kUnavailable, HasSubstr("starting")));
+  Start();
+  ASSERT_TRUE(Eventually([&] { return status_.CheckReady().ok(); }));
+  const auto client = Connect();
+  const CreateReplyItem stored = client->Store(MakeSentence(1)).value();
+  EXPECT_EQ(client->Release(stored.lease), StatusCode::kOk);
+  EXPECT_EQ(events.next_sequence(), 2u);
+
+  // Each submits the next, without an end.
+  absl::Status end;
+  uint64_t num_run = 0;
+  CommandQueue::Command again = [&](const absl::StatusOr<StoreAdmin*>& admin) {
+    ++num_run;
+    const absl::Status next = admin.ok() ? commands.Submit(late, again) : admin.status();
+    if (!next.ok()) end = next;
+  };
+  ASSERT_OK(commands.Submit(late, again));
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(client->Release(client->Get({MakeSentence(1).item.key}).lease), StatusCode::kOk);
+  }
+  // What a command does to the store is told.
+  ASSERT_OK(commands.Submit(late, [](absl::StatusOr<StoreAdmin*> admin) {
+    EXPECT_EQ((*admin)->Purge(std::nullopt, 10).num_entries, 1u);
+  }));
+  EXPECT_TRUE(Eventually([&] { return events.next_sequence() == 3; }));
+  Stop();
+  EXPECT_THAT(end, StatusIs(StatusCode::kUnavailable, HasSubstr("stopping")));
+  EXPECT_GT(num_run, 1u);
+}
+
 TEST_F(SessionServerTest, AServerThatStopsIsNotReadyAndEndsItsSessions) {
   Start();
   ASSERT_TRUE(Eventually([&] { return status_.CheckReady().ok(); }));
