@@ -1,4 +1,4 @@
-// `skv kvstore` against the real skv-kvstore.
+// `skv kvstore` against the real skv-kvstore, and what that says of its health.
 
 #include <unistd.h>
 
@@ -10,10 +10,17 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "common/process.h"
 #include "gmock/gmock.h"
+#include "grpc/health/v1/health.grpc.pb.h"
+#include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
 #include "kvstore/server/testing/test_client.h"
 #include "tests/e2e/testing/cluster.h"
+#include "tests/e2e/testing/sanitizer_report.h"
 
 namespace skv::kvstore {
 namespace {
@@ -87,6 +94,45 @@ TEST_F(KvstoreCommandTest, ListsPinsAndPurges) {
   EXPECT_EQ(Run({"unpin", second}), "");
   EXPECT_EQ(nlohmann::json::parse(Run({"purge", "--json", "--tenant", "-"}))["num_entries"], 2);
   EXPECT_EQ(Stats()["num_entries"], 0);
+}
+
+TEST_F(KvstoreCommandTest, EveryExampleOfEveryHelpRuns) {
+  StoreChain(1);
+  const std::string key = nlohmann::json::parse(Run({"ls", "--json"}))["key"];
+  for (const char* const command : {"stats", "ls", "pin", "unpin", "purge"}) {
+    e2e::Program help("skv", {"kvstore", command, "--help"});
+    ASSERT_TRUE(help.child().Wait(e2e::kPatience).has_value());
+    std::istringstream lines(help.Output());
+    int num_examples = 0;
+    for (std::string line; std::getline(lines, line);) {
+      if (!absl::StartsWith(line, "  skv kvstore ")) continue;
+      SCOPED_TRACE(line);
+      ++num_examples;
+      const std::string example = absl::StrReplaceAll(
+          line, {{"localhost:9400", endpoint_},
+                 {"0123456789abcdef0123456789abcdef/00112233445566778899aabbccddeeff", key}});
+      const auto child = ScopedChild::Start(
+          {.args = {"bash", "-c", absl::StrCat("cd ", folder_, "; ", example)},
+           .environment = {absl::StrCat("PATH=", e2e::BinaryPath(""), ":", std::getenv("PATH"))},
+           .log_path = folder_ + "/output"});
+      ASSERT_TRUE(child.ok());
+      const auto ended = (*child)->Wait(e2e::kPatience);
+      ASSERT_TRUE(ended.has_value());
+      EXPECT_TRUE(ended->ok()) << e2e::ReadFile(folder_ + "/output");
+    }
+    EXPECT_GT(num_examples, 0) << command;
+  }
+}
+
+TEST_F(KvstoreCommandTest, AStoreThatServesIsHealthy) {
+  const auto health = grpc::health::v1::Health::NewStub(
+      grpc::CreateChannel(endpoint_, grpc::InsecureChannelCredentials()));
+  EXPECT_TRUE(e2e::Eventually([&] {
+    grpc::ClientContext context;
+    grpc::health::v1::HealthCheckResponse response;
+    return health->Check(&context, {}, &response).ok() &&
+           response.status() == grpc::health::v1::HealthCheckResponse::SERVING;
+  }));
 }
 
 TEST_F(KvstoreCommandTest, MistakesAreNamedAndTellTheExitCode) {
