@@ -1,5 +1,6 @@
 #pragma once
-// The gRPC server of skv-kvstore: skv.kvstore.v1.KvStore and grpc.health.v1. Thread-safe.
+// The gRPC server of skv-kvstore: skv.kvstore.v1.KvStore and grpc.health.v1. One owner; service()
+// may be asked by any thread.
 
 #include <memory>
 #include <string>
@@ -30,6 +31,7 @@ class KvStoreServer {
 
   int port() const { return port_; }
   const KvStoreService& service() const { return service_; }
+  // Not after Stop.
   void SetServing(bool is_serving);
 
   // NOT_SERVING; ends Watch calls, gives all others half a second, and returns when every call has

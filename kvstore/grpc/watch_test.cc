@@ -342,6 +342,15 @@ TEST_F(WatchTest, AStoreThatStopsEndsItsCalls) {
   EXPECT_THAT(status.error_message(), HasSubstr("stopping"));
 }
 
+TEST_F(WatchTest, AStoreThatStopsDoesNotWaitForAReaderThatIsStuck) {
+  Start({.max_watch_events = 2000});
+  Reader stuck(store_.get(), {});
+  stuck.ReadSnapshot();
+  Block();
+  store_->grpc().Stop();
+  EXPECT_FALSE(stuck.Finish().ok());
+}
+
 TEST_F(WatchTest, AClientOfNobodyTriesAndEndsAtOnce) {
   Start();
   store_->StopGrpc();
