@@ -18,7 +18,6 @@ namespace {
 
 using grpc::StatusCode;
 using testing::HasSubstr;
-using testing::UnorderedElementsAre;
 
 constexpr int64_t kSmall = 192;  // bytes of MakeSentence(n)
 

@@ -149,6 +149,7 @@ TEST_F(WatchTest, AMirrorEqualsTheStoreWhateverGoesOnMeanwhile) {
   // is read.
   Start({.arena_bytes = 64 << 10, .watch_stride = 3});
   std::vector<std::thread> writers;
+  writers.reserve(3);
   for (int i = 0; i < 3; ++i) {
     writers.emplace_back([this, i] {
       const auto client = store_->Connect();
