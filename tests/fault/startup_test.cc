@@ -67,10 +67,13 @@ TEST(StartupTest, EachPortOfAClusterIsCheckedBeforeAnyProcessStarts) {
   const loader::TinyLlamaFile model(TinyModelOptions());
   const int base = FindFreePorts();
   const std::string log_dir = absl::StrCat(::testing::TempDir(), "skv_ports_", base);
-  const std::pair<int, const char*> kPorts[] = {
-      {base, "router's gRPC"},         {base + 1, "router's metrics"},
-      {base + 2, "kvstore's metrics"}, {base + 30, "gRPC of group 0"},
-      {base + 31, "gRPC of group 1"},  {base + 133, "metrics of group 1 rank 1"}};
+  const std::pair<int, const char*> kPorts[] = {{base, "router's gRPC"},
+                                                {base + 1, "router's metrics"},
+                                                {base + 2, "kvstore's metrics"},
+                                                {base + 3, "kvstore's gRPC"},
+                                                {base + 30, "gRPC of group 0"},
+                                                {base + 31, "gRPC of group 1"},
+                                                {base + 133, "metrics of group 1 rank 1"}};
   for (const auto& [port, owner] : kPorts) {
     ASSERT_OK_AND_ASSIGN(const auto stranger, AdminServer::Start({.port = port}));
     Program cluster("skv", {"cluster", "up", "--groups", "2", "--tp", "2", "--kvstore", "--model",

@@ -11,7 +11,8 @@
 namespace skv::cli {
 namespace {
 
-constexpr int kStorePortOffset = 2;
+constexpr int kStoreAdminPortOffset = 2;
+constexpr int kStorePortOffset = 3;
 constexpr int kGroupPortOffset = 30;
 constexpr int kAdminPortOffset = 130;
 constexpr int kMaxPort = 65535;
@@ -59,7 +60,7 @@ ProcessPlan PlanRank(const ClusterOptions& options, int threads, int group, int 
 ProcessPlan PlanStore(const ClusterOptions& options) {
   ProcessPlan plan;
   plan.admin_host = kLoopback;
-  plan.admin_port = options.port + kStorePortOffset;
+  plan.admin_port = options.port + kStoreAdminPortOffset;
   plan.name = "kvstore";
   plan.child.environment = {kNoConfig};
   plan.child.log_path = absl::StrCat(options.log_dir, "/kvstore.log");
@@ -68,6 +69,8 @@ ProcessPlan PlanStore(const ClusterOptions& options) {
                      StoreSocket(),
                      "--host",
                      kLoopback,
+                     "--port",
+                     absl::StrCat(options.port + kStorePortOffset),
                      "--admin-port",
                      absl::StrCat(plan.admin_port)};
   return plan;
@@ -131,6 +134,7 @@ absl::Status AddStore(const ClusterOptions& options, ClusterPlan* plan) {
                      ": there is no skv-kvstore to give it to; add --kvstore"));
   }
   plan->kvstore = PlanStore(options);
+  plan->ports.push_back({"kvstore's gRPC", kLoopback, options.port + kStorePortOffset});
   plan->ports.push_back({"kvstore's metrics", kLoopback, plan->kvstore->admin_port});
   return AddFlags("--kvstore-flag", options.kvstore_flags, &*plan->kvstore);
 }

@@ -50,8 +50,9 @@ struct ClusterPlan {
   std::vector<PlannedPort> ports;  // all of them
 };
 
-// Ports: the router takes `port` and `port` + 1, the store's admin port is `port` + 2, group g's
-// gRPC is `port` + 30 + g, and the admin port of the i-th rank of all is `port` + 130 + i.
+// Ports: the router takes `port` and `port` + 1, the store's admin port is `port` + 2 and its gRPC
+// port is `port` + 3, group g's gRPC is `port` + 30 + g, and the admin port of the i-th rank of all
+// is `port` + 130 + i.
 // InvalidArgument: these pass 65535, or the flags for a process name one that the plan sets itself,
 // or are for a store that is not planned.
 absl::StatusOr<ClusterPlan> PlanCluster(const ClusterOptions& options, int num_cores);
