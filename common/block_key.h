@@ -78,6 +78,13 @@ PrefixKey ChildKey(const PrefixKey& parent, std::span<const TokenId> tokens);
 std::vector<PrefixKey> PrefixKeys(const PrefixKey& root, std::span<const TokenId> tokens,
                                   std::span<const int> sentence_ends);
 
+// The sentences of one prompt, in order: what a cache has of it is a number of them from the first
+// on.
+struct PrefixChain {
+  std::vector<PrefixKey> keys;
+  std::vector<int> ends;  // tokens up to the end of each; as many as keys, ascending
+};
+
 struct LayoutFields {
   std::string_view weights_fingerprint;  // of the model's weights and configuration
   std::string_view adapter;              // empty: none

@@ -1,0 +1,150 @@
+#include "router/balancer/prefix_index.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace skv::router {
+namespace {
+
+// Sampling begins behind the first kDense keys and is sparse behind the first kFine.
+constexpr size_t kDense = 8, kFineStride = 8;
+constexpr size_t kFine = 4096, kCoarseStride = 64;
+// A bucket and its first entry are two cache misses, each begun so many keys before it is needed.
+constexpr size_t kBucketAhead = 24, kEntryAhead = 12;
+// One MiB of entries.
+constexpr size_t kSweptPlaces = size_t{1} << 16;
+
+bool IsSampled(size_t key_idx) {
+  if (key_idx < kDense) return true;
+  return (key_idx + 1) % (key_idx < kFine ? kFineStride : kCoarseStride) == 0;
+}
+
+// The next lower index that CachedTokens asks for; `key_idx` is above 0.
+size_t Before(size_t key_idx) {
+  if (key_idx <= kFine) return key_idx - 1;
+  return (key_idx / kCoarseStride) * kCoarseStride - 1;
+}
+
+// Ascending indices of the keys that stand for a prompt of so many.
+std::vector<size_t> SampledKeys(size_t num_keys) {
+  std::vector<size_t> sampled;
+  for (size_t i = 0; i < num_keys; ++i) {
+    if (IsSampled(i) || i + 1 == num_keys) sampled.push_back(i);
+  }
+  return sampled;
+}
+
+}  // namespace
+
+int PrefixIndex::SlotOf(CacheId cache) const {
+  const auto it = slots_.find(cache);
+  return it == slots_.end() ? -1 : it->second;
+}
+
+int PrefixIndex::TakeSlot() {
+  const size_t slot = (~used_)._Find_first();
+  if (slot == PrefixTable::kNumSlots) return -1;
+  used_.set(slot);
+  return static_cast<int>(slot);
+}
+
+void PrefixIndex::SetCaches(std::span<const CacheId> caches) {
+  MutexLock lock(&mutex_);
+  absl::erase_if(slots_, [&](const auto& entry) {
+    const bool gone = std::ranges::find(caches, entry.first) == caches.end();
+    if (gone) left_.set(entry.second);
+    return gone;
+  });
+  Sweep();
+  for (const CacheId cache : caches) {
+    if (cache == kNoCache || slots_.contains(cache)) continue;
+    if (const int slot = TakeSlot(); slot >= 0) slots_[cache] = slot;
+  }
+}
+
+void PrefixIndex::Sweep() {
+  if (sweeping_.none()) std::swap(sweeping_, left_);
+  if (sweeping_.none() || !table_.Sweep(sweeping_, kSweptPlaces)) return;
+  used_ &= ~sweeping_;
+  sweeping_.reset();
+}
+
+void PrefixIndex::Clear(CacheId cache) {
+  MutexLock lock(&mutex_);
+  const auto it = slots_.find(cache);
+  if (it == slots_.end()) return;
+  left_.set(it->second);
+  const int slot = TakeSlot();
+  // Without a slot it waits for the next SetCaches.
+  if (slot < 0) {
+    slots_.erase(it);
+  } else {
+    it->second = slot;
+  }
+}
+
+void PrefixIndex::Add(CacheId cache, std::span<const PrefixKey> keys) {
+  MutexLock lock(&mutex_);
+  const int slot = SlotOf(cache);
+  if (slot < 0) return;
+  for (const PrefixKey& key : keys) table_.Add(key, slot);
+}
+
+void PrefixIndex::Remove(CacheId cache, std::span<const PrefixKey> keys) {
+  MutexLock lock(&mutex_);
+  const int slot = SlotOf(cache);
+  if (slot < 0) return;
+  for (const PrefixKey& key : keys) table_.Remove(key, slot);
+}
+
+void PrefixIndex::AddPrompt(CacheId cache, const PrefixChain& prompt) {
+  MutexLock lock(&mutex_);
+  const int slot = SlotOf(cache);
+  if (slot < 0) return;
+  for (const size_t i : SampledKeys(prompt.keys.size())) table_.Add(prompt.keys[i], slot);
+}
+
+void PrefixIndex::RemovePrompt(CacheId cache, const PrefixChain& prompt, int64_t num_tokens) {
+  MutexLock lock(&mutex_);
+  const int slot = SlotOf(cache);
+  if (slot < 0) return;
+  for (const size_t i : SampledKeys(prompt.keys.size())) {
+    if (prompt.ends[i] > num_tokens) table_.Remove(prompt.keys[i], slot);
+  }
+}
+
+std::vector<int64_t> PrefixIndex::CachedTokens(const PrefixChain& prompt,
+                                               std::span<const CacheId> caches) const {
+  std::vector<int64_t> result(caches.size(), 0);
+  if (prompt.keys.empty()) return result;
+  std::array<int64_t, PrefixTable::kNumSlots> tokens = {};
+  std::vector<int> slots;
+  slots.reserve(caches.size());
+  SlotSet missing;
+  MutexLock lock(&mutex_);
+  for (const CacheId cache : caches) {
+    slots.push_back(SlotOf(cache));
+    if (slots.back() >= 0) missing.set(slots.back());
+  }
+  for (size_t i = prompt.keys.size() - 1; missing.any(); i = Before(i)) {
+    if (i >= kBucketAhead) table_.PrefetchBucket(prompt.keys[i - kBucketAhead]);
+    if (i >= kEntryAhead) table_.PrefetchEntry(prompt.keys[i - kEntryAhead]);
+    table_.Find(prompt.keys[i], missing, [&](int slot) {
+      tokens[slot] = prompt.ends[i];
+      missing.reset(slot);
+    });
+    if (i == 0) break;
+  }
+  for (size_t i = 0; i < caches.size(); ++i) {
+    if (slots[i] >= 0) result[i] = tokens[slots[i]];
+  }
+  return result;
+}
+
+PrefixIndex::Stats PrefixIndex::stats() const {
+  MutexLock lock(&mutex_);
+  return {table_.num_keys(), table_.max_keys(), table_.num_evicted_keys()};
+}
+
+}  // namespace skv::router

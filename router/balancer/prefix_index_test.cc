@@ -1,0 +1,135 @@
+#include "router/balancer/prefix_index.h"
+
+#include <numeric>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "router/balancer/testing/numbered_chain.h"
+
+namespace skv::router {
+namespace {
+
+using testing::ElementsAre;
+
+// Sentences have 10 tokens.
+class PrefixIndexTest : public testing::Test {
+ protected:
+  PrefixIndexTest() { SetCaches({1, 2, 3}); }
+  void SetCaches(std::vector<CacheId> caches) { index_.SetCaches(caches); }
+  std::vector<int64_t> Cached(const PrefixChain& prompt, std::vector<CacheId> caches = {1, 2, 3}) {
+    return index_.CachedTokens(prompt, caches);
+  }
+
+  PrefixIndex index_{100'000};
+};
+
+TEST_F(PrefixIndexTest, EachCacheHasAsMuchAsItsDeepestKeySays) {
+  index_.AddPrompt(1, NumberedChain({{0, 3}, {50, 5}}));
+  index_.AddPrompt(2, NumberedChain({{0, 5}}));
+  EXPECT_THAT(Cached(NumberedChain({{0, 9}})), ElementsAre(30, 50, 0));
+  EXPECT_THAT(Cached(NumberedChain({{0, 3}, {50, 9}})), ElementsAre(80, 30, 0));
+  EXPECT_THAT(Cached(NumberedChain({{7, 9}})), ElementsAre(0, 0, 0));
+  EXPECT_THAT(Cached({}), ElementsAre(0, 0, 0));
+}
+
+TEST_F(PrefixIndexTest, OneDeepKeyStandsForAllBeforeIt) {
+  const PrefixChain prompt = NumberedChain({{0, 20}});
+  index_.Add(3, std::span(prompt.keys).subspan(12, 1));
+  EXPECT_THAT(Cached(prompt), ElementsAre(0, 0, 130));
+  index_.Remove(2, std::span(prompt.keys).subspan(12, 1));
+  EXPECT_THAT(Cached(prompt), ElementsAre(0, 0, 130));
+  index_.Remove(3, std::span(prompt.keys).subspan(12, 1));
+  EXPECT_THAT(Cached(prompt), ElementsAre(0, 0, 0));
+}
+
+TEST_F(PrefixIndexTest, LongPromptsAreSampledAndFoundToTheLastSampleTheyShare) {
+  index_.AddPrompt(1, NumberedChain({{0, 1000}}));
+  EXPECT_EQ(index_.stats().num_keys, 8u + 124u);
+  EXPECT_THAT(Cached(NumberedChain({{0, 1000}})), ElementsAre(10'000, 0, 0));
+  EXPECT_THAT(Cached(NumberedChain({{0, 1000}, {5000, 100}})), ElementsAre(10'000, 0, 0));
+  EXPECT_THAT(Cached(NumberedChain({{0, 903}, {5000, 100}})), ElementsAre(8'960, 0, 0));
+}
+
+TEST_F(PrefixIndexTest, VeryLongPromptsAreSampledMoreThinly) {
+  index_.AddPrompt(1, NumberedChain({{0, 20'000}}));
+  EXPECT_EQ(index_.stats().num_keys, 8u + 511u + (20'000u - 4096u) / 64 + 1);
+  EXPECT_THAT(Cached(NumberedChain({{0, 20'000}})), ElementsAre(200'000, 0, 0));
+  EXPECT_THAT(Cached(NumberedChain({{0, 10'000}, {50'000, 9'000}})),
+              ElementsAre(10'000 / 64 * 640, 0, 0));
+  EXPECT_THAT(Cached(NumberedChain({{0, 4095}, {50'000, 9'000}})), ElementsAre(40'880, 0, 0));
+}
+
+TEST_F(PrefixIndexTest, WhatAPromptAddedIsTakenBackBehindWhatWasThereBefore) {
+  index_.AddPrompt(1, NumberedChain({{0, 20}}));
+  const PrefixChain longer = NumberedChain({{0, 40}});
+  index_.AddPrompt(1, longer);
+  index_.RemovePrompt(1, longer, 200);
+  EXPECT_THAT(Cached(longer), ElementsAre(200, 0, 0));
+}
+
+TEST_F(PrefixIndexTest, ACacheThatIsGoneIsForgottenAndItsNumberMeansNothing) {
+  const PrefixChain prompt = NumberedChain({{0, 20}});
+  index_.AddPrompt(1, prompt);
+  index_.AddPrompt(2, prompt);
+  SetCaches({2, 3});
+  EXPECT_THAT(Cached(prompt), ElementsAre(0, 200, 0));
+  index_.AddPrompt(1, prompt);
+  index_.Add(1, prompt.keys);
+  EXPECT_THAT(Cached(prompt), ElementsAre(0, 200, 0));
+  index_.AddPrompt(kNoCache, prompt);
+  EXPECT_THAT(Cached(prompt, {kNoCache}), ElementsAre(0));
+}
+
+TEST_F(PrefixIndexTest, AClearedCacheBeginsAnew) {
+  const PrefixChain prompt = NumberedChain({{0, 20}});
+  index_.AddPrompt(1, prompt);
+  index_.AddPrompt(2, prompt);
+  index_.Clear(1);
+  EXPECT_THAT(Cached(prompt), ElementsAre(0, 200, 0));
+  index_.AddPrompt(1, NumberedChain({{0, 5}}));
+  EXPECT_THAT(Cached(prompt), ElementsAre(50, 200, 0));
+}
+
+// Ten thousand caches come and go, so that every slot is used again and again, and none of them
+// may inherit what the one before it had.
+TEST_F(PrefixIndexTest, SlotsAreUsedAgainAndNoCacheInheritsFromAnother) {
+  const PrefixChain prompt = NumberedChain({{0, 20}});
+  for (CacheId first = 10; first < 10'000; first += 300) {
+    std::vector<CacheId> caches(300);
+    std::iota(caches.begin(), caches.end(), first);
+    // One call leaves the last ones behind, the next ones clear and find slots for all.
+    for (int i = 0; i < 3; ++i) index_.SetCaches(caches);
+    for (const int64_t cached : index_.CachedTokens(prompt, caches)) ASSERT_EQ(cached, 0);
+    for (const CacheId cache : caches) index_.AddPrompt(cache, prompt);
+    for (const int64_t cached : index_.CachedTokens(prompt, caches)) ASSERT_EQ(cached, 200);
+  }
+}
+
+TEST_F(PrefixIndexTest, MoreCachesThanThereAreSlotsWaitForThem) {
+  std::vector<CacheId> caches(600);
+  std::iota(caches.begin(), caches.end(), 0);
+  SetCaches(caches);
+  const PrefixChain prompt = NumberedChain({{0, 5}});
+  for (const CacheId cache : caches) index_.AddPrompt(cache, prompt);
+  std::vector<int64_t> cached = index_.CachedTokens(prompt, caches);
+  EXPECT_EQ(std::ranges::count(cached, 50), 512);
+  EXPECT_EQ(cached[599], 0);
+  const std::vector<CacheId> last = {598, 599};
+  for (int i = 0; i < 3; ++i) index_.SetCaches(last);
+  index_.AddPrompt(599, prompt);
+  EXPECT_THAT(Cached(prompt, last), ElementsAre(0, 50));
+}
+
+TEST_F(PrefixIndexTest, FreshKeysForEverKeepWithinTheCap) {
+  PrefixIndex index(100);
+  const std::vector<CacheId> caches = {1};
+  index.SetCaches(caches);
+  for (int i = 0; i < 1000; ++i) index.AddPrompt(1, NumberedChain({{100 * i, 8}}));
+  EXPECT_EQ(index.stats().num_keys, 100u);
+  EXPECT_EQ(index.stats().max_keys, 100u);
+  EXPECT_EQ(index.stats().num_evicted_keys, 8000u - 100u);
+  EXPECT_THAT(index.CachedTokens(NumberedChain({{100 * 999, 8}}), caches), ElementsAre(80));
+}
+
+}  // namespace
+}  // namespace skv::router
