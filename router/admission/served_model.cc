@@ -1,9 +1,11 @@
 #include "router/admission/served_model.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/log.h"
 #include "common/status.h"
 
 namespace skv::router {
@@ -18,6 +20,20 @@ std::vector<text::ChatMessage> ToTextMessages(const ChatPrompt& prompt) {
     messages.push_back({message.role, message.content});
   }
   return messages;
+}
+
+// Null: the group's prompts reuse nothing, or are cut into sentences in another way than here, as
+// in the middle of an upgrade.
+absl::StatusOr<std::shared_ptr<const text::SentenceSegmenter>> MakeSegmenter(
+    const ModelInfo& info, const text::TokenizerSpec& spec) {
+  if (!info.prefix_naming.has_value()) return nullptr;
+  if (info.prefix_naming->segmenter_id == text::kSegmenterId) {
+    return text::SentenceSegmenter::Create(spec);
+  }
+  SKV_LOG(WARNING) << "model " << info.name << " is placed by load alone: its workers cut sentences"
+                   << " by \"" << info.prefix_naming->segmenter_id << "\", this router by \""
+                   << text::kSegmenterId << "\"";
+  return nullptr;
 }
 
 }  // namespace
@@ -36,17 +52,21 @@ absl::StatusOr<std::shared_ptr<const ServedModel>> ServedModel::Create(ModelInfo
   absl::StatusOr<std::unique_ptr<text::Tokenizer>> tokenizer =
       text::Tokenizer::Create(std::move(info.tokenizer));
   if (!tokenizer.ok()) return Annotate(tokenizer.status(), "tokenizer of the worker");
+  SKV_ASSIGN_OR_RETURN(auto segmenter, MakeSegmenter(info, (*tokenizer)->spec()));
   return std::shared_ptr<const ServedModel>(
-      new ServedModel(std::move(info), *std::move(tokenizer)));
+      new ServedModel(std::move(info), *std::move(tokenizer), std::move(segmenter)));
 }
 
-ServedModel::ServedModel(ModelInfo info, std::unique_ptr<text::Tokenizer> tokenizer)
+ServedModel::ServedModel(ModelInfo info, std::unique_ptr<text::Tokenizer> tokenizer,
+                         std::shared_ptr<const text::SentenceSegmenter> segmenter)
     : name_(std::move(info.name)),
       fingerprint_(std::move(info.fingerprint)),
       tokenizer_(std::move(tokenizer)),
       chat_template_(text::ChatTemplate::Detect(tokenizer_->spec().chat_template)),
       limits_{info.context_length, info.vocab_size, tokenizer_->MaxBytes(info.context_length),
-              std::move(info.kv_policies)} {}
+              std::move(info.kv_policies)},
+      prefix_naming_(std::move(info.prefix_naming)),
+      segmenter_(std::move(segmenter)) {}
 
 absl::StatusOr<std::vector<TokenId>> ServedModel::Encode(const Prompt& prompt,
                                                          bool parse_special) const {
@@ -63,6 +83,20 @@ absl::StatusOr<std::vector<TokenId>> ServedModel::Encode(const Prompt& prompt,
   }
   const auto& text = std::get<TextPrompt>(prompt);
   return tokenizer_->Encode(text.text, {.parse_special = parse_special, .add_bos = true});
+}
+
+PrefixChain ServedModel::PrefixOf(const GroupRequest& request) const {
+  PrefixChain chain;
+  if (segmenter_ == nullptr) return chain;
+  const std::vector<std::string>& policies = prefix_naming_->kv_policies;
+  if (std::ranges::find(policies, request.kv_policy.name) == policies.end()) return chain;
+  const PrefixKey root = RootKey({.tenant_salt = request.cache_salt,
+                                  .model_name = prefix_naming_->model_name,
+                                  .model_revision = prefix_naming_->model_revision,
+                                  .segmenter_id = prefix_naming_->segmenter_id});
+  chain.ends = text::SentenceEnds(*segmenter_, request.prompt_ids);
+  chain.keys = PrefixKeys(root, request.prompt_ids, chain.ends);
+  return chain;
 }
 
 std::shared_ptr<const text::TokenText> ServedModel::TextOf(const Prompt& prompt,

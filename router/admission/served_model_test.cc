@@ -69,5 +69,47 @@ TEST(ServedModelTest, AChatNeedsAKnownFormat) {
   EXPECT_OK(model->Encode(TextPrompt{"a"}));
 }
 
+// Each byte is a token.
+GroupRequest RequestFor(std::string_view text) {
+  return {.prompt_ids = std::vector<TokenId>(text.begin(), text.end()),
+          .kv_policy = {.name = "full"}};
+}
+
+TEST(ServedModelTest, APrefixHasAKeyForEachFinishedSentenceOfThePrompt) {
+  ASSERT_OK_AND_ASSIGN(const auto model, ServedModel::Create(TinyModel()));
+  const PrefixChain chain = model->PrefixOf(RequestFor("She went. He came. And the"));
+  EXPECT_THAT(chain.ends, ElementsAre(10, 19));
+  ASSERT_EQ(chain.keys.size(), 2u);
+  const PrefixChain other = model->PrefixOf(RequestFor("She went. He sat. And the"));
+  EXPECT_EQ(other.keys[0], chain.keys[0]);
+  EXPECT_NE(other.keys[1], chain.keys[1]);
+}
+
+TEST(ServedModelTest, TenantsWithDifferentSaltsHaveNoKeyInCommon) {
+  ASSERT_OK_AND_ASSIGN(const auto model, ServedModel::Create(TinyModel()));
+  GroupRequest request = RequestFor("She went. He came. And the");
+  const PrefixChain without = model->PrefixOf(request);
+  request.cache_salt = "a";
+  EXPECT_NE(model->PrefixOf(request).keys[0], without.keys[0]);
+}
+
+TEST(ServedModelTest, WhatWorkersDoNotReuseHasNoPrefix) {
+  GroupRequest request = RequestFor("She went. He came. And the");
+  const struct {
+    const char* why;
+    std::function<void(ModelInfo*)> change;
+  } kCases[] = {
+      {"nothing", [](ModelInfo* info) { info->prefix_naming.reset(); }},
+      {"not of this policy", [](ModelInfo* info) { info->prefix_naming->kv_policies = {"quest"}; }},
+      {"other sentences", [](ModelInfo* info) { info->prefix_naming->segmenter_id = "newer"; }}};
+  for (const auto& c : kCases) {
+    SCOPED_TRACE(c.why);
+    ModelInfo info = TinyModel();
+    c.change(&info);
+    ASSERT_OK_AND_ASSIGN(const auto model, ServedModel::Create(std::move(info)));
+    EXPECT_TRUE(model->PrefixOf(request).keys.empty());
+  }
+}
+
 }  // namespace
 }  // namespace skv::router

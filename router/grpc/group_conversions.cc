@@ -77,6 +77,13 @@ KvPolicy FromProto(const worker_pb::KvPolicy& policy) {
   return result;
 }
 
+PrefixNaming FromProto(const worker_pb::PrefixNaming& naming) {
+  return {.model_name = naming.model_name(),
+          .model_revision = naming.model_revision(),
+          .segmenter_id = naming.segmenter_id(),
+          .kv_policies = {naming.kv_policies().begin(), naming.kv_policies().end()}};
+}
+
 RecallReport FromProto(const worker_pb::RecallReport& report) {
   return {.min_recall = report.min_recall(),
           .checked = report.checked(),
@@ -163,6 +170,7 @@ ModelInfo FromProto(worker_pb::ModelInfo&& info) {
   for (const worker_pb::KvPolicy& policy : info.kv_policies()) {
     result.kv_policies.policies.push_back(FromProto(policy));
   }
+  if (info.has_prefix_naming()) result.prefix_naming = FromProto(info.prefix_naming());
   worker_pb::TokenizerSpec& from = *info.mutable_tokenizer();
   text::TokenizerSpec& spec = result.tokenizer;
   spec.model = std::move(*from.mutable_model());
@@ -185,6 +193,7 @@ LoadReport FromProto(const worker_pb::LoadReport& report) {
   const double age = report.step_age_ms();
   const double step_age_ms = age > 0 ? std::min(age, 1e9) : 0;  // NaN is 0
   return {.epoch = report.epoch(),
+          .store_id = report.store_id(),
           .draining = report.draining(),
           .num_running = report.num_running(),
           .num_waiting = report.num_waiting(),

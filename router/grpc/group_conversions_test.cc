@@ -44,5 +44,24 @@ TEST(GroupConversionsTest, AHostileLoadReportIsClampedToWhatCanBeAdded) {
   EXPECT_EQ(FromProto(report).unfinished_tokens, 7);
 }
 
+TEST(GroupConversionsTest, ALoadReportNamesItsStore) {
+  worker_pb::LoadReport report;
+  EXPECT_EQ(FromProto(report).store_id, "");
+  report.set_store_id("host 7");
+  EXPECT_EQ(FromProto(report).store_id, "host 7");
+}
+
+TEST(GroupConversionsTest, PrefixesAreNamedOnlyWhereTheWorkerSaysHow) {
+  worker_pb::ModelInfo info;
+  EXPECT_FALSE(FromProto(worker_pb::ModelInfo(info)).prefix_naming.has_value());
+  worker_pb::PrefixNaming* const naming = info.mutable_prefix_naming();
+  naming->set_model_name("file");
+  naming->set_model_revision("f1");
+  naming->set_segmenter_id("sentences-1");
+  naming->add_kv_policies("full");
+  EXPECT_EQ(FromProto(worker_pb::ModelInfo(info)).prefix_naming,
+            (PrefixNaming{"file", "f1", "sentences-1", {"full"}}));
+}
+
 }  // namespace
 }  // namespace skv::router

@@ -25,6 +25,8 @@ using Deadline = std::chrono::system_clock::time_point;
 
 struct LoadReport {
   uint64_t epoch = 0;  // changes when the worker restarts
+  // Of the store where its prompts stay; empty: one of its own, as old as `epoch`.
+  std::string store_id;
   bool draining = false;
   int64_t num_running = 0;
   int64_t num_waiting = 0;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "router/membership/group_client.h"
+#include "text/sentence_segmenter.h"
 #include "text/testing/tiny_spec.h"
 
 namespace skv::router {
@@ -22,6 +23,10 @@ inline ModelInfo TinyModel(std::string fingerprint = "f1", std::string name = "t
       .tokenizer = text::TinySpec({}),
       .numerics_id = "numerics",
       .kv_policies = {.default_name = "full", .policies = {{"full"}, {"sentencekv", 1024, 0}}}};
+  info.prefix_naming = {.model_name = "tiny file",
+                        .model_revision = info.fingerprint,
+                        .segmenter_id = std::string(text::kSegmenterId),
+                        .kv_policies = {"full", "sentencekv"}};
   info.tokenizer.chat_template = "<|im_start|> <|im_end|>";
   info.vocab_size = static_cast<int64_t>(info.tokenizer.tokens.size());
   return info;

@@ -15,7 +15,7 @@
 #include "worker/comm/self_communicator.h"
 #include "worker/comm/shm_communicator.h"
 #include "worker/engine/engine.h"
-#include "worker/server/conversions.h"
+#include "worker/server/model_info.h"
 #include "worker/server/vllm_metrics.h"
 #include "worker/server/worker_metrics.h"
 #include "worker/server/worker_service.h"
@@ -78,35 +78,6 @@ absl::StatusOr<std::unique_ptr<AdminServer>> StartAdmin(const WorkerOptions& opt
     return draining->load() ? absl::UnavailableError("draining") : absl::OkStatus();
   };
   return AdminServer::Start(admin);
-}
-
-std::string ServedModelName(const WorkerOptions& options,
-                            const engine::ModelDescription& description) {
-  return options.served_model_name.empty() ? description.name : options.served_model_name;
-}
-
-worker::v1::ModelInfo MakeModelInfo(const WorkerOptions& options,
-                                    const engine::ModelDescription& description,
-                                    const engine::Rank& rank,
-                                    const engine::EngineOptions& engine_options) {
-  worker::v1::ModelInfo info;
-  info.set_name(ServedModelName(options, description));
-  info.set_fingerprint(description.fingerprint);
-  info.set_context_length(rank.max_model_len());
-  info.set_vocab_size(description.config.vocab_size);
-  *info.mutable_tokenizer() = ToProto(description.tokenizer);
-  info.set_numerics_id(
-      absl::StrCat(rank.backend().numerics_id(), "-tp", options.tensor_parallel_size));
-  info.set_world_size(options.tensor_parallel_size);
-  info.set_max_num_seqs(options.max_num_seqs);
-  info.set_kv_capacity_tokens(engine_options.scheduler.capacity_tokens);
-  info.set_default_kv_policy(options.kv_policies.default_policy.name);
-  for (const std::string& name : options.kv_policies.allowed) {
-    policy::PolicyParams params = options.kv_policies.default_policy;
-    params.name = name;
-    *info.add_kv_policies() = ToProto(params);
-  }
-  return info;
 }
 
 absl::StatusOr<std::unique_ptr<grpc::Server>> StartGrpc(const WorkerOptions& options,
