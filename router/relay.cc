@@ -73,20 +73,26 @@ void Relay::TryNextGroup() {
 
 absl::Status Relay::PickLocked(const Cluster& cluster) {
   SKV_ASSIGN_OR_RETURN(const ClusterModel model, cluster.FindModel(job_.model->name()));
-  const std::optional<GroupId> id =
-      model.picker->Pick({.excluded = tried_, .sequence = job_.sequence});
-  if (!id.has_value()) {
+  const std::optional<PickResult> picked =
+      model.picker->Pick({.excluded = tried_,
+                          .sequence = job_.sequence,
+                          .num_prompt_tokens = stats_.usage.prompt_tokens,
+                          .prompt = &job_.prompt_prefix});
+  if (!picked.has_value()) {
     return last_failure_.ok() ? cluster.DownStatus()
                               : absl::Status(last_failure_.code(),
                                              absl::StrCat(last_failure_.message(),
                                                           "; no other healthy worker group"));
   }
-  const ClusterGroup& entry = cluster.groups.at(*id);
-  tried_.push_back(*id);
+  const ClusterGroup& entry = cluster.groups.at(picked->group_id);
+  tried_.push_back(picked->group_id);
+  stats_.expected_cached_tokens = picked->cached_tokens;
   hold_ = {.group = entry.group,
-           .charged_tokens = job_.request.NumTokens(),
+           .charged_tokens = job_.request.NumTokens() - picked->cached_tokens,
+           .cache_id = entry.cache_id,
            .numerics_id = entry.numerics_id};
   hold_.group->outstanding()->fetch_add(hold_.charged_tokens);
+  PromisePrefixLocked();
   return absl::OkStatus();
 }
 
@@ -138,7 +144,8 @@ absl::Status Relay::ApplyLocked(const GroupEvent& group_event, Event* event) {
   if (num_tokens > 0 && stats_.ttft_seconds < 0) {
     first_token_ = last_token_;
     stats_.ttft_seconds = ToSeconds(first_token_ - job_.arrival);
-    UnchargeLocked(stats_.usage.prompt_tokens);
+    UnchargeLocked(stats_.usage.prompt_tokens - stats_.expected_cached_tokens);
+    PromisePrefixLocked();
   }
   stats_.usage.completion_tokens += num_tokens;
   UnchargeLocked(num_tokens);
@@ -214,6 +221,19 @@ void Relay::End(absl::Status status) {
   client_->Finish(std::move(status));
 }
 
+// Already when the request is sent, so that another one of the same prefix follows it there and
+// waits for it, and again when the prompt is computed, since others may have withdrawn it.
+void Relay::PromisePrefixLocked() {
+  if (membership_->prefixes() == nullptr) return;
+  membership_->prefixes()->AddPrompt(hold_.cache_id, job_.prompt_prefix);
+}
+
+void Relay::WithdrawPrefixLocked() {
+  if (membership_->prefixes() == nullptr) return;
+  membership_->prefixes()->RemovePrompt(hold_.cache_id, job_.prompt_prefix,
+                                        stats_.expected_cached_tokens);
+}
+
 void Relay::UnchargeLocked(int64_t num_tokens) {
   num_tokens = std::min(num_tokens, hold_.charged_tokens);
   hold_.charged_tokens -= num_tokens;
@@ -223,6 +243,7 @@ void Relay::UnchargeLocked(int64_t num_tokens) {
 std::shared_ptr<GroupStream> Relay::ReleaseLocked() {
   if (hold_.group == nullptr) return nullptr;
   UnchargeLocked(hold_.charged_tokens);
+  if (stats_.ttft_seconds < 0) WithdrawPrefixLocked();
   hold_.group->Unwatch(hold_.watch_id);
   std::shared_ptr<GroupStream> stream = std::move(hold_.stream);
   hold_ = {};

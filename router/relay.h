@@ -28,11 +28,14 @@ struct RelayStats {
   double ttft_seconds = -1;  // negative: no token came
   double total_seconds = 0;
   int num_retries = 0;
+  // Prompt tokens that the group was expected to have when it was picked.
+  int64_t expected_cached_tokens = 0;
   Usage usage;
 };
 
 struct RelayJob {
   GroupRequest request;
+  PrefixChain prompt_prefix;      // of its prompt; empty: nothing is expected to be cached
   std::string client_request_id;  // of the events
   std::shared_ptr<const text::StopSet> stops;
   std::shared_ptr<const ServedModel> model;
@@ -65,7 +68,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
     std::shared_ptr<Group> group;
     std::shared_ptr<GroupStream> stream;
     uint64_t watch_id = 0;
-    int64_t charged_tokens = 0;
+    int64_t charged_tokens = 0;  // what it has still to process, of the prompt only what it lacks
+    CacheId cache_id = kNoCache;
     std::string numerics_id;
   };
 
@@ -81,6 +85,9 @@ class Relay : public std::enable_shared_from_this<Relay> {
 
   absl::Status ApplyLocked(const GroupEvent& group_event, Event* event) SKV_REQUIRES(mutex_);
   void CompleteLocked(Event* event) SKV_REQUIRES(mutex_);
+  // The group has the prompt, or will have it soon.
+  void PromisePrefixLocked() SKV_REQUIRES(mutex_);
+  void WithdrawPrefixLocked() SKV_REQUIRES(mutex_);
   void UnchargeLocked(int64_t num_tokens) SKV_REQUIRES(mutex_);
   bool ShouldRetryLocked(const absl::Status& status) const SKV_REQUIRES(mutex_);
   // Gives the group up; the caller cancels the stream that is returned, outside of the lock.

@@ -65,7 +65,10 @@ absl::StatusOr<std::shared_ptr<Relay>> Router::CreateRelay(Request request, Dead
   SKV_ASSIGN_OR_RETURN(auto stops, text::StopSet::Create(std::move(request.stop)));
   std::shared_ptr<const text::TokenText> prompt_text;
   if (request.explain) prompt_text = served.TextOf(request.prompt, admitted.prompt_ids);
+  PrefixChain prompt_prefix;
+  if (membership_->prefixes() != nullptr) prompt_prefix = served.PrefixOf(admitted);
   RelayJob job{.request = std::move(admitted),
+               .prompt_prefix = std::move(prompt_prefix),
                .client_request_id = std::move(request.request_id),
                .stops = std::move(stops),
                .model = model.served,

@@ -6,26 +6,21 @@
 namespace skv::router {
 namespace {
 
-int64_t EstimateTokens(const Candidate& candidate) {
-  const int64_t own = candidate.outstanding->load(std::memory_order_relaxed);
-  return std::max(own, candidate.reported_tokens + own - candidate.outstanding_at_report);
-}
-
 class LeastOutstandingTokensPicker : public Picker {
  public:
   explicit LeastOutstandingTokensPicker(std::vector<Candidate> candidates)
       : candidates_(std::move(candidates)) {}
 
-  std::optional<GroupId> Pick(const PickInput& input) const override {
-    std::optional<GroupId> best;
+  std::optional<PickResult> Pick(const PickInput& input) const override {
+    std::optional<PickResult> best;
     int64_t best_tokens = 0;
     const size_t count = candidates_.size();
     for (size_t i = 0; i < count; ++i) {
       const Candidate& candidate = candidates_[(input.sequence % count + i) % count];
       if (std::ranges::find(input.excluded, candidate.group_id) != input.excluded.end()) continue;
-      const int64_t tokens = EstimateTokens(candidate);
+      const int64_t tokens = EstimateOutstandingTokens(candidate);
       if (best.has_value() && tokens >= best_tokens) continue;
-      best = candidate.group_id;
+      best = PickResult{candidate.group_id};
       best_tokens = tokens;
     }
     return best;

@@ -9,8 +9,6 @@ namespace skv::router {
 
 // The group with the fewest tokens still to be processed; among equals, in turn by `sequence`.
 //
-// A report is up to one probe interval old. What this router has sent and received since is known
-// exactly, so the estimate is report + change of our own count, and never below our own count.
 // Looking at all groups instead of two random ones is affordable: a cluster has at most a few
 // hundred.
 std::shared_ptr<const Picker> MakeLeastOutstandingTokensPicker(std::vector<Candidate> candidates);

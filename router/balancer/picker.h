@@ -1,7 +1,8 @@
 #pragma once
 // Chooses the worker group of one request. A Picker is an immutable snapshot of one model's healthy
 // groups: membership builds a new one at every look at the groups and swaps it whole, so that a
-// choice needs no lock and sees one consistent state.
+// choice sees one consistent list. Live are the counts of outstanding tokens and, for prefix_aware,
+// the index of cached prefixes.
 
 #include <atomic>
 #include <cstdint>
@@ -12,6 +13,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/block_key.h"
+#include "router/balancer/cache_id.h"
+#include "router/balancer/prefix_index.h"
 
 namespace skv::router {
 
@@ -29,13 +33,30 @@ struct Candidate {
   int64_t outstanding_at_report = 0;
   // Live; never null.
   std::shared_ptr<const OutstandingTokens> outstanding;
+  // Where its prompts stay; others of the model may have the same.
+  CacheId cache_id = kNoCache;
 };
+
+// Tokens still to be processed by the group. A report is up to one probe interval old. What this
+// router has sent and received since is known exactly, so the estimate is report + change of our
+// own count, and never below our own count.
+int64_t EstimateOutstandingTokens(const Candidate& candidate);
 
 struct PickInput {
   // Groups that have been tried for this request; never picked again.
   const std::vector<GroupId>& excluded;
   // Counts requests; breaks ties and drives rotation. Passed in: a picker has no state.
   uint64_t sequence = 0;
+  int64_t num_prompt_tokens = 0;
+  // The prompt's sentences; null or empty: nothing of it is expected in any cache.
+  const PrefixChain* prompt = nullptr;
+};
+
+struct PickResult {
+  GroupId group_id = 0;
+  // Prompt tokens that the group is expected not to compute, below num_prompt_tokens; always 0 with
+  // a policy that does not ask.
+  int64_t cached_tokens = 0;
 };
 
 // Thread-safe: const.
@@ -43,14 +64,16 @@ class Picker {
  public:
   virtual ~Picker() = default;
   // nullopt: every candidate is excluded, or there is none.
-  virtual std::optional<GroupId> Pick(const PickInput& input) const = 0;
+  virtual std::optional<PickResult> Pick(const PickInput& input) const = 0;
 };
 
 using PickerFactory =
     std::function<std::shared_ptr<const Picker>(std::vector<Candidate> candidates)>;
 
-// `policy`: "least_outstanding_tokens" or "round_robin". InvalidArgument for any other, naming
-// these.
-absl::StatusOr<PickerFactory> FindPolicy(std::string_view policy);
+// `policy`: "prefix_aware", "least_outstanding_tokens" or "round_robin". `prefixes`: what
+// prefix_aware goes by; null: it knows of no cached prefix. InvalidArgument for any other policy,
+// naming these.
+absl::StatusOr<PickerFactory> FindPolicy(std::string_view policy,
+                                         std::shared_ptr<const PrefixIndex> prefixes = nullptr);
 
 }  // namespace skv::router

@@ -20,6 +20,15 @@ std::shared_ptr<const Picker> MakePicker(std::string_view policy,
   return FindPolicy(policy).value()(std::move(candidates));
 }
 
+std::optional<GroupId> PickGroup(const Picker& picker, std::vector<GroupId> excluded,
+                                 uint64_t sequence) {
+  const std::optional<PickResult> result =
+      picker.Pick({.excluded = excluded, .sequence = sequence});
+  return result.has_value() ? std::optional(result->group_id) : std::nullopt;
+}
+
+constexpr const char* kPolicies[] = {"round_robin", "least_outstanding_tokens", "prefix_aware"};
+
 TEST(PickerTest, UnknownPolicyIsRefusedByName) {
   EXPECT_THAT(FindPolicy("fastest"),
               StatusIs(absl::StatusCode::kInvalidArgument,
@@ -27,21 +36,21 @@ TEST(PickerTest, UnknownPolicyIsRefusedByName) {
 }
 
 TEST(PickerTest, NoCandidateLeftIsNoChoice) {
-  for (const char* policy : {"round_robin", "least_outstanding_tokens"}) {
+  for (const char* policy : kPolicies) {
     SCOPED_TRACE(policy);
-    EXPECT_EQ(MakePicker(policy, {})->Pick({{}, 7}), std::nullopt);
+    EXPECT_EQ(PickGroup(*MakePicker(policy, {}), {}, 7), std::nullopt);
     const auto picker = MakePicker(policy, {MakeCandidate(3, 0, 0, 0), MakeCandidate(5, 0, 0, 0)});
-    EXPECT_EQ(picker->Pick({{5, 3}, 7}), std::nullopt);
+    EXPECT_EQ(PickGroup(*picker, {5, 3}, 7), std::nullopt);
   }
 }
 
 TEST(PickerTest, AnExcludedGroupIsNeverPicked) {
-  for (const char* policy : {"round_robin", "least_outstanding_tokens"}) {
+  for (const char* policy : kPolicies) {
     SCOPED_TRACE(policy);
     const auto picker =
         MakePicker(policy, {MakeCandidate(3, 0, 0, 0), MakeCandidate(5, 900, 0, 0)});
     for (uint64_t sequence = 0; sequence < 10; ++sequence) {
-      EXPECT_EQ(picker->Pick({{3}, sequence}), 5);
+      EXPECT_EQ(PickGroup(*picker, {3}, sequence), 5);
     }
   }
 }
@@ -52,7 +61,7 @@ TEST(PickerTest, RoundRobinTakesEachInTurn) {
       {MakeCandidate(2, 99, 0, 0), MakeCandidate(4, 0, 0, 0), MakeCandidate(6, 0, 0, 0)});
   std::vector<GroupId> picked;
   for (uint64_t sequence = 0; sequence < 6; ++sequence) {
-    picked.push_back(*picker->Pick({{}, sequence}));
+    picked.push_back(*PickGroup(*picker, {}, sequence));
   }
   EXPECT_THAT(picked, testing::ElementsAre(2, 4, 6, 2, 4, 6));
 }
@@ -79,27 +88,33 @@ TEST(PickerTest, LeastOutstandingWeighsReportAndOwnCount) {
   for (const auto& c : kCases) {
     SCOPED_TRACE(c.why);
     for (uint64_t sequence = 0; sequence < 2; ++sequence) {
-      EXPECT_EQ(MakePicker("least_outstanding_tokens", c.candidates)->Pick({{}, sequence}),
-                c.expected);
+      for (const char* policy : {"least_outstanding_tokens", "prefix_aware"}) {
+        SCOPED_TRACE(policy);
+        EXPECT_EQ(PickGroup(*MakePicker(policy, c.candidates), {}, sequence), c.expected);
+      }
     }
   }
 }
 
 TEST(PickerTest, EqualLoadsAreSharedInTurn) {
-  const auto picker = MakePicker("least_outstanding_tokens",
-                                 {MakeCandidate(1, 0, 0, 0), MakeCandidate(2, 0, 0, 0)});
-  std::map<GroupId, int> picked;
-  for (uint64_t sequence = 0; sequence < 10; ++sequence) ++picked[*picker->Pick({{}, sequence})];
-  EXPECT_EQ(picked, (std::map<GroupId, int>{{1, 5}, {2, 5}}));
+  for (const char* policy : {"least_outstanding_tokens", "prefix_aware"}) {
+    SCOPED_TRACE(policy);
+    const auto picker = MakePicker(policy, {MakeCandidate(1, 0, 0, 0), MakeCandidate(2, 0, 0, 0)});
+    std::map<GroupId, int> picked;
+    for (uint64_t sequence = 0; sequence < 10; ++sequence) {
+      ++picked[*PickGroup(*picker, {}, sequence)];
+    }
+    EXPECT_EQ(picked, (std::map<GroupId, int>{{1, 5}, {2, 5}}));
+  }
 }
 
 TEST(PickerTest, ASnapshotSeesTheLiveCount) {
   auto outstanding = std::make_shared<OutstandingTokens>(0);
   const auto picker =
       MakePicker("least_outstanding_tokens", {{1, 0, 0, outstanding}, MakeCandidate(2, 10, 0, 0)});
-  EXPECT_EQ(picker->Pick({{}, 1}), 1);
+  EXPECT_EQ(PickGroup(*picker, {}, 1), 1);
   outstanding->store(11);
-  EXPECT_EQ(picker->Pick({{}, 1}), 2);
+  EXPECT_EQ(PickGroup(*picker, {}, 1), 2);
 }
 
 }  // namespace

@@ -11,11 +11,11 @@ class RoundRobinPicker : public Picker {
   explicit RoundRobinPicker(std::vector<Candidate> candidates)
       : candidates_(std::move(candidates)) {}
 
-  std::optional<GroupId> Pick(const PickInput& input) const override {
+  std::optional<PickResult> Pick(const PickInput& input) const override {
     const size_t count = candidates_.size();
     for (size_t i = 0; i < count; ++i) {
       const GroupId id = candidates_[(input.sequence % count + i) % count].group_id;
-      if (std::ranges::find(input.excluded, id) == input.excluded.end()) return id;
+      if (std::ranges::find(input.excluded, id) == input.excluded.end()) return PickResult{id};
     }
     return std::nullopt;
   }

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "router/admission/served_model.h"
+#include "router/balancer/cache_id.h"
 #include "router/balancer/picker.h"
 #include "router/membership/group.h"
 
@@ -22,7 +23,9 @@ struct ClusterModel {
 struct ClusterGroup {
   std::shared_ptr<Group> group;
   std::string numerics_id;
-  absl::Status health;  // OK: picked; else why not
+  CacheId cache_id = kNoCache;  // where its prompts stay
+  std::string store_id;         // as it reports it
+  absl::Status health;          // OK: picked; else why not
 };
 
 struct Cluster {

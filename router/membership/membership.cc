@@ -36,6 +36,8 @@ struct Membership::Member {
   std::string numerics_id;
   LoadReport load;
   int64_t outstanding_at_report = 0;
+  CacheId cache_id = kNoCache;
+  uint64_t cache_epoch = 0;  // in which `cache_id` was its own
   absl::Status health = absl::UnavailableError("not probed yet");
   uint64_t epoch = 0;  // that of `served`
   bool probing = false;
@@ -45,6 +47,15 @@ struct Membership::Member {
   // No longer listed: gets nothing new, but is probed for the sake of its streams until they end.
   bool leaving = false;
   TimePoint next_probe{};
+};
+
+// What groups of one model name have to agree on.
+struct Membership::ModelIdentity {
+  std::string_view name;
+  std::string_view fingerprint;
+  const KvPolicyOffer& kv_policies;
+  // May differ: then each has a ServedModel of its own.
+  const std::optional<PrefixNaming>& prefix_naming;
 };
 
 // Outlives the membership in the hands of callbacks.
@@ -57,12 +68,13 @@ struct Membership::Inbox {
 
 Membership::Membership(MembershipOptions options, std::unique_ptr<WorkerSource> source,
                        GroupClientFactory client_factory, PickerFactory picker_factory,
-                       const Clock* clock)
+                       const Clock* clock, std::shared_ptr<PrefixIndex> prefixes)
     : options_(options),
       source_(std::move(source)),
       client_factory_(std::move(client_factory)),
       picker_factory_(std::move(picker_factory)),
       clock_(clock),
+      prefixes_(std::move(prefixes)),
       inbox_(std::make_shared<Inbox>()),
       snapshot_(std::make_shared<Cluster>()) {}
 
@@ -203,6 +215,7 @@ void Membership::OnProbe(Member* member, const absl::StatusOr<ProbeResult>& resu
     return SetHealth(member, result.status());
   }
   member->group->MarkHeard(clock_->Now());
+  NoteCache(member, result->load);
   member->load = result->load;
   member->outstanding_at_report = member->group->outstanding()->load();
   if (member->served != nullptr && member->epoch != result->load.epoch) {
@@ -222,7 +235,8 @@ void Membership::OnProbe(Member* member, const absl::StatusOr<ProbeResult>& resu
   absl::Status agrees;
   if (!member->health.ok()) {
     const ServedModel& served = *member->served;
-    agrees = FindAgreed(*member, served.name(), served.fingerprint(), served.limits().kv_policies)
+    agrees = FindAgreed(*member, {served.name(), served.fingerprint(), served.limits().kv_policies,
+                                  served.prefix_naming()})
                  .status();
   }
   if (!agrees.ok()) LogKeptOut(*member, agrees);
@@ -244,26 +258,26 @@ void Membership::LogKeptOut(const Member& member, const absl::Status& status) {
 
 // Only groups that can be picked have a say: one that is gone for good must not keep others out.
 absl::StatusOr<std::shared_ptr<const ServedModel>> Membership::FindAgreed(
-    const Member& member, std::string_view name, std::string_view fingerprint,
-    const KvPolicyOffer& kv_policies) const {
+    const Member& member, const ModelIdentity& model) const {
   std::shared_ptr<const ServedModel> agreed;
   for (const auto& [id, other] : members_) {
     if (other.get() == &member || other->served == nullptr || other->leaving) continue;
-    if (other->served->name() != name) continue;
-    const bool same_model = other->served->fingerprint() == fingerprint;
-    const bool same_policies = other->served->limits().kv_policies == kv_policies;
+    if (other->served->name() != model.name) continue;
+    const bool same_model = other->served->fingerprint() == model.fingerprint;
+    const bool same_policies = other->served->limits().kv_policies == model.kv_policies;
     if (same_model && same_policies) {
-      agreed = other->served;
+      if (other->served->prefix_naming() == model.prefix_naming) agreed = other->served;
     } else if (other->health.ok()) {
-      const std::string ours = absl::StrCat(member.group->address(), " serves model \"", Sv(name));
+      const std::string ours =
+          absl::StrCat(member.group->address(), " serves model \"", Sv(model.name));
       return absl::FailedPreconditionError(
           same_model
-              ? absl::StrCat(ours, "\" with ", Describe(kv_policies), ", but ",
+              ? absl::StrCat(ours, "\" with ", Describe(model.kv_policies), ", but ",
                              other->group->address(), " with ",
                              Describe(other->served->limits().kv_policies),
                              ": start both with the same --kv-policy, --max-capacity-prompts, "
                              "--semantic-factor and --allowed-kv-policies")
-              : absl::StrCat(ours, "\" with fingerprint ", Sv(fingerprint), ", but ",
+              : absl::StrCat(ours, "\" with fingerprint ", Sv(model.fingerprint), ", but ",
                              other->group->address(), " serves it with ",
                              other->served->fingerprint(),
                              ": start both with the same model file"));
@@ -273,8 +287,9 @@ absl::StatusOr<std::shared_ptr<const ServedModel>> Membership::FindAgreed(
 }
 
 absl::Status Membership::AdoptModel(Member* member, ModelInfo info) {
-  SKV_ASSIGN_OR_RETURN(std::shared_ptr<const ServedModel> served,
-                       FindAgreed(*member, info.name, info.fingerprint, info.kv_policies));
+  SKV_ASSIGN_OR_RETURN(
+      std::shared_ptr<const ServedModel> served,
+      FindAgreed(*member, {info.name, info.fingerprint, info.kv_policies, info.prefix_naming}));
   member->numerics_id = info.numerics_id;
   if (served == nullptr) {
     SKV_ASSIGN_OR_RETURN(served, ServedModel::Create(std::move(info)));
@@ -284,6 +299,21 @@ absl::Status Membership::AdoptModel(Member* member, ModelInfo info) {
   SKV_LOG(INFO) << "worker group " << member->group->address() << " serves "
                 << member->served->name();
   return absl::OkStatus();
+}
+
+// A store that several groups report is one cache for as long as one of them reports it; that of a
+// single group ends with its process.
+void Membership::NoteCache(Member* member, const LoadReport& load) {
+  const bool shared = !load.store_id.empty();
+  const bool same =
+      member->load.store_id == load.store_id && (shared || member->cache_epoch == load.epoch);
+  if (member->cache_id != kNoCache && same) return;
+  member->cache_id = kNoCache;
+  member->cache_epoch = load.epoch;
+  for (const auto& [id, other] : members_) {
+    if (shared && other->load.store_id == load.store_id) member->cache_id = other->cache_id;
+  }
+  if (member->cache_id == kNoCache) member->cache_id = next_cache_id_++;
 }
 
 void Membership::CheckStall(Member* member) {
@@ -305,26 +335,50 @@ void Membership::SetHealth(Member* member, absl::Status health) {
   member->health = std::move(health);
 }
 
+Candidate Membership::MakeCandidate(const Member& member, const ClusterModel& model) {
+  // The keys that requests come with say nothing of a cache that names prefixes in another way.
+  const bool same_naming = member.served->prefix_naming() == model.served->prefix_naming();
+  return {.group_id = member.group->id(),
+          .reported_tokens = member.load.unfinished_tokens,
+          .outstanding_at_report = member.outstanding_at_report,
+          .outstanding = member.group->outstanding(),
+          .cache_id = same_naming ? member.cache_id : kNoCache};
+}
+
+void Membership::PublishCaches() {
+  if (prefixes_ == nullptr) return;
+  std::vector<CacheId> caches;
+  for (const auto& [id, member] : members_) caches.push_back(member->cache_id);
+  prefixes_->SetCaches(caches);
+}
+
 void Membership::Publish() {
   auto cluster = std::make_shared<Cluster>();
   std::map<std::string, std::vector<Candidate>> candidates;
   for (const auto& [id, member] : members_) {
     cluster->groups[id] = {
-        member->group, member->numerics_id,
+        member->group, member->numerics_id, member->cache_id, member->load.store_id,
         member->leaving ? absl::UnavailableError("left the worker list") : member->health};
     if (member->served == nullptr || member->leaving) continue;
     ClusterModel& model = cluster->models[member->served->name()];
-    // That of a group that is out may be another one of this name.
-    if (model.served == nullptr || member->health.ok()) model.served = member->served;
-    if (!member->health.ok()) continue;
-    ++model.num_healthy_groups;
-    candidates[member->served->name()].push_back({id, member->load.unfinished_tokens,
-                                                  member->outstanding_at_report,
-                                                  member->group->outstanding()});
+    // That of a group that is out may be another one of this name, and one that names no prefixes
+    // serves until there is one that does.
+    const bool first_healthy = member->health.ok() && model.num_healthy_groups == 0;
+    if (model.served == nullptr || first_healthy ||
+        (member->health.ok() && !model.served->prefix_naming().has_value())) {
+      model.served = member->served;
+    }
+    if (member->health.ok()) ++model.num_healthy_groups;
+  }
+  for (const auto& [id, member] : members_) {
+    if (member->served == nullptr || member->leaving || !member->health.ok()) continue;
+    const std::string& name = member->served->name();
+    candidates[name].push_back(MakeCandidate(*member, cluster->models[name]));
   }
   for (auto& [name, model] : cluster->models) {
     model.picker = picker_factory_(std::move(candidates[name]));
   }
+  PublishCaches();
   MutexLock listener_lock(&listener_mutex_);
   if (listener_ != nullptr) listener_(*cluster);
   MutexLock lock(&snapshot_mutex_);

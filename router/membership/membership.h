@@ -10,6 +10,9 @@
 // First contact fetches model and tokenizer. A group whose fingerprint or KV policies differ from
 // those of a healthy group with the same model name is kept out, with both named: a request gets
 // the same answer from every group.
+//
+// It also knows which caches of prompts there are: a group that restarts, or whose store does, has
+// a new one.
 
 #include <functional>
 #include <map>
@@ -24,6 +27,7 @@
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "router/balancer/picker.h"
+#include "router/balancer/prefix_index.h"
 #include "router/membership/cluster.h"
 #include "router/membership/group_client.h"
 #include "router/membership/worker_source.h"
@@ -46,13 +50,18 @@ absl::Status ValidateMembershipOptions(const MembershipOptions& options);
 
 class Membership {
  public:
-  // `options` are valid; `clock` outlives the membership.
+  // `options` are valid; `clock` outlives the membership. `prefixes` is told which caches there
+  // are; null: nobody asks for them.
   Membership(MembershipOptions options, std::unique_ptr<WorkerSource> source,
-             GroupClientFactory client_factory, PickerFactory picker_factory, const Clock* clock);
+             GroupClientFactory client_factory, PickerFactory picker_factory, const Clock* clock,
+             std::shared_ptr<PrefixIndex> prefixes = nullptr);
   ~Membership();  // stops the thread; callbacks that come later are dropped
 
   // Runs Tick several times an interval and whenever something has come in. At most once.
   void Start();
+
+  // May be null.
+  const std::shared_ptr<PrefixIndex>& prefixes() const { return prefixes_; }
 
   // Never null; empty until the first Tick. Thread-safe.
   std::shared_ptr<const Cluster> snapshot() const;
@@ -70,6 +79,7 @@ class Membership {
 
  private:
   struct Member;
+  struct ModelIdentity;
   struct Inbox;
 
   void RefreshMembers();
@@ -78,15 +88,19 @@ class Membership {
   void OnProbe(Member* member, const absl::StatusOr<ProbeResult>& result);
   void OnModelInfo(Member* member, absl::StatusOr<ModelInfo> info);
   absl::Status AdoptModel(Member* member, ModelInfo info);
-  // The same model with the same KV policies, from a member that has it; null when none does.
-  // FailedPrecondition: a healthy group serves that name with another fingerprint or policies.
-  absl::StatusOr<std::shared_ptr<const ServedModel>> FindAgreed(
-      const Member& member, std::string_view name, std::string_view fingerprint,
-      const KvPolicyOffer& kv_policies) const;
+  // The same model with the same KV policies and naming of prefixes, from a member that has it;
+  // null when none does. FailedPrecondition: a healthy group serves that name with another
+  // fingerprint or policies.
+  absl::StatusOr<std::shared_ptr<const ServedModel>> FindAgreed(const Member& member,
+                                                                const ModelIdentity& model) const;
   static void LogKeptOut(const Member& member, const absl::Status& status);
   void CheckStall(Member* member);
+  void NoteCache(Member* member, const LoadReport& load);
+  void PublishCaches();
   void SetHealth(Member* member, absl::Status health);
   void Publish();
+  // Of a healthy member; `model` is that of its name.
+  static Candidate MakeCandidate(const Member& member, const ClusterModel& model);
   void Run();
   // `act` runs on the membership's thread with the member, unless that is gone.
   std::function<void(std::function<void(Member*)>)> Poster(GroupId group_id);
@@ -96,11 +110,13 @@ class Membership {
   const GroupClientFactory client_factory_;
   const PickerFactory picker_factory_;
   const Clock* const clock_;
+  const std::shared_ptr<PrefixIndex> prefixes_;
   const std::shared_ptr<Inbox> inbox_;
 
   // Touched by the ticking thread only.
   std::map<GroupId, std::unique_ptr<Member>> members_;
   GroupId next_group_id_ = 0;
+  CacheId next_cache_id_ = 0;
   TimePoint next_refresh_{};
   TimePoint last_tick_{};
 

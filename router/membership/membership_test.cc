@@ -21,7 +21,7 @@ class MembershipTest : public testing::Test {
     clock_.Advance(seconds(100));
     membership_ = std::make_unique<Membership>(
         MembershipOptions{}, std::make_unique<FakeWorkerSource>(&list_), groups_.factory(),
-        FindPolicy("round_robin").value(), &clock_);
+        FindPolicy("round_robin").value(), &clock_, prefixes_);
   }
 
   // Two ticks apply what the first one asked for, two more the model infos.
@@ -35,6 +35,17 @@ class MembershipTest : public testing::Test {
       Settle();
     }
   }
+  CacheId FindCache(const std::string& address) {
+    const auto cluster = membership_->snapshot();
+    for (const auto& [id, entry] : cluster->groups) {
+      if (entry.group->address() == address) return entry.cache_id;
+    }
+    return kNoCache;
+  }
+  void Report(const std::string& address, uint64_t epoch, std::string store_id = "") {
+    groups_[address].probe =
+        ProbeResult{.serving = true, .load = {.epoch = epoch, .store_id = std::move(store_id)}};
+  }
   int NumHealthy() { return membership_->snapshot()->num_healthy_groups(); }
   std::shared_ptr<Group> FindGroup(const std::string& address) {
     const auto cluster = membership_->snapshot();
@@ -47,6 +58,7 @@ class MembershipTest : public testing::Test {
   FakeClock clock_;
   FakeGroups groups_;
   absl::StatusOr<std::vector<std::string>> list_ = std::vector<std::string>{"a:1", "b:2"};
+  std::shared_ptr<PrefixIndex> prefixes_ = std::make_shared<PrefixIndex>(100);
   std::unique_ptr<Membership> membership_;
 };
 
@@ -317,6 +329,70 @@ TEST_F(MembershipTest, AListThatIsEmptyForAMomentDisturbsNoStream) {
   Pass(seconds(1));
   EXPECT_EQ(FindGroup("a:1"), before);
   EXPECT_EQ(NumHealthy(), 2);
+}
+
+TEST_F(MembershipTest, AGroupHasACacheOfItsOwnThatEndsWithItsProcess) {
+  Settle();
+  const CacheId first = FindCache("a:1");
+  EXPECT_NE(first, kNoCache);
+  EXPECT_NE(first, FindCache("b:2"));
+  const PrefixKey key = RootKey({.model_name = "any"});
+  prefixes_->Add(first, {&key, 1});
+  Pass(seconds(2));
+  EXPECT_EQ(FindCache("a:1"), first);
+  EXPECT_EQ(prefixes_->CachedTokens({{key}, {7}}, {&first, 1})[0], 7);
+
+  Report("a:1", /*epoch=*/2);
+  Pass(seconds(1));
+  const CacheId second = FindCache("a:1");
+  EXPECT_NE(second, first);
+  EXPECT_NE(second, FindCache("b:2"));
+  EXPECT_EQ(prefixes_->CachedTokens({{key}, {7}}, {&first, 1})[0], 0);
+}
+
+TEST_F(MembershipTest, ACacheOutlivesATimeOfBadHealthAndEndsWhenItsGroupLeaves) {
+  Settle();
+  const CacheId cache = FindCache("a:1");
+  const PrefixKey key = RootKey({.model_name = "any"});
+  prefixes_->Add(cache, {&key, 1});
+  groups_["a:1"].probe = absl::UnavailableError("connection refused");
+  Pass(seconds(1));
+  Report("a:1", /*epoch=*/1);
+  Pass(seconds(1));
+  EXPECT_EQ(FindCache("a:1"), cache);
+  EXPECT_EQ(prefixes_->CachedTokens({{key}, {7}}, {&cache, 1})[0], 7);
+  list_ = std::vector<std::string>{"b:2"};
+  Pass(seconds(2));
+  EXPECT_EQ(prefixes_->CachedTokens({{key}, {7}}, {&cache, 1})[0], 0);
+}
+
+TEST_F(MembershipTest, GroupsOfOneStoreHaveOneCacheWhichOutlivesTheirRestarts) {
+  Report("a:1", /*epoch=*/1, "host 7");
+  Report("b:2", /*epoch=*/5, "host 7");
+  Settle();
+  const CacheId shared = FindCache("a:1");
+  EXPECT_NE(shared, kNoCache);
+  EXPECT_EQ(FindCache("b:2"), shared);
+  Report("a:1", /*epoch=*/2, "host 7");
+  Pass(seconds(1));
+  EXPECT_EQ(FindCache("a:1"), shared);
+  Report("a:1", /*epoch=*/2, "host 7 again");
+  Pass(seconds(1));
+  EXPECT_NE(FindCache("a:1"), shared);
+  EXPECT_EQ(FindCache("b:2"), shared);
+  Report("b:2", /*epoch=*/5, "host 7 again");
+  Pass(seconds(1));
+  EXPECT_EQ(FindCache("b:2"), FindCache("a:1"));
+}
+
+TEST_F(MembershipTest, AModelNamesPrefixesAsSoonAsOneHealthyGroupDoes) {
+  groups_["a:1"].info->prefix_naming.reset();
+  Settle();
+  EXPECT_EQ(NumHealthy(), 2);
+  EXPECT_TRUE(membership_->snapshot()->FindModel("")->served->prefix_naming().has_value());
+  groups_["b:2"].probe = absl::UnavailableError("connection refused");
+  Pass(seconds(1));
+  EXPECT_FALSE(membership_->snapshot()->FindModel("")->served->prefix_naming().has_value());
 }
 
 TEST_F(MembershipTest, StopsCleanlyWithAProbeUnderWay) {
