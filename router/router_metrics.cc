@@ -1,5 +1,7 @@
 #include "router/router_metrics.h"
 
+#include <algorithm>
+
 #include "absl/strings/ascii.h"
 
 namespace skv::router {
@@ -43,7 +45,12 @@ RouterMetrics::RouterMetrics(Metrics* metrics)
       prompt_tokens_(metrics->AddCounter("skv_router_prompt_tokens_total",
                                          "Prompt tokens of requests that got a token.")),
       generation_tokens_(
-          metrics->AddCounter("skv_router_generation_tokens_total", "Tokens relayed to clients.")) {
+          metrics->AddCounter("skv_router_generation_tokens_total", "Tokens relayed to clients.")),
+      prefix_expected_tokens_(
+          metrics->AddCounter("skv_router_prefix_expected_tokens_total",
+                              "Prompt tokens that were expected to be cached where they went.")),
+      prefix_cached_tokens_(metrics->AddCounter("skv_router_prefix_cached_tokens_total",
+                                                "Prompt tokens that were cached there.")) {
   for (const absl::StatusCode code : kCodes) {
     requests_by_code_[code] =
         &metrics->AddCounter("skv_router_requests_total", "Requests that ended, by status code.",
@@ -61,6 +68,11 @@ void RouterMetrics::OnEnd(const RelayStats& stats) {
   ttft_.Observe(stats.ttft_seconds);
   prompt_tokens_.Increment(static_cast<double>(stats.usage.prompt_tokens));
   generation_tokens_.Increment(static_cast<double>(stats.usage.completion_tokens));
+  prefix_expected_tokens_.Increment(static_cast<double>(stats.expected_cached_tokens));
+  // A worker's word, which may be anything; a counter never falls.
+  const int64_t cached =
+      std::clamp<int64_t>(stats.usage.cached_tokens, 0, stats.usage.prompt_tokens);
+  prefix_cached_tokens_.Increment(static_cast<double>(cached));
 }
 
 void RouterMetrics::Watch(const Router* router, const Membership* membership) {
@@ -77,6 +89,21 @@ void RouterMetrics::Watch(const Router* router, const Membership* membership) {
   metrics_->AddGauge("skv_router_outstanding_tokens",
                      "Tokens that this router still waits for from a worker group.",
                      [membership] { return ReadOutstandingTokens(*membership->snapshot()); });
+  WatchPrefixes(membership);
+}
+
+void RouterMetrics::WatchPrefixes(const Membership* membership) {
+  const auto stats = [membership] {
+    const std::shared_ptr<PrefixIndex>& prefixes = membership->prefixes();
+    return prefixes == nullptr ? PrefixIndex::Stats() : prefixes->stats();
+  };
+  metrics_->AddGauge("skv_router_prefix_index_keys", "Prefixes that the index knows of.", {},
+                     [stats] { return static_cast<double>(stats().num_keys); });
+  metrics_->AddGauge("skv_router_prefix_index_max_keys", "Prefixes that it has room for.", {},
+                     [stats] { return static_cast<double>(stats().max_keys); });
+  metrics_->AddCounterFrom("skv_router_prefix_index_evicted_keys_total",
+                           "Prefixes that made room for others.", {},
+                           [stats] { return static_cast<double>(stats().num_evicted_keys); });
 }
 
 }  // namespace skv::router

@@ -16,6 +16,11 @@ namespace skv::router {
 //   skv_router_request_duration_seconds         arrival to end
 //   skv_router_retries_total                    attempts on a further group
 //   skv_router_prompt_tokens_total, skv_router_generation_tokens_total
+//   skv_router_prefix_expected_tokens_total, skv_router_prefix_cached_tokens_total
+//                                               of those prompt tokens, what was expected to be
+//                                               cached and what the worker groups say was
+//   skv_router_prefix_index_keys, skv_router_prefix_index_max_keys
+//   skv_router_prefix_index_evicted_keys_total  keys that made room for others
 //   skv_router_requests_in_flight
 //   skv_router_groups{state="healthy"|"out"}
 //   skv_router_outstanding_tokens{address}      of each group there is
@@ -30,6 +35,8 @@ class RouterMetrics {
   void Watch(const Router* router, const Membership* membership);
 
  private:
+  void WatchPrefixes(const Membership* membership);
+
   Metrics* const metrics_;
   std::map<absl::StatusCode, prometheus::Counter*> requests_by_code_;
   prometheus::Histogram& ttft_;
@@ -37,6 +44,8 @@ class RouterMetrics {
   prometheus::Counter& retries_;
   prometheus::Counter& prompt_tokens_;
   prometheus::Counter& generation_tokens_;
+  prometheus::Counter& prefix_expected_tokens_;
+  prometheus::Counter& prefix_cached_tokens_;
 };
 
 }  // namespace skv::router

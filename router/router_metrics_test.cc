@@ -39,5 +39,48 @@ TEST(RouterMetricsTest, OutstandingTokensAreThoseOfTheGroupsThatThereAre) {
   EXPECT_THAT(metrics.Serialize(), Not(HasSubstr("a:1")));
 }
 
+TEST(RouterMetricsTest, ExpectedAndCachedTokensCountWhereATokenCame) {
+  Metrics metrics;
+  RouterMetrics router_metrics(&metrics);
+  RelayStats stats{.ttft_seconds = 1, .expected_cached_tokens = 40};
+  stats.usage = {.prompt_tokens = 100, .cached_tokens = 30};
+  router_metrics.OnEnd(stats);
+  stats.ttft_seconds = -1;
+  router_metrics.OnEnd(stats);
+  EXPECT_THAT(metrics.Serialize(), HasSubstr("skv_router_prefix_expected_tokens_total 40\n"));
+  EXPECT_THAT(metrics.Serialize(), HasSubstr("skv_router_prefix_cached_tokens_total 30\n"));
+  stats.ttft_seconds = 1;
+  stats.usage.cached_tokens = -1000;
+  router_metrics.OnEnd(stats);
+  stats.usage.cached_tokens = 1000;
+  router_metrics.OnEnd(stats);
+  EXPECT_THAT(metrics.Serialize(), HasSubstr("skv_router_prefix_cached_tokens_total 130\n"));
+}
+
+TEST(RouterMetricsTest, TheIndexOfPrefixesShowsItsSizeAndItsCap) {
+  FakeClock clock;
+  FakeGroups groups;
+  absl::StatusOr<std::vector<std::string>> list = std::vector<std::string>{};
+  const auto prefixes = std::make_shared<PrefixIndex>(2);
+  Membership membership({}, std::make_unique<FakeWorkerSource>(&list), groups.factory(),
+                        FindPolicy("prefix_aware", prefixes).value(), &clock, prefixes);
+  Router router(
+      {}, &membership, &clock, [] { return 1; }, [](const RelayStats&) {});
+  Metrics metrics;
+  RouterMetrics router_metrics(&metrics);
+  router_metrics.Watch(&router, &membership);
+  const CacheId cache = 5;
+  prefixes->SetCaches({&cache, 1});
+  PrefixKey parent = RootKey({.model_name = "any"});
+  for (TokenId token = 0; token < 5; ++token) {
+    parent = ChildKey(parent, {&token, 1});
+    prefixes->Add(cache, {&parent, 1});
+  }
+  const std::string text = metrics.Serialize();
+  EXPECT_THAT(text, HasSubstr("skv_router_prefix_index_keys 2\n"));
+  EXPECT_THAT(text, HasSubstr("skv_router_prefix_index_max_keys 2\n"));
+  EXPECT_THAT(text, HasSubstr("skv_router_prefix_index_evicted_keys_total 3\n"));
+}
+
 }  // namespace
 }  // namespace skv::router
