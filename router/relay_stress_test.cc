@@ -90,11 +90,12 @@ TEST(RelayStressTest, EveryRequestEndsOnceAndNothingStaysBehind) {
   std::atomic<int> num_ended{0};
   {
     TaskQueue threads(4);
+    const auto prefixes = std::make_shared<PrefixIndex>(16);  // few: the oldest go all the time
     Membership membership(
         {.probe_interval = std::chrono::milliseconds(4)},
         MakeStaticWorkerSource({"a:1", "b:2", "c:3"}).value(),
         [&](const std::string&) { return std::make_shared<ThreadedGroupClient>(&threads); },
-        FindPolicy("least_outstanding_tokens").value(), &RealClock());
+        FindPolicy("prefix_aware", prefixes).value(), &RealClock(), prefixes);
     for (int i = 0; i < 4; ++i) membership.Tick();
     membership.Start();
     std::atomic<uint64_t> draws{0};
@@ -107,7 +108,8 @@ TEST(RelayStressTest, EveryRequestEndsOnceAndNothingStaysBehind) {
         std::mt19937 random(c);
         for (int i = 0; i < kRequestsPerClient; ++i) {
           Request request;
-          request.prompt = TextPrompt{"hello"};
+          const std::string name(1, static_cast<char>('a' + random() % 9));
+          request.prompt = TextPrompt{"This is " + name + ". It is here. It has an end. Who"};
           request.max_tokens = 20;
           const auto client = std::make_shared<CountingClient>();
           const auto relay = router.Generate(request, Deadline::max(), RealClock().Now(),

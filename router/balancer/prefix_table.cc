@@ -21,10 +21,12 @@ size_t CheckedMaxKeys(size_t max_keys) {
 // Zeros that nobody has written to take no memory, and neither do entries that nobody has begun.
 PrefixTable::PrefixTable(size_t max_keys)
     : max_keys_(CheckedMaxKeys(max_keys)),
+      max_sets_(max_keys / kKeysPerSet + 1),
       bucket_mask_(std::bit_ceil(max_keys) - 1),
       buckets_(static_cast<Place*>(std::calloc(bucket_mask_ + 1, sizeof(Place)))),
       entries_(std::make_unique_for_overwrite<Entry[]>(max_keys)) {
   SKV_CHECK(buckets_ != nullptr) << "no memory for " << max_keys << " keys";
+  sets_.reserve(max_sets_);
 }
 
 uint64_t PrefixTable::TagOf(const PrefixKey& key) {
@@ -68,7 +70,7 @@ void PrefixTable::AddHolder(Entry* entry, int slot) {
     return;
   }
   if (value == static_cast<uint32_t>(slot)) return;
-  if (free_sets_.empty() && sets_.size() > max_keys_ / kKeysPerSet) {
+  if (free_sets_.empty() && sets_.size() == max_sets_) {
     entry->holders = kAddedAgain | static_cast<uint32_t>(slot);
     return;
   }

@@ -75,6 +75,7 @@ class PrefixTable {
   bool RemoveHolders(Entry* entry, const SlotSet& gone);
 
   const size_t max_keys_;
+  const size_t max_sets_;
   const uint64_t bucket_mask_;
   const std::unique_ptr<Place[], Free> buckets_;  // place + 1 of the first entry, 0: none
   const std::unique_ptr<Entry[]> entries_;
