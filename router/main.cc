@@ -14,8 +14,11 @@ void AddFlags(RouterProcessOptions* options, Flags* flags) {
   flags->Add("worker-urls", &options->worker_urls, "Leaders of the worker groups, host:port,...");
   flags->Add("worker-file", &options->worker_file,
              "File with one host:port a line, read as it changes");
-  flags->AddChoice("policy", &options->policy, {"least_outstanding_tokens", "round_robin"},
+  flags->AddChoice("policy", &options->policy,
+                   {"prefix_aware", "least_outstanding_tokens", "round_robin"},
                    "How a group is picked");
+  flags->Add("prefix-index-max-keys", &options->prefix_index_max_keys, {1024, 1 << 28},
+             "Prefixes of prompts that prefix_aware remembers, 28 bytes each at most");
   flags->Add("host", &options->host, "Address to listen on");
   flags->Add("port", &options->port, kAnyPort, "gRPC port; 0: any");
   flags->Add("admin-port", &options->admin_port, kAnyPort,

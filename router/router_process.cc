@@ -11,6 +11,7 @@
 #include "common/metrics.h"
 #include "common/signals.h"
 #include "common/status.h"
+#include "router/balancer/prefix_index.h"
 #include "router/grpc/grpc_group_client.h"
 #include "router/grpc/server.h"
 #include "router/membership/membership.h"
@@ -83,14 +84,18 @@ absl::Status RunRouter(const RouterProcessOptions& options) {
   SignalWaiter signals;
   SetLogName("router");
   SKV_ASSIGN_OR_RETURN(std::unique_ptr<WorkerSource> source, MakeSource(options));
-  SKV_ASSIGN_OR_RETURN(PickerFactory picker_factory, FindPolicy(options.policy));
+  std::shared_ptr<PrefixIndex> prefixes;
+  if (options.policy == "prefix_aware") {
+    prefixes = std::make_shared<PrefixIndex>(options.prefix_index_max_keys);
+  }
+  SKV_ASSIGN_OR_RETURN(PickerFactory picker_factory, FindPolicy(options.policy, prefixes));
   SKV_ASSIGN_OR_RETURN(const MembershipOptions membership_options, MakeMembershipOptions(options));
 
   Metrics metrics(MetricLabels{{"role", "router"}});
   AddProcessMetrics(&metrics);
   RouterMetrics router_metrics(&metrics);
   Membership membership(membership_options, std::move(source), MakeGrpcGroupClient,
-                        std::move(picker_factory), &RealClock());
+                        std::move(picker_factory), &RealClock(), std::move(prefixes));
   Router router({.max_concurrent_requests = options.max_concurrent_requests,
                  .max_retries = options.max_retries},
                 &membership, &RealClock(), DrawFromKernel,

@@ -13,7 +13,8 @@ namespace skv::router {
 struct RouterProcessOptions {
   std::vector<std::string> worker_urls;  // host:port; or
   std::string worker_file;               // a file with one a line, read again at every interval
-  std::string policy = "least_outstanding_tokens";
+  std::string policy = "prefix_aware";
+  int prefix_index_max_keys = 10'000'000;  // of prefix_aware
   std::string host = "127.0.0.1";
   int port = 0;        // gRPC; 0: any free one
   int admin_port = 0;  // HTTP; 0: any free one
