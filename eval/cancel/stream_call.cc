@@ -37,6 +37,7 @@ void StreamCall::Read() {
     }
     if (event.has_finish()) result_.finish_reason = event.finish().reason();
     if (event.has_kv_report()) result_.kv_report = event.kv_report();
+    if (event.has_usage()) result_.num_cached_tokens = event.usage().cached_tokens();
     if (event.has_timings()) result_.num_retries = event.timings().num_retries();
     changed_.NotifyAll();
   }

@@ -20,6 +20,7 @@ struct StreamResult {
   std::vector<TokenId> tokens;  // of all samples, as they came
   v1::FinishReason finish_reason = v1::FINISH_REASON_UNSPECIFIED;
   int num_retries = 0;
+  int64_t num_cached_tokens = 0;              // of the prompt
   v1::KvReport kv_report;                     // of the sample that ended last
   std::vector<v1::Explanation> explanations;  // of all samples, as they came
 };
