@@ -12,7 +12,7 @@ namespace {
 constexpr double kMaxImbalance = 1.3;
 // A token that is computed delays its own request and those that come after it. With 1 instead of 2
 // a burst of questions on a new document spreads at once, since waiting for the first of them takes
-// as long as computing all anew: the simulation has 93 % of the possible hits then, not 96 %, and
+// as long as computing all anew: the simulation has 90 % of the possible hits then, not 96 %, and
 // its first tokens come a seventh later.
 constexpr int64_t kComputeWeight = 2;
 
