@@ -41,6 +41,12 @@ int64_t ClampTokens(int64_t num_tokens) {
   return std::clamp<int64_t>(num_tokens, 0, int64_t{1} << 40);
 }
 
+// The peer is not trusted: every look at the cluster copies these.
+std::string BoundedStoreId(const std::string& store_id) {
+  constexpr size_t kMaxStoreIdBytes = 256;
+  return store_id.size() <= kMaxStoreIdBytes ? store_id : "";
+}
+
 worker_pb::SamplingParams ToProto(const SamplingParams& params) {
   worker_pb::SamplingParams result;
   result.set_temperature(static_cast<float>(params.temperature));
@@ -193,7 +199,7 @@ LoadReport FromProto(const worker_pb::LoadReport& report) {
   const double age = report.step_age_ms();
   const double step_age_ms = age > 0 ? std::min(age, 1e9) : 0;  // NaN is 0
   return {.epoch = report.epoch(),
-          .store_id = report.store_id(),
+          .store_id = BoundedStoreId(report.store_id()),
           .draining = report.draining(),
           .num_running = report.num_running(),
           .num_waiting = report.num_waiting(),

@@ -49,6 +49,8 @@ TEST(GroupConversionsTest, ALoadReportNamesItsStore) {
   EXPECT_EQ(FromProto(report).store_id, "");
   report.set_store_id("host 7");
   EXPECT_EQ(FromProto(report).store_id, "host 7");
+  report.set_store_id(std::string(100'000, 'x'));
+  EXPECT_EQ(FromProto(report).store_id, "");
 }
 
 TEST(GroupConversionsTest, PrefixesAreNamedOnlyWhereTheWorkerSaysHow) {
