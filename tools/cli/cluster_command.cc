@@ -131,8 +131,7 @@ Command AddClusterCommand(Flags* program) {
   flags.Add("model", &cluster.model_path, "GGUF file");
   flags.Add("port", &cluster.port, IntRange{1, 65000},
             "Router's gRPC port, its metrics one above, those of --kvstore two and its gRPC three; "
-            "groups' gRPC from 30 "
-            "above, ranks' metrics from 130 above");
+            "groups' gRPC from 30 above, ranks' metrics from 130 above");
   flags.Add("host", &cluster.host,
             "IPv4 address that the router listens on; workers stay on loopback");
   flags.Add("threads", &cluster.threads_per_rank, IntRange{0, 1024},
