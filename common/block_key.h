@@ -30,7 +30,7 @@ template <typename Kind>
 struct Digest128 {
   std::array<uint8_t, 16> bytes = {};
 
-  auto operator<=>(const Digest128&) const = default;
+  auto operator<=>(const Digest128&) const = default;  // NOLINT(modernize-use-nullptr)
   template <typename H>
   friend H AbslHashValue(H state, const Digest128& digest) {
     return H::combine(std::move(state), digest.bytes);

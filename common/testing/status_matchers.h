@@ -30,9 +30,11 @@ MATCHER_P2(StatusIs, code, message_matcher, "") {
 #define ASSERT_OK(expr) ASSERT_EQ(skv::ToStatus(expr), absl::OkStatus())
 #define SKV_TEST_CONCAT_INNER(a, b) a##b
 #define SKV_TEST_CONCAT(a, b) SKV_TEST_CONCAT_INNER(a, b)
+// NOLINTBEGIN(bugprone-macro-parentheses): what is declared cannot stand in parentheses
 #define ASSERT_OK_AND_ASSIGN(lhs, expr) \
   ASSERT_OK_AND_ASSIGN_IMPL(SKV_TEST_CONCAT(skv_status_or_, __LINE__), lhs, expr)
 #define ASSERT_OK_AND_ASSIGN_IMPL(status_or, lhs, expr) \
   auto status_or = (expr);                              \
   ASSERT_EQ(status_or.status(), absl::OkStatus());      \
   lhs = std::move(status_or).value()
+// NOLINTEND(bugprone-macro-parentheses)

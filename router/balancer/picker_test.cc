@@ -20,7 +20,7 @@ std::shared_ptr<const Picker> MakePicker(std::string_view policy,
   return FindPolicy(policy).value()(std::move(candidates));
 }
 
-std::optional<GroupId> PickGroup(const Picker& picker, std::vector<GroupId> excluded,
+std::optional<GroupId> PickGroup(const Picker& picker, const std::vector<GroupId>& excluded,
                                  uint64_t sequence) {
   const std::optional<PickResult> result =
       picker.Pick({.excluded = excluded, .sequence = sequence});
