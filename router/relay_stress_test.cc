@@ -103,6 +103,7 @@ TEST(RelayStressTest, EveryRequestEndsOnceAndNothingStaysBehind) {
         RouterOptions{}, &membership, &RealClock(), [&] { return ++draws; },
         [&](const RelayStats&) { ++num_ended; });
     std::vector<std::thread> clients;
+    clients.reserve(kNumClients);
     for (int c = 0; c < kNumClients; ++c) {
       clients.emplace_back([&, c] {
         std::mt19937 random(c);

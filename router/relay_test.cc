@@ -375,8 +375,8 @@ TEST_F(RelayTest, WithoutAHealthyGroupTheAnswerComesAtOnce) {
 }
 
 TEST_F(RelayTest, TheCapOfRequestsHoldsAndDrainLetsRunningOnesEnd) {
-  std::vector<std::shared_ptr<Relay>> relays;
-  for (int i = 0; i < 4; ++i) relays.push_back(Generate(MakeRequest()).value());
+  std::vector<std::shared_ptr<Relay>> relays(4);
+  for (auto& relay : relays) relay = Generate(MakeRequest()).value();
   EXPECT_THAT(Generate(MakeRequest()).status(),
               StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("at most")));
   relays[0]->Cancel(absl::CancelledError(""));

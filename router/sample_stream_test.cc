@@ -169,7 +169,7 @@ TEST_F(SampleStreamTest, TheSamplesOfARequestShareItsStopStrings) {
   const auto stops = text::StopSet::Create({"END", "STOP"}).value();
   const long num_owners = stops.use_count();
   const std::vector<SampleStream> samples(128, SampleStream(model_.get(), stops));
-  EXPECT_EQ(stops.use_count(), num_owners + 2 * 128);  // the sample and its matcher
+  EXPECT_EQ(stops.use_count(), num_owners + 256);  // the sample and its matcher
 }
 
 TEST_F(SampleStreamTest, ATokenOutsideTheVocabularyIsTheWorkersFault) {

@@ -117,7 +117,7 @@ Result Simulate(const std::string& policy, bool reports_evictions, double reques
     const PrefixChain prompt = NumberedChain(conversation.parts, kSentenceTokens);
     pooled_hits += pooled.Use(prompt, [](const PrefixKey&) {});
     const double end =
-        cluster.Run(conversation.next_time, prompt, prompt.ends.back() + 10, /*output=*/200);
+        cluster.Run(conversation.next_time, prompt, prompt.ends.back() + 10, /*output_tokens=*/200);
     if (--conversation.turns_left == 0) continue;
     trace.GoOn(&conversation);
     conversation.next_time = end + trace.dice().Between(2, 30);

@@ -118,8 +118,8 @@ TEST(PrefixTableTest, AgreesWithAModelUnderRandomOperations) {
     PrefixTable table(max_keys);
     std::map<int, std::set<int>> model;
     std::mt19937 random(static_cast<uint32_t>(max_keys));
-    std::vector<PrefixKey> keys;
-    for (int key = 0; key < 100; ++key) keys.push_back(Key(key));
+    std::vector<PrefixKey> keys(100);
+    for (int key = 0; key < 100; ++key) keys[key] = Key(key);
     for (int i = 0; i < 20000; ++i) {
       const int key = static_cast<int>(random() % 100), slot = static_cast<int>(random() % 5);
       if (random() % 3 > 0) {

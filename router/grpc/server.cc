@@ -98,7 +98,7 @@ class CallbackGrpcServer : public GrpcServer {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(GrpcServerOptions options,
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options,
                                                               Router* router, const Clock* clock) {
   auto server = std::make_unique<CallbackGrpcServer>(options, router, clock);
   if (absl::Status status = server->Listen(options); !status.ok()) return status;

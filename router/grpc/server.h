@@ -33,7 +33,7 @@ class GrpcServer {
 
   // `router` and `clock` outlive the server. Unavailable: the address cannot be listened on, e.g.
   // because another process has the port.
-  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(GrpcServerOptions options,
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options,
                                                            Router* router, const Clock* clock);
 
   virtual int port() const = 0;

@@ -62,6 +62,7 @@ TEST_F(ServerTest, ManyStreamsHalfOfThemCancelledLeaveNothingBehind) {
   }});
   std::atomic<int> num_right = 0;
   std::vector<std::thread> clients;
+  clients.reserve(32);
   for (int i = 0; i < 32; ++i) {
     clients.emplace_back([&, i] {
       pb::GenerateRequest request = MakeRequest();

@@ -115,7 +115,7 @@ StreamWriter::Action StreamWriter::NextLocked() {
     return Action::kCancel;
   }
   if (!queue_.empty()) {
-    current_ = std::move(queue_.front());
+    current_.Swap(&queue_.front());
     queue_.pop_front();
     queued_bytes_ -= current_.Length();
     writing_ = true;

@@ -43,7 +43,7 @@ grpc::Status FakeWorker::Generate(grpc::ServerContext* context, const pb::Genera
                                   Writer* writer) {
   ++num_calls_;
   ++num_open_;
-  const grpc::Status status = script_(context, *request, writer);
+  grpc::Status status = script_(context, *request, writer);
   --num_open_;
   return status;
 }
