@@ -29,22 +29,20 @@ void Engine::LookUpAgain() {
 }
 
 void Engine::TakeLookUps() {
-  for (const RankExecutor::LookUpAnswer& answer : executor_->look_ups()) {
-    scheduler_.OnLookUp(answer.id, {.num_cached_tokens = answer.num_cached_tokens,
-                                    .private_kv_tokens = answer.private_kv_tokens,
-                                    .in_progress = answer.in_progress});
-    OpenRequest* const open = samples_.at(answer.id).open;
-    if (answer.in_progress) {
+  for (const auto& [id, result] : executor_->look_ups()) {
+    scheduler_.OnLookUp(id, result);
+    OpenRequest* const open = samples_.at(id).open;
+    if (result.in_progress) {
       if (!open->waited_for_prefix) ++totals_.prefix.waits;
       open->waited_for_prefix = true;
-      prefix_waits_.OnHeld(answer.id, answer.num_cached_tokens, clock_.Now());
+      prefix_waits_.OnHeld(id, result.num_cached_tokens, clock_.Now());
       continue;
     }
-    prefix_waits_.Forget(answer.id);
+    prefix_waits_.Forget(id);
     StartOnce(open);
     totals_.prefix.looked_up_tokens += static_cast<int64_t>(open->request.prompt_ids.size());
-    totals_.prefix.hit_tokens += answer.num_cached_tokens;
-    if (!open->num_cached_tokens) open->num_cached_tokens = answer.num_cached_tokens;
+    totals_.prefix.hit_tokens += result.num_cached_tokens;
+    if (!open->num_cached_tokens) open->num_cached_tokens = result.num_cached_tokens;
   }
 }
 

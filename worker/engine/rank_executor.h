@@ -28,6 +28,7 @@
 #include "worker/policy/kv_use.h"
 #include "worker/policy/watched_policy.h"
 #include "worker/prefix/prefix_cache.h"
+#include "worker/scheduler/planned_step.h"
 #include "worker/scheduler/step_plan.h"
 
 namespace skv::engine {
@@ -44,17 +45,16 @@ class RankExecutor {
   void UsePrefixes(prefix::PrefixCache* prefixes) { prefixes_ = prefixes; }
 
   // Releases, admits, looks up, forks and runs the chunks of `plan`. On rank 0 `logits` then holds
-  // one row of vocab_size for each chunk with `sample`, in chunk order. Internal: a plan that does
-  // not fit this rank's state (ranks lost step). Aborted: a collective failed. After either the
-  // group must end.
+  // one row of vocab_size for each chunk with `sample`, in chunk order.
+  // Internal: a plan that does not fit this rank's state (ranks lost step), or blocks that it reads
+  // are lost. Aborted: a collective failed. After any of them the group must end.
   absl::Status Execute(const scheduler::StepPlan& plan, std::vector<float>* logits);
 
-  // What all ranks together say to a look-up.
+  // What all ranks together say to a look-up. While its prefix is in progress the sequence holds
+  // nothing, and num_cached_tokens are those that rank 0 has found so far.
   struct LookUpAnswer {
     SequenceId id = 0;
-    int num_cached_tokens = 0;      // while in progress: those that rank 0 has found so far
-    int64_t private_kv_tokens = 0;  // of the pool, that its other prompt tokens take on some rank
-    bool in_progress = false;       // the sequence holds none of them, and waits for more
+    scheduler::LookUpResult result;
   };
   // Of the last step.
   const std::vector<LookUpAnswer>& look_ups() const { return look_ups_; }

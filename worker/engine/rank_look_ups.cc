@@ -8,6 +8,7 @@
 #include "common/rounding.h"
 #include "common/status.h"
 #include "worker/engine/rank_executor.h"
+#include "worker/scheduler/capacity.h"
 
 namespace skv::engine {
 
@@ -19,15 +20,11 @@ namespace {
 
 // KV tokens of the pool that the prompt takes beside the blocks of `hit`.
 int64_t PrivateKvTokens(const scheduler::Admission& admission, const PrefixCache::Hit& hit) {
-  int64_t kv_tokens = 0;
-  int begin = 0;
-  const auto add_until = [&](int end) { kv_tokens += RoundUp(end - begin, kv::kUnitTokens); };
-  for (size_t i = 0; i < admission.sentence_ends.size(); ++i) {
-    const bool is_stored = i < hit.blocks.size() && hit.blocks[i] != nullptr;
-    if (!is_stored) add_until(admission.sentence_ends[i]);
-    begin = admission.sentence_ends[i];
+  int64_t kv_tokens = scheduler::PromptKvTokens(admission.num_prompt_tokens,
+                                                admission.sentence_ends, kv::kUnitTokens);
+  for (const std::shared_ptr<kv::PromptBlock>& block : hit.blocks) {
+    if (block != nullptr) kv_tokens -= RoundUp(block->capacity(), kv::kUnitTokens);
   }
-  add_until(admission.num_prompt_tokens);
   return kv_tokens;
 }
 
@@ -38,7 +35,7 @@ absl::Status RankExecutor::LookUpPrefixes(const StepPlan& plan) {
   std::vector<PrefixCache::Hit> hits;
   const auto look_up = [&](const LookUp& wanted) -> absl::Status {
     SKV_ASSIGN_OR_RETURN(hits.emplace_back(), LookUpPrefix(wanted));
-    look_ups_.push_back({.id = wanted.id});
+    look_ups_.push_back({.id = wanted.id, .result = {}});
     return absl::OkStatus();
   };
   for (const scheduler::Admission& admission : plan.admitted) {
@@ -52,7 +49,7 @@ absl::Status RankExecutor::LookUpPrefixes(const StepPlan& plan) {
   if (prefixes_ != nullptr) SKV_RETURN_IF_ERROR(ClaimTogether(&hits));
   SKV_RETURN_IF_ERROR(AgreeOnPrivateTokens(hits));
   for (size_t i = 0; i < hits.size(); ++i) {
-    if (look_ups_[i].in_progress) continue;
+    if (look_ups_[i].result.in_progress) continue;
     BeginBehind(std::move(hits[i]), sequences_.at(look_ups_[i].id).get());
   }
   return absl::OkStatus();
@@ -101,9 +98,10 @@ absl::Status RankExecutor::AgreeOnHits(const std::vector<PrefixCache::Hit>& hits
   const int world_size = communicator_->world_size();
   for (size_t i = 0; i < hits.size(); ++i) {
     const double* const cached = all.data() + 2 * i * world_size;
-    look_ups_[i].in_progress = cached[world_size] != 0;
-    look_ups_[i].num_cached_tokens = static_cast<int>(
-        look_ups_[i].in_progress ? cached[0] : *std::min_element(cached, cached + world_size));
+    look_ups_[i].result.in_progress = cached[world_size] != 0;
+    look_ups_[i].result.num_cached_tokens = static_cast<int>(
+        look_ups_[i].result.in_progress ? cached[0]
+                                        : *std::min_element(cached, cached + world_size));
   }
   return absl::OkStatus();
 }
@@ -114,9 +112,9 @@ absl::Status RankExecutor::ClaimTogether(std::vector<PrefixCache::Hit>* hits) {
   std::vector<double> own;
   for (size_t i = 0; i < hits->size(); ++i) {
     PrefixCache::Hit& hit = (*hits)[i];
-    if (!look_ups_[i].in_progress) {
+    if (!look_ups_[i].result.in_progress) {
       if (communicator_->rank() > 0) prefixes_->ClaimRest(RequestOf(look_ups_[i].id), &hit);
-      hit.Truncate(look_ups_[i].num_cached_tokens);
+      hit.Truncate(look_ups_[i].result.num_cached_tokens);
     }
     own.push_back(static_cast<double>(hit.num_offered));
   }
@@ -126,7 +124,7 @@ absl::Status RankExecutor::ClaimTogether(std::vector<PrefixCache::Hit>* hits) {
   const double num_sharing = std::accumulate(all.end() - world_size, all.end(), 0.0);
   const bool is_split = num_sharing != 0 && num_sharing != world_size;
   for (size_t i = 0; i < hits->size(); ++i) {
-    if (look_ups_[i].in_progress) continue;
+    if (look_ups_[i].result.in_progress) continue;
     const double* const offered = all.data() + i * world_size;
     const double most = *std::min_element(offered, offered + world_size);
     (*hits)[i].KeepClaims(is_split ? 0 : static_cast<size_t>(most));
@@ -145,7 +143,7 @@ absl::Status RankExecutor::AgreeOnPrivateTokens(const std::vector<PrefixCache::H
   const int world_size = communicator_->world_size();
   for (size_t i = 0; i < hits.size(); ++i) {
     const double* const tokens = all.data() + i * world_size;
-    look_ups_[i].private_kv_tokens =
+    look_ups_[i].result.private_kv_tokens =
         static_cast<int64_t>(*std::max_element(tokens, tokens + world_size));
   }
   return absl::OkStatus();
