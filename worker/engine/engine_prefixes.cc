@@ -54,6 +54,9 @@ void Engine::UpdatePrefixStats() {
   const prefix::PrefixCounters& counters = prefixes->counters();
   stats.stored_blocks = static_cast<int64_t>(counters.num_sealed_blocks);
   stats.private_blocks = static_cast<int64_t>(counters.num_private_blocks);
+  const prefix::RecomputeCounters& recomputed = prefixes->recompute_counters();
+  stats.num_verified_blocks = static_cast<int64_t>(recomputed.num_blocks);
+  stats.num_different_blocks = static_cast<int64_t>(recomputed.num_different);
   const kvstore::BlockClientGauges store = prefixes->store_gauges();
   stats.num_failures = static_cast<int64_t>(store.num_failures);
   stats.num_corrupt_blocks = static_cast<int64_t>(store.num_corrupt_blocks);

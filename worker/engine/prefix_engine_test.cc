@@ -28,6 +28,7 @@ class PrefixEngineTest : public testing::Test {
     int chunk = 64;
     int64_t cache_bytes = int64_t{1} << 24;
     std::string kv_placement = "in-place";
+    int verify_every = 0;
   };
   std::unique_ptr<LocalEngine> Open(const EngineShape& shape) {
     auto local = LocalEngine::Open({.rank = {.model_path = model_.path(),
@@ -36,7 +37,8 @@ class PrefixEngineTest : public testing::Test {
                                              .kv_placement = shape.kv_placement,
                                              .max_num_batched_tokens = shape.chunk,
                                              .enable_prefix_caching = shape.caching,
-                                             .prefix_cache_memory_bytes = shape.cache_bytes},
+                                             .prefix_cache_memory_bytes = shape.cache_bytes,
+                                             .prefix_cache_verify_every = shape.verify_every},
                                     .max_num_seqs = 16});
     EXPECT_OK(local);
     return std::move(local).value();
@@ -112,6 +114,21 @@ TEST_F(PrefixEngineTest, APromptThatGoesOnOtherwiseSharesWhatIsEqual) {
   EXPECT_GT(run.num_cached_tokens, 0);
   EXPECT_LE(run.num_cached_tokens, 200);
   EXPECT_EQ(run.hashes, RunCold(other).hashes);
+}
+
+TEST_F(PrefixEngineTest, EverySecondHitIsComputedAgainAndIsEqual) {
+  for (const std::string placement : {"in-place", "copied"}) {
+    const auto local = Open({.kv_placement = placement, .verify_every = 2});
+    const Run cold = RunNext(local.get(), 1, MakeRequest(1));
+    const Run verified = RunNext(local.get(), 2, MakeRequest(1));
+    const Run warm = RunNext(local.get(), 3, MakeRequest(1));
+    EXPECT_EQ(verified.num_cached_tokens, 0) << "all of it is computed";
+    EXPECT_GT(warm.num_cached_tokens, 0);
+    EXPECT_EQ(verified.hashes, cold.hashes);
+    EXPECT_EQ(warm.hashes, cold.hashes);
+    EXPECT_GT(local->engine().stats().prefix.num_verified_blocks, 0);
+    EXPECT_EQ(local->engine().stats().prefix.num_different_blocks, 0);
+  }
 }
 
 TEST_F(PrefixEngineTest, OnePolicyReadsWhatAnotherWrote) {

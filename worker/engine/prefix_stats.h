@@ -16,6 +16,8 @@ struct PrefixStats {
   int64_t private_blocks = 0;    // those that found no place in the store
   int64_t num_failures = 0;      // requests to the store, and items of them, that failed
   int64_t num_corrupt_blocks = 0;
+  int64_t num_verified_blocks = 0;   // that were computed again and compared
+  int64_t num_different_blocks = 0;  // of these, the ones that the store had otherwise
 
   // Now.
   int num_held = 0;          // requests that wait as above

@@ -162,7 +162,7 @@ absl::Status Rank::OpenPrefixes(const RankOptions& options, const ModelDescripti
                                        .rank = communicator.rank(),
                                        .world_size = communicator.world_size()}));
   prefixes_ = std::make_unique<prefix::PrefixCache>(blocks_.get(), layout, clock);
-  executor_->UsePrefixes(prefixes_.get());
+  executor_->UsePrefixes(prefixes_.get(), options.prefix_cache_verify_every);
   return absl::OkStatus();
 }
 

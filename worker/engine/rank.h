@@ -40,6 +40,8 @@ struct RankOptions {
   bool enable_prefix_caching = false;  // prompts reuse what earlier ones computed
   // For prefixes that are kept in this process, of the whole group; 0: as much as the KV memory.
   int64_t prefix_cache_memory_bytes = 0;
+  // Of so many prompts that find something one computes the end of it again and compares; 0: none.
+  int prefix_cache_verify_every = 0;
   std::string kvstore_socket;  // of the host's skv-kvstore, which keeps them then; empty: none
 };
 

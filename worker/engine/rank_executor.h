@@ -40,9 +40,13 @@ class RankExecutor {
                comm::Communicator* communicator,
                std::shared_ptr<const text::SentenceSegmenter> segmenter, const Clock& clock);
 
-  // Prompts reuse what `prefixes` knows of earlier ones; it outlives the executor. Before the first
-  // step. Without it every look-up finds nothing.
-  void UsePrefixes(prefix::PrefixCache* prefixes) { prefixes_ = prefixes; }
+  // Prompts reuse what `prefixes` knows of earlier ones; it outlives the executor. Of each
+  // `verify_every` look-ups that find something one computes a part of it again and compares; 0:
+  // none. Before the first step. Without it every look-up finds nothing.
+  void UsePrefixes(prefix::PrefixCache* prefixes, int verify_every) {
+    prefixes_ = prefixes;
+    verify_every_ = verify_every;
+  }
 
   // Releases, admits, looks up, forks and runs the chunks of `plan`. On rank 0 `logits` then holds
   // one row of vocab_size for each chunk with `sample`, in chunk order.
@@ -128,6 +132,7 @@ class RankExecutor {
   absl::StatusOr<std::vector<double>> ShareNumbers(const std::vector<double>& own);
   absl::Status AgreeOnHits(const std::vector<prefix::PrefixCache::Hit>& hits);
   absl::Status ClaimTogether(std::vector<prefix::PrefixCache::Hit>* hits);
+  bool IsToBeVerified(int num_cached_tokens);
   absl::Status AgreeOnPrivateTokens(const std::vector<prefix::PrefixCache::Hit>& hits);
   void BeginBehind(prefix::PrefixCache::Hit hit, SequenceState* state);
   absl::Status Fork(const scheduler::Fork& fork, int64_t step_idx);
@@ -156,6 +161,8 @@ class RankExecutor {
   const std::shared_ptr<const text::SentenceSegmenter> segmenter_;
   const Clock& clock_;
   prefix::PrefixCache* prefixes_ = nullptr;
+  int verify_every_ = 0;
+  int64_t num_agreed_hits_ = 0;  // equal on all ranks that have prefixes
   std::vector<LookUpAnswer> look_ups_;
   double audit_fraction_ = 0;
   AuditSink audit_sink_;

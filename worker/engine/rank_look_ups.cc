@@ -114,7 +114,9 @@ absl::Status RankExecutor::ClaimTogether(std::vector<PrefixCache::Hit>* hits) {
     PrefixCache::Hit& hit = (*hits)[i];
     if (!look_ups_[i].result.in_progress) {
       if (communicator_->rank() > 0) prefixes_->ClaimRest(RequestOf(look_ups_[i].id), &hit);
-      hit.Truncate(look_ups_[i].result.num_cached_tokens);
+      int& num_cached_tokens = look_ups_[i].result.num_cached_tokens;
+      hit.Truncate(num_cached_tokens);
+      if (IsToBeVerified(num_cached_tokens)) num_cached_tokens = prefixes_->Recompute(&hit);
     }
     own.push_back(static_cast<double>(hit.num_offered));
   }
@@ -130,6 +132,12 @@ absl::Status RankExecutor::ClaimTogether(std::vector<PrefixCache::Hit>* hits) {
     (*hits)[i].KeepClaims(is_split ? 0 : static_cast<size_t>(most));
   }
   return absl::OkStatus();
+}
+
+// All ranks count the same hits, and so pick the same ones without a word.
+bool RankExecutor::IsToBeVerified(int num_cached_tokens) {
+  if (verify_every_ == 0 || num_cached_tokens == 0) return false;
+  return num_agreed_hits_++ % verify_every_ == 0;
 }
 
 // Ranks may have other blocks of their own: the pool has to have room for the most.

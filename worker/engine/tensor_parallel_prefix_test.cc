@@ -71,6 +71,20 @@ TEST_P(TensorParallelPrefixTest, ASecondRequestHitsOnAllRanksAndHasTheBitsOfACol
   });
 }
 
+TEST_P(TensorParallelPrefixTest, AllRanksComputeTheSameHitAgain) {
+  const RankGroup::Result cold = RunCold(MakeRequest());
+  const auto group = MakeGroup();
+  for (int rank = 0; rank < WorldSize(); ++rank) group->options(rank).prefix_cache_verify_every = 1;
+  group->Run([&](Engine* engine, const StepRecorder& recorder) {
+    ExpectSame(RunNext(engine, recorder, 1, MakeRequest()), cold);
+    const RankGroup::Result second = RunNext(engine, recorder, 2, MakeRequest());
+    EXPECT_EQ(second.num_cached_tokens, 0);
+    ExpectSame(second, cold);
+    EXPECT_GT(engine->stats().prefix.num_verified_blocks, 0);
+    EXPECT_EQ(engine->stats().prefix.num_different_blocks, 0);
+  });
+}
+
 TEST_P(TensorParallelPrefixTest, RanksWhoseStoresDisagreeBeginAtTheShortestHit) {
   const RankGroup::Result cold = RunCold(MakeRequest());
   for (const int small : {0, WorldSize() - 1}) {

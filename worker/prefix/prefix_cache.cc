@@ -164,6 +164,20 @@ PrefixCache::Creations PrefixCache::CreateRest(const Prompt& prompt, const Hit& 
   return client_->Create(std::move(sentences), Deadline());
 }
 
+int PrefixCache::Recompute(Hit* hit) {
+  size_t begin = 0;
+  for (int end = 0; end < hit->num_cached_tokens; ++begin) end += hit->blocks[begin]->capacity();
+  for (int num_tokens = 0; begin > 0; --begin) {
+    std::shared_ptr<kv::PromptBlock>& block = hit->blocks[begin - 1];
+    num_tokens += block->capacity();
+    if (num_tokens > kMaxRecomputedTokens) break;
+    hit->num_cached_tokens -= block->capacity();
+    block = std::make_shared<RecomputedBlock>(block, layout_.TokenBytes() * block->capacity(),
+                                              recompute_counters_);
+  }
+  return hit->num_cached_tokens;
+}
+
 // For the last sentence of those in progress that follow each other: a prompt is written in order,
 // so its end means that of all, and a client may wait for few keys only.
 bool PrefixCache::Wait(const Prompt& prompt, const Hit& hit, const Creations& creations) {

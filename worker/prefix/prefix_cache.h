@@ -24,6 +24,7 @@
 #include "kvstore/client/block_client.h"
 #include "worker/kv/kv_layout.h"
 #include "worker/kv/prompt_block.h"
+#include "worker/prefix/recomputed_block.h"
 #include "worker/prefix/stored_block.h"
 
 namespace skv::prefix {
@@ -82,6 +83,11 @@ class PrefixCache {
   Hit Find(const PrefixRequest& request);
   void ClaimRest(const PrefixRequest& request, Hit* hit);
 
+  // The last sentences of the hit, kMaxRecomputedTokens at most, are to be computed by the sequence
+  // as well, and compared with what was found. Returns how many tokens are cached without them.
+  int Recompute(Hit* hit);
+  static constexpr int kMaxRecomputedTokens = 512;
+
   // After each step: makes the blocks that it completed visible to others, in one call; the store
   // is told of leases that have ended.
   // Internal: the store has refused a block that sequences read, and may use its memory for
@@ -95,6 +101,7 @@ class PrefixCache {
   void StopWaiting(SequenceId id) { awaited_.erase(id); }
 
   const PrefixCounters& counters() const { return counters_; }
+  const RecomputeCounters& recompute_counters() const { return *recompute_counters_; }
   kvstore::BlockClientGauges store_gauges() const { return client_->gauges(); }
 
  private:
@@ -117,6 +124,8 @@ class PrefixCache {
   std::map<SequenceId, PrefixKey> awaited_;
   std::map<PrefixKey, TimePoint> given_up_;  // keys that were waited for in vain, until when
   PrefixCounters counters_;
+  const std::shared_ptr<RecomputeCounters> recompute_counters_ =
+      std::make_shared<RecomputeCounters>();
 };
 
 }  // namespace skv::prefix

@@ -48,6 +48,9 @@ void AddFlags(WorkerOptions* options, Flags* flags) {
   flags->Add("prefix-cache-memory-bytes", &rank->prefix_cache_memory_bytes, {0, int64_t{1} << 46},
              "Memory of the group for cached prefixes, all ranks together, where no store of the "
              "host keeps them; 0: as much as the KV memory");
+  flags->Add("prefix-cache-verify-every", &rank->prefix_cache_verify_every, {0, 1 << 30},
+             "Of so many prompts that find others' work one computes the last 512 tokens of it "
+             "again and compares, for metrics and the log; 0: none");
   flags->Add("kvstore-socket", &rank->kvstore_socket,
              "Where the host's skv-kvstore listens, to keep cached prefixes there; empty: they are "
              "kept in this process");

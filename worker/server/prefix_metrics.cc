@@ -37,6 +37,12 @@ void AddPrefixMetrics(const PrefixStatsReader& read, Metrics* metrics) {
   counter("skv_worker_prefix_cache_corrupt_blocks_total",
           "Blocks of the store that were not whole, or not those asked for.",
           &PrefixStats::num_corrupt_blocks);
+  counter("skv_worker_prefix_cache_verified_blocks_total",
+          "Cached blocks that were computed again and compared.",
+          &PrefixStats::num_verified_blocks);
+  counter("skv_worker_prefix_cache_different_blocks_total",
+          "Of these, blocks that were not what computing them gives.",
+          &PrefixStats::num_different_blocks);
 }
 
 void AddVllmPrefixMetrics(const PrefixStatsReader& read, const MetricLabels& labels,

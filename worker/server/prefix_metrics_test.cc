@@ -21,6 +21,8 @@ TEST(PrefixMetricsTest, EveryNumberHasItsNameAndIsReadAtEachScrape) {
            .private_blocks = 5,
            .num_failures = 6,
            .num_corrupt_blocks = 7,
+           .num_verified_blocks = 12,
+           .num_different_blocks = 11,
            .num_held = 8,
            .is_shared = true,
            .num_leases = 9,
@@ -32,9 +34,11 @@ TEST(PrefixMetricsTest, EveryNumberHasItsNameAndIsReadAtEachScrape) {
         "skv_worker_prefix_cache_stored_blocks_total 4",
         "skv_worker_prefix_cache_private_blocks_total 5",
         "skv_worker_prefix_cache_failures_total 6",
-        "skv_worker_prefix_cache_corrupt_blocks_total 7", "skv_worker_prefix_cache_requests_held 8",
-        "skv_worker_prefix_cache_shared 1", "skv_worker_prefix_cache_leases 9",
-        "skv_worker_prefix_cache_mapped_bytes 10",
+        "skv_worker_prefix_cache_corrupt_blocks_total 7",
+        "skv_worker_prefix_cache_verified_blocks_total 12",
+        "skv_worker_prefix_cache_different_blocks_total 11",
+        "skv_worker_prefix_cache_requests_held 8", "skv_worker_prefix_cache_shared 1",
+        "skv_worker_prefix_cache_leases 9", "skv_worker_prefix_cache_mapped_bytes 10",
         "vllm:prefix_cache_queries_total{engine=\"0\"} 1",
         "vllm:prefix_cache_hits_total{engine=\"0\"} 2"}) {
     EXPECT_THAT(text, HasSubstr(std::string("\n") + line + "\n"));

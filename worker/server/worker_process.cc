@@ -51,7 +51,8 @@ absl::StatusOr<std::unique_ptr<comm::Communicator>> JoinGroup(
       options.rank.kv_placement, ", working-set-factor ", options.rank.working_set_factor,
       ", working-set-memory-bytes ", options.rank.working_set_memory_bytes,
       ", enable-prefix-caching ", options.rank.enable_prefix_caching,
-      ", prefix-cache-memory-bytes ", options.rank.prefix_cache_memory_bytes, ", kvstore-socket \"",
+      ", prefix-cache-memory-bytes ", options.rank.prefix_cache_memory_bytes,
+      ", prefix-cache-verify-every ", options.rank.prefix_cache_verify_every, ", kvstore-socket \"",
       options.rank.kvstore_socket, "\"");
   return comm::JoinShmGroup(shm);
 }
