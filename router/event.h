@@ -46,6 +46,7 @@ struct Timings {
   double ttft_ms = 0;
   double total_ms = 0;
   int32_t num_retries = 0;
+  int32_t num_migrations = 0;
 };
 
 struct EventSentenceRead {
@@ -71,6 +72,11 @@ struct Event {
   std::string numerics_id;
   std::optional<KvReport> kv_report;
   std::vector<EventExplanation> explanations;
+
+  // Of nothing that is new to a client.
+  bool IsEmpty() const {
+    return text.empty() && tokens.empty() && !finish.has_value() && explanations.empty();
+  }
 };
 
 // The client's end of a stream. Thread-safe. Calls never block and never call back into the caller.

@@ -27,6 +27,8 @@ void AddFlags(RouterProcessOptions* options, Flags* flags) {
              "Requests in flight; more are refused");
   flags->Add("retry-max-retries", &options->max_retries, {0, 100},
              "Further groups to try before the first token");
+  flags->Add("max-migrations", &options->max_migrations, {0, 100},
+             "Times that a sample may go on with another group after the first token; 0: never");
   flags->Add("health-check-interval-secs", &options->health_check_interval_secs, {0.05, 3600},
              "Time between probes of a group, at most half of --stall-timeout-secs");
   flags->Add("stall-timeout-secs", &options->stall_timeout_secs, {0.1, 3600},

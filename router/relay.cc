@@ -1,24 +1,26 @@
 #include "router/relay.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/log.h"
 #include "common/status.h"
 
 namespace skv::router {
 
-// Ties the events of one attempt to it, so that a group that was given up is not heard any more.
-class Relay::Attempt : public GroupStreamHandler {
+// Ties what a group says to the attempt, so that a group that was given up is not heard any more.
+class Relay::Handler : public GroupStreamHandler {
  public:
-  Attempt(std::shared_ptr<Relay> relay, int attempt_idx)
-      : relay_(std::move(relay)), attempt_idx_(attempt_idx) {}
-  void OnEvent(const GroupEvent& event) override { relay_->OnEvent(attempt_idx_, event); }
-  void OnDone(absl::Status status) override { relay_->OnDone(attempt_idx_, std::move(status)); }
+  Handler(std::shared_ptr<Relay> relay, std::shared_ptr<Attempt> attempt)
+      : relay_(std::move(relay)), attempt_(std::move(attempt)) {}
+  void OnEvent(const GroupEvent& event) override { relay_->OnEvent(attempt_.get(), event); }
+  void OnDone(absl::Status status) override { relay_->OnDone(attempt_.get(), std::move(status)); }
 
  private:
   const std::shared_ptr<Relay> relay_;
-  const int attempt_idx_;
+  const std::shared_ptr<Attempt> attempt_;
 };
 
 std::shared_ptr<Relay> Relay::Create(RelayJob job, Membership* membership, const Clock* clock,
@@ -40,116 +42,185 @@ Relay::Relay(RelayJob job, Membership* membership, const Clock* clock,
   stats_.usage.prompt_tokens = static_cast<int64_t>(job_.request.prompt_ids.size());
 }
 
-void Relay::TryNextGroup() {
-  std::shared_ptr<Group> group;
-  int attempt_idx = 0;
-  absl::Status picked;
+void Relay::Start() {
+  Part all;
+  all.sample_idxs.resize(job_.request.seeds.size());
+  std::iota(all.sample_idxs.begin(), all.sample_idxs.end(), 0);
+  TryNextGroup(std::move(all));
+}
+
+void Relay::TryNextGroup(Part part) {
+  GroupRequest request;
+  absl::StatusOr<std::shared_ptr<Attempt>> picked;
   {
     MutexLock lock(&mutex_);
     if (ended_) return;
-    picked = PickLocked(*membership_->snapshot());
-    attempt_idx = attempt_idx_;
-    group = hold_.group;
+    picked = PickLocked(std::move(part), &request);
   }
-  if (!picked.ok()) return End(picked);
-  const uint64_t watch_id =
-      group->Watch([weak = weak_from_this(), attempt_idx](const absl::Status& lost) {
-        if (const auto relay = weak.lock()) relay->Fail(attempt_idx, lost);
+  if (!picked.ok()) return End(picked.status());
+  const std::shared_ptr<Attempt>& attempt = *picked;
+  Group& group = attempt->group();
+  const uint64_t watch_id = group.Watch(
+      [weak = weak_from_this(), weak_attempt = std::weak_ptr(attempt)](const absl::Status& lost) {
+        const auto relay = weak.lock();
+        const auto stalled = weak_attempt.lock();
+        if (relay != nullptr && stalled != nullptr) relay->OnStall(stalled.get(), lost);
       });
-  std::shared_ptr<GroupStream> stream = group->client().Generate(
-      job_.request, job_.deadline, std::make_shared<Attempt>(shared_from_this(), attempt_idx));
+  std::shared_ptr<GroupStream> stream = group.client().Generate(
+      request, job_.deadline, std::make_shared<Handler>(shared_from_this(), attempt));
   {
     MutexLock lock(&mutex_);
-    if (!ended_ && attempt_idx_ == attempt_idx) {
-      hold_.stream = std::move(stream);
-      hold_.watch_id = watch_id;
-      return;
-    }
+    if (!attempt->released()) return attempt->SetStream(std::move(stream), watch_id);
   }
   // The attempt ended while it was being started.
-  group->Unwatch(watch_id);
+  group.Unwatch(watch_id);
   stream->Cancel();
 }
 
-absl::Status Relay::PickLocked(const Cluster& cluster) {
-  SKV_ASSIGN_OR_RETURN(const ClusterModel model, cluster.FindModel(job_.model->name()));
+absl::StatusOr<std::shared_ptr<Attempt>> Relay::PickLocked(Part part, GroupRequest* request) {
+  const std::shared_ptr<const Cluster> cluster = membership_->snapshot();
+  const absl::StatusOr<ClusterModel> model = cluster->FindModel(job_.model->name());
+  if (!model.ok()) return last_failure_.ok() ? model.status() : NoGroupLocked(*cluster);
+  const std::vector<GroupId> excluded = ExcludedLocked(*cluster, part);
   const std::optional<PickResult> picked =
-      model.picker->Pick({.excluded = tried_,
-                          .sequence = job_.sequence,
-                          .num_prompt_tokens = stats_.usage.prompt_tokens,
-                          .prompt = &job_.prompt_prefix});
-  if (!picked.has_value()) {
-    return last_failure_.ok() ? cluster.DownStatus()
-                              : absl::Status(last_failure_.code(),
-                                             absl::StrCat(last_failure_.message(),
-                                                          "; no other healthy worker group"));
-  }
-  const ClusterGroup& entry = cluster.groups.at(picked->group_id);
-  tried_.push_back(picked->group_id);
-  stats_.expected_cached_tokens = picked->cached_tokens;
-  hold_ = {.group = entry.group,
-           .charged_tokens = job_.request.NumTokens() - picked->cached_tokens,
-           .cache_id = entry.cache_id,
-           .numerics_id = entry.numerics_id};
-  hold_.group->outstanding()->fetch_add(hold_.charged_tokens);
-  PromisePrefixLocked();
-  return absl::OkStatus();
+      model->picker->Pick({.excluded = excluded,
+                           .sequence = job_.sequence,
+                           .num_prompt_tokens = stats_.usage.prompt_tokens,
+                           .prompt = &job_.prompt_prefix});
+  if (!picked.has_value()) return NoGroupLocked(*cluster);
+  const ClusterGroup& entry = cluster->groups.at(picked->group_id);
+  if (!numerics_id_.has_value()) stats_.expected_cached_tokens = picked->cached_tokens;
+  if (part.num_migrations > 0) NoteMigrationLocked(part, *entry.group);
+  *request = MakeRequestLocked(part);
+  part.tried.push_back({picked->group_id, entry.epoch});
+  return attempts_.emplace_back(std::make_shared<Attempt>(std::move(part), *request, entry, *picked,
+                                                          membership_->prefixes().get(),
+                                                          &job_.prompt_prefix));
 }
 
-void Relay::OnEvent(int attempt_idx, const GroupEvent& group_event) {
-  Event event;
-  absl::Status status;
-  bool complete = false;
-  std::shared_ptr<Group> stop_at;
-  {
-    MutexLock lock(&mutex_);
-    if (ended_ || attempt_idx != attempt_idx_) return;
-    status = ApplyLocked(group_event, &event);
-    complete = std::ranges::all_of(samples_, &SampleStream::finished);
-    if (status.ok() && complete) CompleteLocked(&event);
-    if (status.ok() && !complete && event.finish.has_value() &&
-        samples_[group_event.sample_idx].stopped_here()) {
-      stop_at = hold_.group;
+std::vector<GroupId> Relay::ExcludedLocked(const Cluster& cluster, const Part& part) const {
+  std::vector<GroupId> excluded;
+  if (part.tried.empty()) return excluded;
+  for (const auto& [id, entry] : cluster.groups) {
+    const bool tried =
+        std::ranges::find(part.tried, TriedGroup{id, entry.epoch}) != part.tried.end();
+    const bool other_bits = numerics_id_.has_value() && entry.numerics_id != *numerics_id_;
+    if (tried || other_bits || entry.fingerprint != job_.model->fingerprint()) {
+      excluded.push_back(id);
     }
   }
-  if (!status.ok()) return End(status);
-  if (stop_at != nullptr) {
-    stop_at->client().CancelSamples(job_.request.request_id, {group_event.sample_idx});
-  }
-  const bool nothing_new = event.tokens.empty() && event.text.empty() && !event.finish.has_value();
-  if (!nothing_new && !client_->Write(std::move(event))) {
-    return End(absl::CancelledError("the client reads too slowly: its buffer is full"));
-  }
-  if (complete) End(absl::OkStatus());
+  return excluded;
 }
 
-absl::Status Relay::ApplyLocked(const GroupEvent& group_event, Event* event) {
-  hold_.group->MarkHeard(clock_->Now());
-  const int32_t sample_idx = group_event.sample_idx;
-  if (sample_idx < 0 || sample_idx >= static_cast<int32_t>(samples_.size())) {
-    return absl::InternalError(absl::StrCat(hold_.group->address(), ": sent sample ", sample_idx,
-                                            ", expected 0 to ", samples_.size() - 1));
+absl::Status Relay::NoGroupLocked(const Cluster& cluster) const {
+  if (last_failure_.ok()) return cluster.DownStatus();
+  const std::string why = absl::StrCat(last_failure_.message(), "; no other healthy worker group");
+  if (!numerics_id_.has_value()) return absl::Status(last_failure_.code(), why);
+  return absl::UnavailableError(
+      absl::StrCat(why, " of numerics_id ", Sv(*numerics_id_),
+                   ", which alone would go on with the tokens that were sent"));
+}
+
+// A sample that moves may meet another one of its request on a worker: their ids differ.
+GroupRequest Relay::MakeRequestLocked(const Part& part) {
+  GroupRequest request = job_.request;
+  if (part.num_migrations == 0) return request;
+  const int32_t sample_idx = part.sample_idxs.front();
+  absl::StrAppend(&request.request_id, "-", sample_idx, "-", part.num_migrations);
+  request.seeds = {job_.request.seeds[sample_idx]};
+  request.resume_ids = samples_[sample_idx].Resume();
+  return request;
+}
+
+void Relay::NoteMigrationLocked(const Part& part, const Group& group) {
+  stats_.migrations.Add(part.reason);
+  const int32_t sample_idx = part.sample_idxs.front();
+  SKV_LOG(INFO) << "request " << job_.request.request_id << ": sample " << sample_idx
+                << " goes on with worker group " << group.address() << " after "
+                << samples_[sample_idx].num_tokens() << " tokens (" << ToString(part.reason)
+                << "): " << last_failure_.message();
+}
+
+void Relay::OnEvent(Attempt* attempt, const GroupEvent& group_event) {
+  Event event;
+  absl::Status status;
+  bool stop_sample = false;
+  std::shared_ptr<GroupStream> to_cancel;
+  {
+    MutexLock lock(&mutex_);
+    if (ended_ || attempt->released()) return;
+    status = ApplyLocked(attempt, group_event, &event);
+    if (status.ok() && event.finish.has_value()) {
+      const bool last = AllFinishedLocked(attempt->part());
+      if (last) to_cancel = ReleaseLocked(attempt);
+      stop_sample = !last && samples_[event.sample_idx].stopped_here();
+      if (std::ranges::all_of(samples_, &SampleStream::finished)) CompleteLocked(&event);
+    }
+    if (status.ok() && !event.IsEmpty()) outbox_.push_back(std::move(event));
   }
-  SampleStream& sample = samples_[sample_idx];
+  if (to_cancel != nullptr) to_cancel->Cancel();
+  if (stop_sample) {
+    attempt->group().client().CancelSamples(attempt->request_id(), {group_event.sample_idx});
+  }
+  if (!status.ok()) return End(status);
+  WriteOut();
+}
+
+void Relay::WriteOut() {
+  while (true) {
+    Event event;
+    {
+      MutexLock lock(&mutex_);
+      if (ended_ || writing_ || outbox_.empty()) return;
+      writing_ = true;
+      event = std::move(outbox_.front());
+      outbox_.pop_front();
+    }
+    const bool last = event.usage.has_value();
+    const bool taken = client_->Write(std::move(event));
+    {
+      MutexLock lock(&mutex_);
+      writing_ = false;
+    }
+    if (!taken) {
+      return End(absl::CancelledError("the client reads too slowly: its buffer is full"));
+    }
+    if (last) return End(absl::OkStatus());
+  }
+}
+
+absl::Status Relay::ApplyLocked(Attempt* attempt, const GroupEvent& group_event, Event* event) {
+  const Group& group = attempt->group();
+  attempt->group().MarkHeard(clock_->Now());
+  const std::vector<int32_t>& sample_idxs = attempt->part().sample_idxs;
+  if (group_event.sample_idx < 0 || group_event.sample_idx >= std::ssize(sample_idxs)) {
+    return absl::InternalError(absl::StrCat(group.address(), ": sent sample ",
+                                            group_event.sample_idx, ", expected 0 to ",
+                                            sample_idxs.size() - 1));
+  }
   event->request_id = job_.client_request_id;
-  event->sample_idx = sample_idx;
-  if (sample.num_tokens() == 0) event->numerics_id = hold_.numerics_id;
-  SKV_RETURN_IF_ERROR(Annotate(sample.Apply(group_event, event), hold_.group->address()));
-  if (group_event.cached_tokens.has_value()) {
+  event->sample_idx = sample_idxs[group_event.sample_idx];
+  SampleStream& sample = samples_[event->sample_idx];
+  if (sample.num_tokens() == 0) event->numerics_id = attempt->numerics_id();
+  SKV_RETURN_IF_ERROR(Annotate(sample.Apply(group_event, event), group.address()));
+  if (group_event.cached_tokens.has_value() && !std::exchange(cached_tokens_known_, true)) {
     stats_.usage.cached_tokens = *group_event.cached_tokens;
   }
   if (!worker_timings_.has_value()) worker_timings_ = group_event.timings;
-  const int64_t num_tokens = static_cast<int64_t>(event->tokens.size());
-  if (num_tokens > 0) last_token_ = clock_->Now();
-  if (num_tokens > 0 && stats_.ttft_seconds < 0) {
+  attempt->OnTokens(std::ssize(group_event.tokens));
+  NoteTokensLocked(std::ssize(event->tokens), *attempt);
+  return absl::OkStatus();
+}
+
+void Relay::NoteTokensLocked(int64_t num_tokens, const Attempt& attempt) {
+  if (num_tokens == 0) return;
+  last_token_ = clock_->Now();
+  if (!numerics_id_.has_value()) {
+    numerics_id_ = attempt.numerics_id();
     first_token_ = last_token_;
     stats_.ttft_seconds = ToSeconds(first_token_ - job_.arrival);
-    UnchargeLocked(stats_.usage.prompt_tokens - stats_.expected_cached_tokens);
-    PromisePrefixLocked();
   }
   stats_.usage.completion_tokens += num_tokens;
-  UnchargeLocked(num_tokens);
-  return absl::OkStatus();
 }
 
 void Relay::CompleteLocked(Event* event) {
@@ -159,95 +230,112 @@ void Relay::CompleteLocked(Event* event) {
                            .decode_ms = ToSeconds(last_token_ - first_token_) * 1000,
                            .ttft_ms = std::max(0.0, stats_.ttft_seconds) * 1000,
                            .total_ms = total_seconds * 1000,
-                           .num_retries = attempt_idx_};
+                           .num_retries = stats_.num_retries,
+                           .num_migrations = stats_.migrations.total()};
 }
 
-void Relay::OnDone(int attempt_idx, absl::Status status) {
+bool Relay::AllFinishedLocked(const Part& part) const {
+  return std::ranges::all_of(part.sample_idxs, [this](int32_t sample_idx) SKV_REQUIRES(mutex_) {
+    return samples_[sample_idx].finished();
+  });
+}
+
+void Relay::OnDone(Attempt* attempt, absl::Status status) {
   if (status.ok()) status = absl::UnavailableError("ended its stream before the last sample");
   // Nobody here cancelled: the worker's server was shut down under the call.
   if (absl::IsCancelled(status)) status = absl::UnavailableError(status.message());
-  Fail(attempt_idx, std::move(status));
+  MigrationReason reason = MigrationReason::kLost;
+  if (absl::IsResourceExhausted(status)) reason = MigrationReason::kRefused;
+  if (absl::IsUnavailable(status) && IsDraining(attempt->group())) {
+    reason = MigrationReason::kDrained;
+  }
+  Fail(attempt, std::move(status), reason);
 }
 
-void Relay::Fail(int attempt_idx, absl::Status status) {
+void Relay::OnStall(Attempt* attempt, const absl::Status& status) {
+  Fail(attempt, status, MigrationReason::kStalled);
+}
+
+bool Relay::IsDraining(const Group& group) const {
+  const std::shared_ptr<const Cluster> cluster = membership_->snapshot();
+  const auto it = cluster->groups.find(group.id());
+  return it != cluster->groups.end() && it->second.draining;
+}
+
+void Relay::Fail(Attempt* attempt, absl::Status status, MigrationReason reason) {
   std::shared_ptr<GroupStream> stream;
-  bool retry = false;
+  std::vector<Part> parts;
   {
     MutexLock lock(&mutex_);
-    if (ended_ || attempt_idx != attempt_idx_) return;
-    if (absl::IsUnavailable(status)) membership_->ReportLost(hold_.group->id(), status);
-    status = Annotate(status, absl::StrCat("worker group ", hold_.group->address()));
-    retry = ShouldRetryLocked(status);
-    if (retry) {
+    if (ended_ || attempt->released()) return;
+    if (absl::IsUnavailable(status)) membership_->ReportLost(attempt->group().id(), status);
+    status = Annotate(status, absl::StrCat("worker group ", attempt->group().address()));
+    parts = NextPartsLocked(*attempt, status, reason);
+    if (!parts.empty()) {
       last_failure_ = status;
-      ++attempt_idx_;  // what this attempt still says is not heard
-      stream = ReleaseLocked();
+      stream = ReleaseLocked(attempt);
     }
   }
-  if (!retry) return End(status);
+  if (parts.empty()) return End(status);
   if (stream != nullptr) stream->Cancel();
-  TryNextGroup();
+  for (Part& part : parts) TryNextGroup(std::move(part));
 }
 
-bool Relay::ShouldRetryLocked(const absl::Status& status) const {
-  const bool elsewhere_may_do =
-      absl::IsUnavailable(status) || absl::IsAborted(status) || absl::IsResourceExhausted(status);
-  return elsewhere_may_do && stats_.ttft_seconds < 0 && attempt_idx_ < job_.max_retries;
+std::vector<Part> Relay::NextPartsLocked(const Attempt& attempt, const absl::Status& status,
+                                         MigrationReason reason) {
+  const bool elsewhere_may_do = absl::IsUnavailable(status) || absl::IsAborted(status) ||
+                                (absl::IsResourceExhausted(status) && !attempt.answered());
+  if (!elsewhere_may_do) return {};
+  const Part& part = attempt.part();
+  if (!numerics_id_.has_value()) {
+    if (stats_.num_retries >= job_.max_retries) return {};
+    ++stats_.num_retries;
+    return {part};
+  }
+  if (part.num_migrations >= job_.max_migrations) return {};
+  std::vector<Part> parts;
+  for (const int32_t sample_idx : part.sample_idxs) {
+    if (samples_[sample_idx].finished()) continue;
+    parts.push_back({.sample_idxs = {sample_idx},
+                     .tried = part.tried,
+                     .num_migrations = part.num_migrations + 1,
+                     .reason = reason});
+  }
+  return parts;
+}
+
+std::shared_ptr<GroupStream> Relay::ReleaseLocked(Attempt* attempt) {
+  std::shared_ptr<GroupStream> stream = attempt->Release();
+  // A group that finished every sample by itself ends its stream by itself, too.
+  const auto ended_there = [this](int32_t sample_idx) SKV_REQUIRES(mutex_) {
+    return samples_[sample_idx].finished() && !samples_[sample_idx].stopped_here();
+  };
+  if (std::ranges::all_of(attempt->part().sample_idxs, ended_there)) stream = nullptr;
+  std::erase_if(attempts_, [attempt](const auto& held) { return held.get() == attempt; });
+  return stream;
 }
 
 void Relay::End(absl::Status status) {
-  std::shared_ptr<GroupStream> stream;
+  std::vector<std::shared_ptr<GroupStream>> streams;
   RelayStats stats;
   ConcurrencyLimiter::Ticket ticket;
   {
     MutexLock lock(&mutex_);
     if (ended_) return;
     ended_ = true;
-    stream = ReleaseLocked();
+    while (!attempts_.empty()) streams.push_back(ReleaseLocked(attempts_.back().get()));
     stats_.code = status.code();
     stats_.total_seconds = ToSeconds(clock_->Now() - job_.arrival);
-    stats_.num_retries = attempt_idx_;
     stats = stats_;
     ticket = std::move(job_.ticket);
-    // A group that finished every sample by itself ends its stream by itself, too.
-    const bool ended_there =
-        status.ok() && std::ranges::none_of(samples_, &SampleStream::stopped_here);
-    if (ended_there) stream = nullptr;
   }
-  if (stream != nullptr) stream->Cancel();
+  for (const auto& stream : streams) {
+    if (stream != nullptr) stream->Cancel();
+  }
   // The client's end or the ticket's return may be what the router's own end waits for: after both,
   // nothing that belongs to the router may be touched.
   on_end_(stats);
   client_->Finish(std::move(status));
-}
-
-// Already when the request is sent, so that another one of the same prefix follows it there and
-// waits for it, and again when the prompt is computed, since others may have withdrawn it.
-void Relay::PromisePrefixLocked() {
-  if (membership_->prefixes() == nullptr) return;
-  membership_->prefixes()->AddPrompt(hold_.cache_id, job_.prompt_prefix);
-}
-
-void Relay::WithdrawPrefixLocked() {
-  if (membership_->prefixes() == nullptr) return;
-  membership_->prefixes()->RemovePrompt(hold_.cache_id, job_.prompt_prefix,
-                                        stats_.expected_cached_tokens);
-}
-
-void Relay::UnchargeLocked(int64_t num_tokens) {
-  num_tokens = std::min(num_tokens, hold_.charged_tokens);
-  hold_.charged_tokens -= num_tokens;
-  hold_.group->outstanding()->fetch_sub(num_tokens);
-}
-
-std::shared_ptr<GroupStream> Relay::ReleaseLocked() {
-  if (hold_.group == nullptr) return nullptr;
-  UnchargeLocked(hold_.charged_tokens);
-  if (stats_.ttft_seconds < 0) WithdrawPrefixLocked();
-  hold_.group->Unwatch(hold_.watch_id);
-  std::shared_ptr<GroupStream> stream = std::move(hold_.stream);
-  hold_ = {};
-  return stream;
 }
 
 }  // namespace skv::router

@@ -1,10 +1,12 @@
 #pragma once
 // Carries one admitted request to a worker group and its tokens back to the client.
 //
-// Before the first token a failed attempt goes on with a group that was not tried yet; after it, a
-// lost group ends the stream with Unavailable. Neither the client's stream nor a group's client is
-// called under the lock: both may call back from inside.
+// A failed attempt goes on with a group that was not tried yet. Before the first token the request
+// is sent again; after it, each sample that has not ended is sent on its own with the tokens that
+// it has, to a group of the same arithmetic, so that the client sees one stream with the tokens
+// that would have come. Nobody is called under the lock: who is called may call back.
 
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -15,9 +17,11 @@
 #include "common/clock.h"
 #include "common/mutex.h"
 #include "router/admission/concurrency_limiter.h"
+#include "router/attempt.h"
 #include "router/event.h"
 #include "router/membership/cluster.h"
 #include "router/membership/membership.h"
+#include "router/migration.h"
 #include "router/sample_stream.h"
 
 namespace skv::router {
@@ -27,8 +31,9 @@ struct RelayStats {
   absl::StatusCode code = absl::StatusCode::kOk;
   double ttft_seconds = -1;  // negative: no token came
   double total_seconds = 0;
-  int num_retries = 0;
-  // Prompt tokens that the group was expected to have when it was picked.
+  int num_retries = 0;  // before the first token
+  MigrationCounts migrations;
+  // Prompt tokens that the group of the first token was expected to have when it was picked.
   int64_t expected_cached_tokens = 0;
   Usage usage;
 };
@@ -44,10 +49,11 @@ struct RelayJob {
   TimePoint arrival;
   uint64_t sequence = 0;  // for the picker
   int max_retries = 0;
+  int max_migrations = 0;             // of each sample
   ConcurrencyLimiter::Ticket ticket;  // let go when the stream ends; the front door may hold it too
 };
 
-// Thread-safe. Lives until the client's stream and the group's stream have both ended.
+// Thread-safe. Lives until the client's stream and the groups' streams have ended.
 class Relay : public std::enable_shared_from_this<Relay> {
  public:
   // `membership` and `clock` outlive every relay that has not ended. `on_end` is called once,
@@ -57,41 +63,47 @@ class Relay : public std::enable_shared_from_this<Relay> {
                                        std::function<void(const RelayStats&)> on_end);
 
   // Once, after Create.
-  void Start() { TryNextGroup(); }
+  void Start();
 
-  // The client went away, or the router gives up: frees the group at once.
+  // The client went away, or the router gives up: frees the groups at once.
   void Cancel(absl::Status status) { End(std::move(status)); }
 
  private:
-  class Attempt;
-  struct Hold {  // on the group that is being tried
-    std::shared_ptr<Group> group;
-    std::shared_ptr<GroupStream> stream;
-    uint64_t watch_id = 0;
-    int64_t charged_tokens = 0;  // what it has still to process, of the prompt only what it lacks
-    CacheId cache_id = kNoCache;
-    std::string numerics_id;
-  };
+  class Handler;
 
   Relay(RelayJob job, Membership* membership, const Clock* clock,
         std::shared_ptr<ClientStream> client, std::function<void(const RelayStats&)> on_end);
 
-  void TryNextGroup();
-  absl::Status PickLocked(const Cluster& cluster) SKV_REQUIRES(mutex_);
-  void OnEvent(int attempt_idx, const GroupEvent& group_event);
-  void OnDone(int attempt_idx, absl::Status status);
-  void Fail(int attempt_idx, absl::Status status);
+  void TryNextGroup(Part part);
+  void OnEvent(Attempt* attempt, const GroupEvent& group_event);
+  void WriteOut();
+  void OnDone(Attempt* attempt, absl::Status status);
+  void OnStall(Attempt* attempt, const absl::Status& status);
+  void Fail(Attempt* attempt, absl::Status status, MigrationReason reason);
   void End(absl::Status status);
 
-  absl::Status ApplyLocked(const GroupEvent& group_event, Event* event) SKV_REQUIRES(mutex_);
+  // The attempt lives while the relay keeps it and while its stream may call.
+  absl::StatusOr<std::shared_ptr<Attempt>> PickLocked(Part part, GroupRequest* request)
+      SKV_REQUIRES(mutex_);
+  std::vector<GroupId> ExcludedLocked(const Cluster& cluster, const Part& part) const
+      SKV_REQUIRES(mutex_);
+  absl::Status NoGroupLocked(const Cluster& cluster) const SKV_REQUIRES(mutex_);
+  GroupRequest MakeRequestLocked(const Part& part) SKV_REQUIRES(mutex_);
+  void NoteMigrationLocked(const Part& part, const Group& group) SKV_REQUIRES(mutex_);
+
+  absl::Status ApplyLocked(Attempt* attempt, const GroupEvent& group_event, Event* event)
+      SKV_REQUIRES(mutex_);
+  void NoteTokensLocked(int64_t num_tokens, const Attempt& attempt) SKV_REQUIRES(mutex_);
   void CompleteLocked(Event* event) SKV_REQUIRES(mutex_);
-  // The group has the prompt, or will have it soon.
-  void PromisePrefixLocked() SKV_REQUIRES(mutex_);
-  void WithdrawPrefixLocked() SKV_REQUIRES(mutex_);
-  void UnchargeLocked(int64_t num_tokens) SKV_REQUIRES(mutex_);
-  bool ShouldRetryLocked(const absl::Status& status) const SKV_REQUIRES(mutex_);
-  // Gives the group up; the caller cancels the stream that is returned, outside of the lock.
-  std::shared_ptr<GroupStream> ReleaseLocked() SKV_REQUIRES(mutex_);
+  bool AllFinishedLocked(const Part& part) const SKV_REQUIRES(mutex_);
+
+  // What is to be tried after this failure; empty: nothing, the request ends with it.
+  std::vector<Part> NextPartsLocked(const Attempt& attempt, const absl::Status& status,
+                                    MigrationReason reason) SKV_REQUIRES(mutex_);
+  bool IsDraining(const Group& group) const;
+  // Gives the group up. The stream that is to be cancelled, outside of the lock; null: it ends by
+  // itself, or will be cancelled by who is just starting it.
+  std::shared_ptr<GroupStream> ReleaseLocked(Attempt* attempt) SKV_REQUIRES(mutex_);
 
   RelayJob job_;  // constant, but for its ticket
   Membership* const membership_;
@@ -101,12 +113,17 @@ class Relay : public std::enable_shared_from_this<Relay> {
 
   Mutex mutex_;
   std::vector<SampleStream> samples_ SKV_GUARDED_BY(mutex_);
-  std::vector<GroupId> tried_ SKV_GUARDED_BY(mutex_);
-  Hold hold_ SKV_GUARDED_BY(mutex_);
-  int attempt_idx_ SKV_GUARDED_BY(mutex_) = 0;
+  std::vector<std::shared_ptr<Attempt>> attempts_ SKV_GUARDED_BY(mutex_);  // not released
+  // Of the group that sent the first token: only equal ones go on with it.
+  std::optional<std::string> numerics_id_ SKV_GUARDED_BY(mutex_);
+  // What one thread is about to write, in the order in which it was applied: groups send on threads
+  // of their own. Writing never blocks, so it stays short.
+  std::deque<Event> outbox_ SKV_GUARDED_BY(mutex_);
+  bool writing_ SKV_GUARDED_BY(mutex_) = false;
   absl::Status last_failure_ SKV_GUARDED_BY(mutex_);
   bool ended_ SKV_GUARDED_BY(mutex_) = false;
   RelayStats stats_ SKV_GUARDED_BY(mutex_);
+  bool cached_tokens_known_ SKV_GUARDED_BY(mutex_) = false;
   // Of the first token of any sample; null until the group sent them.
   std::optional<WorkerTimings> worker_timings_ SKV_GUARDED_BY(mutex_);
   TimePoint first_token_ SKV_GUARDED_BY(mutex_){};

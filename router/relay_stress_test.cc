@@ -1,7 +1,10 @@
 // Relays under threads, without gRPC: what TSan can see whole.
 
+#include <algorithm>
 #include <atomic>
+#include <map>
 #include <random>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -19,7 +22,8 @@ namespace {
 // Plays each stream on another thread, and now and then fails it, before or after its first token.
 class ThreadedGroupClient : public GroupClient {
  public:
-  explicit ThreadedGroupClient(TaskQueue* threads) : threads_(threads) {}
+  // What fails in a group of one salt may not in another's.
+  ThreadedGroupClient(TaskQueue* threads, uint64_t salt) : threads_(threads), salt_(salt) {}
 
   void Probe(Duration, std::function<void(absl::StatusOr<ProbeResult>)> callback) override {
     callback(ProbeResult{.serving = true, .load = {.epoch = 1}});
@@ -30,15 +34,21 @@ class ThreadedGroupClient : public GroupClient {
   std::shared_ptr<GroupStream> Generate(const GroupRequest& request, Deadline,
                                         std::shared_ptr<GroupStreamHandler> handler) override {
     auto stream = std::make_shared<Stream>();
-    const uint64_t luck = request.seeds[0];
-    threads_->Post([stream, luck, handler = std::move(handler)] {
+    const uint64_t luck = request.seeds[0] + salt_;
+    const int begin = static_cast<int>(request.resume_ids.size());
+    const int32_t num_samples = static_cast<int32_t>(request.seeds.size());
+    threads_->Post([stream, luck, begin, num_samples, handler = std::move(handler)] {
       if (luck % 5 == 0) return handler->OnDone(absl::ResourceExhaustedError("queue full"));
-      for (int i = 0; i < 20; ++i) {
+      for (int i = begin; i < 20; ++i) {
         if (stream->cancelled) return handler->OnDone(absl::CancelledError("cancelled"));
         if (luck % 7 == 0 && i == 10) return handler->OnDone(absl::AbortedError("step failed"));
-        handler->OnEvent({.tokens = {{.id = 'a' + i}}});
+        for (int32_t s = 0; s < num_samples; ++s) {
+          handler->OnEvent({.sample_idx = s, .tokens = {{.id = 'a' + i}}});
+        }
       }
-      handler->OnEvent({.finish = GroupFinish{FinishReason::kLength, ""}});
+      for (int32_t s = 0; s < num_samples; ++s) {
+        handler->OnEvent({.sample_idx = s, .finish = GroupFinish{FinishReason::kLength, ""}});
+      }
       handler->OnDone(absl::OkStatus());
     });
     return stream;
@@ -52,13 +62,17 @@ class ThreadedGroupClient : public GroupClient {
   };
 
   TaskQueue* const threads_;
+  const uint64_t salt_;
 };
 
 class CountingClient : public ClientStream {
  public:
   bool Write(Event event) override {
     MutexLock lock(&mutex_);
-    if (num_finishes_ == 0) text_ += event.text;
+    if (num_finishes_ > 0) return true;
+    texts_[event.sample_idx] += event.text;
+    if (event.finish.has_value()) ++num_samples_ended_;
+    if (event.timings.has_value()) num_migrations_ = event.timings->num_migrations;
     return true;
   }
   void Finish(absl::Status status) override {
@@ -67,19 +81,28 @@ class CountingClient : public ClientStream {
     status_ = std::move(status);
     finished_.NotifyAll();
   }
-  // True when Finish came once and the text agrees with its status.
-  bool WaitAndCheck() {
+  // True when Finish came once and the texts agree with its status.
+  bool WaitAndCheck(int num_samples) {
     MutexLock lock(&mutex_);
     finished_.WaitUntil(&mutex_, RealClock().Now() + std::chrono::seconds(60),
                         [this] { return num_finishes_ > 0; });
     const std::string whole = "abcdefghijklmnopqrst";
-    return num_finishes_ == 1 && (status_.ok() ? text_ == whole : whole.starts_with(text_));
+    if (num_finishes_ != 1 || (status_.ok() && num_samples_ended_ != num_samples)) return false;
+    return std::ranges::all_of(texts_, [&](const auto& entry) SKV_REQUIRES(mutex_) {
+      return status_.ok() ? entry.second == whole : whole.starts_with(entry.second);
+    });
+  }
+  int num_migrations() {
+    MutexLock lock(&mutex_);
+    return num_migrations_;
   }
 
  private:
   Mutex mutex_;
   CondVar finished_;
-  std::string text_ SKV_GUARDED_BY(mutex_);
+  std::map<int32_t, std::string> texts_ SKV_GUARDED_BY(mutex_);
+  int num_samples_ended_ SKV_GUARDED_BY(mutex_) = 0;
+  int num_migrations_ SKV_GUARDED_BY(mutex_) = 0;
   absl::Status status_ SKV_GUARDED_BY(mutex_);
   int num_finishes_ SKV_GUARDED_BY(mutex_) = 0;
 };
@@ -87,14 +110,16 @@ class CountingClient : public ClientStream {
 TEST(RelayStressTest, EveryRequestEndsOnceAndNothingStaysBehind) {
   constexpr int kNumClients = 4;
   constexpr int kRequestsPerClient = 100;
-  std::atomic<int> num_ended{0};
+  std::atomic<int> num_ended{0}, num_migrations{0};
   {
     TaskQueue threads(4);
     const auto prefixes = std::make_shared<PrefixIndex>(16);  // few: the oldest go all the time
     Membership membership(
         {.probe_interval = std::chrono::milliseconds(4)},
         MakeStaticWorkerSource({"a:1", "b:2", "c:3"}).value(),
-        [&](const std::string&) { return std::make_shared<ThreadedGroupClient>(&threads); },
+        [&](const std::string& address) {
+          return std::make_shared<ThreadedGroupClient>(&threads, address[0]);
+        },
         FindPolicy("prefix_aware", prefixes).value(), &RealClock(), prefixes);
     for (int i = 0; i < 4; ++i) membership.Tick();
     membership.Start();
@@ -112,6 +137,7 @@ TEST(RelayStressTest, EveryRequestEndsOnceAndNothingStaysBehind) {
           const std::string name(1, static_cast<char>('a' + random() % 9));
           request.prompt = TextPrompt{"This is " + name + ". It is here. It has an end. Who"};
           request.max_tokens = 20;
+          request.n = 1 + i % 3;
           const auto client = std::make_shared<CountingClient>();
           const auto relay = router.Generate(request, Deadline::max(), RealClock().Now(),
                                              router.Enter().value(), client);
@@ -127,7 +153,8 @@ TEST(RelayStressTest, EveryRequestEndsOnceAndNothingStaysBehind) {
             default:
               break;
           }
-          ASSERT_TRUE(client->WaitAndCheck());
+          ASSERT_TRUE(client->WaitAndCheck(1 + i % 3));
+          num_migrations += client->num_migrations();
         }
       });
     }
@@ -139,6 +166,7 @@ TEST(RelayStressTest, EveryRequestEndsOnceAndNothingStaysBehind) {
     }
   }
   EXPECT_EQ(num_ended, kNumClients * kRequestsPerClient);
+  EXPECT_GT(num_migrations, 0);
 }
 
 }  // namespace

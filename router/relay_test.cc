@@ -1,12 +1,9 @@
 #include "router/relay.h"
 
-#include "common/status.h"
-#include "common/testing/fake_clock.h"
 #include "common/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "router/router.h"
-#include "router/testing/fake_group_client.h"
+#include "router/relay_testing.h"
 
 namespace skv::router {
 namespace {
@@ -15,88 +12,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::AllOf;
 using testing::HasSubstr;
-
-class RecordingClient : public ClientStream {
- public:
-  bool Write(Event event) override {
-    if (full) return false;
-    text += event.text;
-    events.push_back(std::move(event));
-    return true;
-  }
-  void Finish(absl::Status s) override {
-    ++num_finishes;
-    status = std::move(s);
-  }
-
-  std::vector<Event> events;
-  std::string text;
-  absl::Status status;
-  int num_finishes = 0;
-  bool full = false;
-};
-
-// Groups a:1, b:2, c:3 in turn, behind a whole Router.
-class RelayTest : public testing::Test {
- protected:
-  void SetUp() override {
-    clock_.Advance(seconds(100));
-    membership_ = std::make_unique<Membership>(
-        MembershipOptions{}, MakeStaticWorkerSource({"a:1", "b:2", "c:3"}).value(),
-        groups_.factory(), FindPolicy("round_robin").value(), &clock_);
-    Settle();
-    router_ = std::make_unique<Router>(
-        RouterOptions{.max_concurrent_requests = 4}, membership_.get(), &clock_,
-        [this] { return ++draws_; },
-        [this](const RelayStats& stats) {
-          stats_.push_back(stats);
-          finishes_at_end_ = client_->num_finishes;
-          in_flight_at_end_ = router_->num_in_flight();
-        });
-  }
-
-  // A relay and its group's stream hold each other until one of them ends.
-  void TearDown() override {
-    for (const auto& relay : relays_) relay->Cancel(absl::CancelledError("the test is over"));
-  }
-
-  void Settle() {
-    for (int i = 0; i < 4; ++i) membership_->Tick();
-  }
-  static Request MakeRequest() {
-    Request request;
-    request.prompt = TextPrompt{"hello"};
-    request.max_tokens = 10;
-    return request;
-  }
-  absl::StatusOr<std::shared_ptr<Relay>> Generate(Request request) {
-    SKV_ASSIGN_OR_RETURN(ConcurrencyLimiter::Ticket ticket, router_->Enter());
-    SKV_ASSIGN_OR_RETURN(std::shared_ptr<Relay> relay,
-                         router_->Generate(std::move(request), Deadline::max(), clock_.Now(),
-                                           std::move(ticket), client_));
-    relays_.push_back(relay);
-    return relay;
-  }
-  int64_t Outstanding(const std::string& address) {
-    const auto cluster = membership_->snapshot();
-    for (const auto& [id, entry] : cluster->groups) {
-      if (entry.group->address() == address) return entry.group->outstanding()->load();
-    }
-    return -1;
-  }
-  FakeGroupStream& Stream(const std::string& address) { return *groups_[address].streams.back(); }
-
-  FakeClock clock_;
-  FakeGroups groups_;
-  uint64_t draws_ = 0;
-  std::vector<RelayStats> stats_;
-  int finishes_at_end_ = -1;
-  int in_flight_at_end_ = -1;
-  std::unique_ptr<Membership> membership_;
-  std::unique_ptr<Router> router_;
-  std::shared_ptr<RecordingClient> client_ = std::make_shared<RecordingClient>();
-  std::vector<std::shared_ptr<Relay>> relays_;
-};
 
 TEST_F(RelayTest, CarriesTokensAndEndsWithUsageAndTimings) {
   ASSERT_OK(Generate(MakeRequest()));
@@ -192,25 +107,26 @@ TEST_F(RelayTest, AWrongRequestIsNotRetried) {
   EXPECT_TRUE(groups_["b:2"].streams.empty());
 }
 
-TEST_F(RelayTest, AGroupLostAfterTheFirstTokenEndsTheStreamUnavailable) {
+// What moves is in relay_migration_test.cc.
+TEST_F(RelayTest, TheOnlyGroupLostAfterTheFirstTokenEndsTheStreamUnavailable) {
   for (const absl::Status& end :
        {absl::UnavailableError("socket closed"), absl::OkStatus(), absl::CancelledError("shut")}) {
     SCOPED_TRACE(end.ToString());
-    client_ = std::make_shared<RecordingClient>();
+    SetUp();
+    LeaveOnly("a:1");
     ASSERT_OK(Generate(MakeRequest()));
-    FakeGroupStream* stream = nullptr;
-    for (const char* address : {"a:1", "b:2", "c:3"}) {
-      if (!groups_[address].streams.empty()) stream = &Stream(address);
-    }
-    stream->Send("x");
-    stream->handler->OnDone(end);
+    Stream("a:1").Send("x");
+    Stream("a:1").handler->OnDone(end);
     EXPECT_THAT(client_->status,
-                StatusIs(absl::StatusCode::kUnavailable, HasSubstr("worker group")));
+                StatusIs(absl::StatusCode::kUnavailable,
+                         AllOf(HasSubstr("worker group a:1"), HasSubstr("no other healthy"))));
     EXPECT_EQ(client_->num_finishes, 1);
+    EXPECT_EQ(client_->text, "x");
   }
 }
 
 TEST_F(RelayTest, AStoppedGroupIsGivenUpAfterTheStallTimeout) {
+  LeaveOnly("a:1");
   ASSERT_OK(Generate(MakeRequest()));
   Stream("a:1").Send("x");
   groups_["a:1"].silent = true;

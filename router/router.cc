@@ -77,6 +77,7 @@ absl::StatusOr<std::shared_ptr<Relay>> Router::CreateRelay(Request request, Dead
                .arrival = arrival,
                .sequence = next_sequence_.fetch_add(1),
                .max_retries = options_.max_retries,
+               .max_migrations = options_.max_migrations,
                .ticket = std::move(ticket)};
   return Relay::Create(std::move(job), membership_, clock_, std::move(client), on_end_);
 }

@@ -23,6 +23,8 @@ struct RouterOptions {
   int max_concurrent_requests = 1024;
   // Other groups that a request may try before its first token.
   int max_retries = 3;
+  // Times that each sample may go on with another group after the first token.
+  int max_migrations = 3;
 };
 
 struct ModelSummary {

@@ -40,8 +40,8 @@ RouterMetrics::RouterMetrics(Metrics* metrics)
                                   LatencyBuckets())),
       duration_(metrics->AddHistogram("skv_router_request_duration_seconds",
                                       "Arrival to the end of the stream.", LatencyBuckets())),
-      retries_(
-          metrics->AddCounter("skv_router_retries_total", "Attempts on a further worker group.")),
+      retries_(metrics->AddCounter("skv_router_retries_total",
+                                   "Attempts on a further worker group before the first token.")),
       prompt_tokens_(metrics->AddCounter("skv_router_prompt_tokens_total",
                                          "Prompt tokens of requests that got a token.")),
       generation_tokens_(
@@ -56,6 +56,13 @@ RouterMetrics::RouterMetrics(Metrics* metrics)
         &metrics->AddCounter("skv_router_requests_total", "Requests that ended, by status code.",
                              {{"code", absl::AsciiStrToLower(absl::StatusCodeToString(code))}});
   }
+  for (const MigrationReason reason : kMigrationReasons) {
+    migrations_[reason] = &metrics->AddCounter(
+        "skv_router_migrations_total",
+        "Samples that went on with another worker group after the first token, by what became of "
+        "the one before.",
+        {{"reason", std::string(ToString(reason))}});
+  }
 }
 
 void RouterMetrics::OnEnd(const RelayStats& stats) {
@@ -64,6 +71,9 @@ void RouterMetrics::OnEnd(const RelayStats& stats) {
       ->Increment();
   duration_.Observe(stats.total_seconds);
   retries_.Increment(stats.num_retries);
+  for (const auto& [reason, counter] : migrations_) {
+    counter->Increment(stats.migrations.of(reason));
+  }
   if (stats.ttft_seconds < 0) return;
   ttft_.Observe(stats.ttft_seconds);
   prompt_tokens_.Increment(static_cast<double>(stats.usage.prompt_tokens));

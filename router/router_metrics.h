@@ -14,7 +14,8 @@ namespace skv::router {
 //   skv_router_requests_total{code}             ended requests, refused ones included
 //   skv_router_ttft_seconds                     arrival to first token
 //   skv_router_request_duration_seconds         arrival to end
-//   skv_router_retries_total                    attempts on a further group
+//   skv_router_retries_total                    attempts on a further group before the first token
+//   skv_router_migrations_total{reason}         samples that went on with another group after it
 //   skv_router_prompt_tokens_total, skv_router_generation_tokens_total
 //   skv_router_prefix_expected_tokens_total, skv_router_prefix_cached_tokens_total
 //                                               of those prompt tokens, what was expected to be
@@ -42,6 +43,7 @@ class RouterMetrics {
   prometheus::Histogram& ttft_;
   prometheus::Histogram& duration_;
   prometheus::Counter& retries_;
+  std::map<MigrationReason, prometheus::Counter*> migrations_;
   prometheus::Counter& prompt_tokens_;
   prometheus::Counter& generation_tokens_;
   prometheus::Counter& prefix_expected_tokens_;

@@ -57,6 +57,21 @@ TEST(RouterMetricsTest, ExpectedAndCachedTokensCountWhereATokenCame) {
   EXPECT_THAT(metrics.Serialize(), HasSubstr("skv_router_prefix_cached_tokens_total 130\n"));
 }
 
+TEST(RouterMetricsTest, MigrationsAreCountedByReason) {
+  Metrics metrics;
+  RouterMetrics router_metrics(&metrics);
+  EXPECT_THAT(metrics.Serialize(),
+              HasSubstr("skv_router_migrations_total{reason=\"drained\"} 0\n"));
+  RelayStats stats;
+  stats.migrations.Add(MigrationReason::kLost);
+  stats.migrations.Add(MigrationReason::kLost);
+  stats.migrations.Add(MigrationReason::kStalled);
+  router_metrics.OnEnd(stats);
+  EXPECT_THAT(metrics.Serialize(), HasSubstr("skv_router_migrations_total{reason=\"lost\"} 2\n"));
+  EXPECT_THAT(metrics.Serialize(),
+              HasSubstr("skv_router_migrations_total{reason=\"stalled\"} 1\n"));
+}
+
 TEST(RouterMetricsTest, TheIndexOfPrefixesShowsItsSizeAndItsCap) {
   FakeClock clock;
   FakeGroups groups;

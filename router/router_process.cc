@@ -97,7 +97,8 @@ absl::Status RunRouter(const RouterProcessOptions& options) {
   Membership membership(membership_options, std::move(source), MakeGrpcGroupClient,
                         std::move(picker_factory), &RealClock(), std::move(prefixes));
   Router router({.max_concurrent_requests = options.max_concurrent_requests,
-                 .max_retries = options.max_retries},
+                 .max_retries = options.max_retries,
+                 .max_migrations = options.max_migrations},
                 &membership, &RealClock(), DrawFromKernel,
                 [&router_metrics](const RelayStats& stats) { router_metrics.OnEnd(stats); });
   router_metrics.Watch(&router, &membership);

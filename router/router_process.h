@@ -20,6 +20,7 @@ struct RouterProcessOptions {
   int admin_port = 0;  // HTTP; 0: any free one
   int max_concurrent_requests = 1024;
   int max_retries = 3;
+  int max_migrations = 3;
   double health_check_interval_secs = 1;
   double stall_timeout_secs = 3;
   int drain_timeout_secs = 60;

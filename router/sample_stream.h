@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "router/admission/served_model.h"
@@ -24,29 +25,37 @@ class SampleStream {
                std::shared_ptr<const text::TokenText> prompt = nullptr);
 
   // Fills text, tokens, finish, kv_report and explanations of `out`. What comes after the end is
-  // dropped. Internal: a token outside the vocabulary, an explanation of what is not there.
+  // dropped, and an explanation that came before. Internal: a token outside the vocabulary, one
+  // that is drawn again and differs, an explanation of what is not there.
   absl::Status Apply(const GroupEvent& event, Event* out);
+
+  // The next events come from another group. Returns the tokens that it is to take as generated:
+  // all but the last, which it draws again. With that token comes the finish that may have been
+  // lost with the first group, and a group whose arithmetic differs is found out.
+  std::vector<TokenId> Resume();
 
   bool finished() const { return finished_; }
   // True when a stop string ended the sample: the group does not know yet.
   bool stopped_here() const { return stopped_here_; }
-  int64_t num_tokens() const { return num_tokens_; }
+  int64_t num_tokens() const { return static_cast<int64_t>(token_ids_.size()); }
 
  private:
+  absl::Status CheckToken(TokenId id) const;
   EventToken ToEventToken(const GeneratedToken& token) const;
   std::string Piece(TokenId id) const;
   // Shows `text`, up to a stop string; true when there was one.
   bool Show(const std::string& text, Event* out);
   void End(const GroupEvent& event, Event* out);
-  absl::Status Explain(const Explanation& explanation, Event* out) const;
+  absl::Status Explain(const Explanation& explanation, Event* out);
 
   const ServedModel* model_;
   std::shared_ptr<const text::StopSet> stops_;
   std::shared_ptr<const text::TokenText> prompt_;
   text::IncrementalDetokenizer detokenizer_;
   text::StopMatcher matcher_;
-  int64_t num_tokens_ = 0;
-  std::optional<TokenId> last_token_;
+  std::vector<TokenId> token_ids_;
+  bool draws_again_ = false;  // the next token is the last one of token_ids_
+  int32_t explained_until_ = 0;
   bool finished_ = false;
   bool stopped_here_ = false;
 };

@@ -166,6 +166,7 @@ void SetTimings(const Timings& timings, pb::Timings* out) {
   out->set_ttft_ms(timings.ttft_ms);
   out->set_total_ms(timings.total_ms);
   out->set_num_retries(timings.num_retries);
+  out->set_num_migrations(timings.num_migrations);
 }
 
 }  // namespace

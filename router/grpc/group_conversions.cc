@@ -132,6 +132,7 @@ worker_pb::GenerateRequest ToProto(const GroupRequest& request) {
   worker_pb::GenerateRequest result;
   result.set_request_id(request.request_id);
   result.mutable_prompt_ids()->Add(request.prompt_ids.begin(), request.prompt_ids.end());
+  result.mutable_resume_ids()->Add(request.resume_ids.begin(), request.resume_ids.end());
   *result.mutable_sampling() = ToProto(request.sampling);
   result.mutable_seeds()->Add(request.seeds.begin(), request.seeds.end());
   result.set_max_tokens(request.max_tokens);

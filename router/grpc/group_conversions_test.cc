@@ -9,6 +9,7 @@
 namespace skv::router {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 TEST(GroupConversionsTest, AFinishThatNobodyAskedForIsAnError) {
@@ -23,6 +24,14 @@ TEST(GroupConversionsTest, AFinishThatNobodyAskedForIsAnError) {
     EXPECT_EQ(result.finish->reason, FinishReason::kError);
     EXPECT_THAT(result.finish->message, HasSubstr(message));
   }
+}
+
+TEST(GroupConversionsTest, TokensToReplayAreApartFromThePrompt) {
+  const worker_pb::GenerateRequest request =
+      ToProto({.prompt_ids = {1, 2}, .resume_ids = {3, 4, 5}, .seeds = {7}, .max_tokens = 9});
+  EXPECT_THAT(request.prompt_ids(), ElementsAre(1, 2));
+  EXPECT_THAT(request.resume_ids(), ElementsAre(3, 4, 5));
+  EXPECT_EQ(request.max_tokens(), 9);
 }
 
 TEST(GroupConversionsTest, CachedTokensAreThoseOfEventsThatTellThem) {

@@ -1,6 +1,7 @@
 #pragma once
 // An immutable picture of the cluster, swapped whole by membership at every Tick.
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -22,10 +23,13 @@ struct ClusterModel {
 
 struct ClusterGroup {
   std::shared_ptr<Group> group;
+  std::string fingerprint;  // of its model; empty while it is not known
   std::string numerics_id;
   CacheId cache_id = kNoCache;  // where its prompts stay
   std::string store_id;         // as it reports it
-  absl::Status health;          // OK: picked; else why not
+  uint64_t epoch = 0;           // of the process that serves; a restarted worker has another one
+  bool draining = false;
+  absl::Status health;  // OK: picked; else why not
 };
 
 struct Cluster {

@@ -357,8 +357,15 @@ void Membership::Publish() {
   std::map<std::string, std::vector<Candidate>> candidates;
   for (const auto& [id, member] : members_) {
     cluster->groups[id] = {
-        member->group, member->numerics_id, member->cache_id, member->load.store_id,
-        member->leaving ? absl::UnavailableError("left the worker list") : member->health};
+        .group = member->group,
+        .fingerprint = member->served == nullptr ? "" : member->served->fingerprint(),
+        .numerics_id = member->numerics_id,
+        .cache_id = member->cache_id,
+        .store_id = member->load.store_id,
+        .epoch = member->epoch,
+        .draining = member->load.draining,
+        .health =
+            member->leaving ? absl::UnavailableError("left the worker list") : member->health};
     if (member->served == nullptr || member->leaving) continue;
     ClusterModel& model = cluster->models[member->served->name()];
     // That of a group that is out may be another one of this name, and one that names no prefixes

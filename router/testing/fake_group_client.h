@@ -72,7 +72,8 @@ class FakeGroupClient : public GroupClient {
     streams.push_back(std::make_shared<FakeGroupStream>(request, std::move(handler)));
     return streams.back();
   }
-  void CancelSamples(std::string, std::vector<int32_t> sample_idxs) override {
+  void CancelSamples(std::string request_id, std::vector<int32_t> sample_idxs) override {
+    cancelled_in.push_back(std::move(request_id));
     cancelled_samples.insert(cancelled_samples.end(), sample_idxs.begin(), sample_idxs.end());
   }
 
@@ -83,6 +84,7 @@ class FakeGroupClient : public GroupClient {
   absl::Status refusal;  // of every Generate
   std::vector<std::shared_ptr<FakeGroupStream>> streams;
   std::vector<int32_t> cancelled_samples;
+  std::vector<std::string> cancelled_in;  // the request of each CancelSamples
   Deadline last_deadline;
   int num_probes = 0;
   int num_fetches = 0;
