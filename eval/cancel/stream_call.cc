@@ -1,6 +1,16 @@
 #include "eval/cancel/stream_call.h"
 
+#include <algorithm>
+
 namespace skv::eval {
+
+double LongestPauseSeconds(const StreamResult& result) {
+  double longest = 0;
+  for (size_t i = 1; i < result.token_times.size(); ++i) {
+    longest = std::max(longest, ToSeconds(result.token_times[i] - result.token_times[i - 1]));
+  }
+  return longest;
+}
 
 std::shared_ptr<grpc::Channel> ConnectTo(const std::string& endpoint) {
   grpc::ChannelArguments arguments;
@@ -31,14 +41,22 @@ void StreamCall::Read() {
   v1::GenerateEvent event;
   while (reader->Read(&event)) {
     MutexLock lock(&mutex_);
-    for (const v1::Token& token : event.tokens()) result_.tokens.push_back(token.id());
+    for (const v1::Token& token : event.tokens()) {
+      result_.tokens.push_back(token.id());
+      result_.sample_tokens[event.sample_index()].push_back(token.id());
+    }
+    result_.token_times.resize(result_.tokens.size(), RealClock().Now());
+    result_.text += event.text();
     for (const v1::Explanation& explanation : event.explanations()) {
       result_.explanations.push_back(explanation);
     }
     if (event.has_finish()) result_.finish_reason = event.finish().reason();
     if (event.has_kv_report()) result_.kv_report = event.kv_report();
     if (event.has_usage()) result_.num_cached_tokens = event.usage().cached_tokens();
-    if (event.has_timings()) result_.num_retries = event.timings().num_retries();
+    if (event.has_timings()) {
+      result_.num_retries = event.timings().num_retries();
+      result_.num_migrations = event.timings().num_migrations();
+    }
     changed_.NotifyAll();
   }
   grpc::Status status = reader->Finish();

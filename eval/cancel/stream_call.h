@@ -4,11 +4,13 @@
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "common/clock.h"
 #include "common/mutex.h"
 #include "common/types.h"
 #include "skv/v1/generation.grpc.pb.h"
@@ -17,13 +19,20 @@ namespace skv::eval {
 
 struct StreamResult {
   grpc::Status status;
-  std::vector<TokenId> tokens;  // of all samples, as they came
+  std::vector<TokenId> tokens;         // of all samples, as they came
+  std::vector<TimePoint> token_times;  // when each of them came
+  std::string text;                    // of all samples, as it came
+  std::map<int, std::vector<TokenId>> sample_tokens;
   v1::FinishReason finish_reason = v1::FINISH_REASON_UNSPECIFIED;
   int num_retries = 0;
+  int num_migrations = 0;
   int64_t num_cached_tokens = 0;              // of the prompt
   v1::KvReport kv_report;                     // of the sample that ended last
   std::vector<v1::Explanation> explanations;  // of all samples, as they came
 };
+
+// Between two tokens that follow each other, of all samples; 0 with fewer than two.
+double LongestPauseSeconds(const StreamResult& result);
 
 // A channel to a router; it may be shared by any number of calls.
 std::shared_ptr<grpc::Channel> ConnectTo(const std::string& endpoint);
