@@ -12,6 +12,7 @@
 // chain: a key stands for all tokens up to its sentence's end. All functions are thread-safe.
 
 #include <array>
+#include <climits>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -83,6 +84,9 @@ std::vector<PrefixKey> PrefixKeys(const PrefixKey& root, std::span<const TokenId
 struct PrefixChain {
   std::vector<PrefixKey> keys;
   std::vector<int> ends;  // tokens up to the end of each; as many as keys, ascending
+  // The prompt's own request computes all behind them: what its policy learns from, and the last
+  // token. A longer prompt may take more.
+  int max_cached_tokens = INT_MAX;
 };
 
 struct LayoutFields {

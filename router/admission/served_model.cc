@@ -36,6 +36,12 @@ absl::StatusOr<std::shared_ptr<const text::SentenceSegmenter>> MakeSegmenter(
   return nullptr;
 }
 
+// Of each prompt, with the policy at that place of the list. The peer is not trusted: any number.
+int ComputedTokens(const PrefixNaming& naming, size_t policy_idx) {
+  const std::vector<int32_t>& computed = naming.computed_tokens;
+  return policy_idx < computed.size() ? std::max(1, computed[policy_idx]) : 1;
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const ServedModel>> ServedModel::Create(ModelInfo info) {
@@ -89,13 +95,16 @@ PrefixChain ServedModel::PrefixOf(const GroupRequest& request) const {
   PrefixChain chain;
   if (segmenter_ == nullptr) return chain;
   const std::vector<std::string>& policies = prefix_naming_->kv_policies;
-  if (std::ranges::find(policies, request.kv_policy.name) == policies.end()) return chain;
+  const auto policy = std::ranges::find(policies, request.kv_policy.name);
+  if (policy == policies.end()) return chain;
   const PrefixKey root = RootKey({.tenant_salt = request.cache_salt,
                                   .model_name = prefix_naming_->model_name,
                                   .model_revision = prefix_naming_->model_revision,
                                   .segmenter_id = prefix_naming_->segmenter_id});
   chain.ends = text::SentenceEnds(*segmenter_, request.prompt_ids);
   chain.keys = PrefixKeys(root, request.prompt_ids, chain.ends);
+  chain.max_cached_tokens = static_cast<int>(request.prompt_ids.size()) -
+                            ComputedTokens(*prefix_naming_, policy - policies.begin());
   return chain;
 }
 

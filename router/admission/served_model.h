@@ -27,6 +27,7 @@ struct PrefixNaming {
   std::string model_revision;
   std::string segmenter_id;
   std::vector<std::string> kv_policies;
+  std::vector<int32_t> computed_tokens;  // for each of kv_policies; one that is missing is 1
 
   bool operator==(const PrefixNaming&) const = default;
 };

@@ -1,5 +1,7 @@
 #include "router/admission/served_model.h"
 
+#include <limits>
+
 #include "common/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -83,6 +85,21 @@ TEST(ServedModelTest, APrefixHasAKeyForEachFinishedSentenceOfThePrompt) {
   const PrefixChain other = model->PrefixOf(RequestFor("She went. He sat. And the"));
   EXPECT_EQ(other.keys[0], chain.keys[0]);
   EXPECT_NE(other.keys[1], chain.keys[1]);
+}
+
+TEST(ServedModelTest, APrefixSaysWhatItsOwnRequestComputesInAnyCase) {
+  constexpr int32_t kFewest = std::numeric_limits<int32_t>::min();
+  const struct {
+    std::vector<int32_t> computed_tokens;
+    int max_cached_tokens;
+  } kCases[] = {{{}, 18}, {{9}, 10}, {{-5}, 18}, {{kFewest}, 18}, {{1000}, -981}};
+  for (const auto& c : kCases) {
+    ModelInfo info = TinyModel();
+    info.prefix_naming->computed_tokens = c.computed_tokens;
+    ASSERT_OK_AND_ASSIGN(const auto model, ServedModel::Create(std::move(info)));
+    EXPECT_EQ(model->PrefixOf(RequestFor("She went. He came. ")).max_cached_tokens,
+              c.max_cached_tokens);
+  }
 }
 
 TEST(ServedModelTest, TenantsWithDifferentSaltsHaveNoKeyInCommon) {

@@ -87,7 +87,8 @@ PrefixNaming FromProto(const worker_pb::PrefixNaming& naming) {
   return {.model_name = naming.model_name(),
           .model_revision = naming.model_revision(),
           .segmenter_id = naming.segmenter_id(),
-          .kv_policies = {naming.kv_policies().begin(), naming.kv_policies().end()}};
+          .kv_policies = {naming.kv_policies().begin(), naming.kv_policies().end()},
+          .computed_tokens = {naming.computed_tokens().begin(), naming.computed_tokens().end()}};
 }
 
 RecallReport FromProto(const worker_pb::RecallReport& report) {

@@ -71,8 +71,9 @@ TEST(GroupConversionsTest, PrefixesAreNamedOnlyWhereTheWorkerSaysHow) {
   naming->set_segmenter_id("sentences-1");
   naming->add_kv_policies("full");
   EXPECT_EQ(FromProto(worker_pb::ModelInfo(info)).prefix_naming,
-            (PrefixNaming{"file", "f1", "sentences-1", {"full"}}));
+            (PrefixNaming{"file", "f1", "sentences-1", {"full"}, {1}}));
 }
 
+  naming->add_computed_tokens(1);
 }  // namespace
 }  // namespace skv::router

@@ -77,7 +77,7 @@ class PrefixKeysTest : public testing::Test {
     const scheduler::Admission admission = recorder_.admissions().back();
     if (admission.max_cached_tokens == 0) return {};
     return {PrefixKeys(admission.prefix_root, admission.prompt_ids, admission.sentence_ends),
-            admission.sentence_ends};
+            admission.sentence_ends, admission.max_cached_tokens};
   }
 
   loader::TinyLlamaFile model_{{.head_dim = 32, .context_length = 1024}};
@@ -102,6 +102,7 @@ TEST_F(PrefixKeysTest, RouterAndWorkerNameThePrefixesOfAPromptAlike) {
       EXPECT_GT(expected.keys.size(), 4u);
       EXPECT_EQ(chain.keys, expected.keys);
       EXPECT_EQ(chain.ends, expected.ends);
+      EXPECT_EQ(chain.max_cached_tokens, expected.max_cached_tokens);
     }
   }
 }

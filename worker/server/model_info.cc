@@ -7,9 +7,13 @@
 namespace skv::server {
 namespace {
 
-// Whether a long prompt needs to be computed in part only.
-bool TakesFromCache(const policy::PolicyParams& params, int max_model_len) {
-  return policy::PromptQueries(params, max_model_len) < max_model_len;
+// Adds the policy where a long prompt needs to be computed in part only.
+void AddPolicy(const policy::PolicyParams& params, int max_model_len,
+               worker::v1::PrefixNaming* naming) {
+  const int computed = policy::PromptQueries(params, max_model_len);
+  if (computed == max_model_len) return;
+  naming->add_kv_policies(params.name);
+  naming->add_computed_tokens(computed);
 }
 
 worker::v1::PrefixNaming ToProto(const engine::PrefixNames& names) {
@@ -48,8 +52,8 @@ worker::v1::ModelInfo MakeModelInfo(const WorkerOptions& options,
     policy::PolicyParams params = options.kv_policies.default_policy;
     params.name = name;
     *info.add_kv_policies() = ToProto(params);
-    if (engine_options.prefixes && TakesFromCache(params, rank.max_model_len())) {
-      info.mutable_prefix_naming()->add_kv_policies(name);
+    if (engine_options.prefixes) {
+      AddPolicy(params, rank.max_model_len(), info.mutable_prefix_naming());
     }
   }
   return info;
