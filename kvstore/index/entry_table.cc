@@ -200,7 +200,7 @@ void EntryTable::MakeVisible(EntryIdx idx, Changes* changes) {
                   .bytes = entry.bytes,
                   .partition = tenants_.PartitionOf(entry.tenant)});
   changes->sealed.push_back(entry.key);
-  entry.announced = entry.is_tip || entry.depth % options_.watch_stride == 0;
+  entry.announced = entry.is_tip || IsSampledPrefix(entry.depth, options_.watch_stride);
   if (entry.announced) changes->events.push_back(EventOf(EntryEvent::Kind::kSealed, entry));
 }
 

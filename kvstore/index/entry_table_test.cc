@@ -351,16 +351,17 @@ TEST_F(EntryTableTest, ASessionsEndFreesItsOwnOnly) {
   EXPECT_TRUE(IsThere(1));
 }
 
-TEST_F(EntryTableTest, WatchHearsOfDepthsAndTips) {
+TEST_F(EntryTableTest, WatchHearsOfSampledDepthsAndTips) {
   EntryTableOptions options = Options();
+  options.capacity_bytes = 1000;
   options.watch_stride = 3;
   EntryTable table(options, CreateS3FifoOrder(options.order()));
   const SessionId session = table.OpenSession().value();
-  for (uint32_t i = 0; i < 5; ++i) {
+  for (uint32_t i = 0; i < 12; ++i) {
     NewShard shard = i == 0 ? Block(1) : Block(i + 1, i);
     const LeaseId lease = table.Create(session, shard, now_, &changes_)->lease;
     EXPECT_OK(table.Place(session, lease, 0));
-    EXPECT_OK(table.Seal(session, lease, /*is_tip=*/i == 4, &changes_));
+    EXPECT_OK(table.Seal(session, lease, /*is_tip=*/i == 11, &changes_));
     EXPECT_OK(table.Release(session, lease, &changes_));
   }
   const auto depths = [](const std::vector<EntryEvent>& events) {
@@ -368,13 +369,13 @@ TEST_F(EntryTableTest, WatchHearsOfDepthsAndTips) {
     for (const EntryEvent& event : events) depths.push_back(event.depth);
     return depths;
   };
-  EXPECT_THAT(depths(changes_.events), ElementsAre(0, 3, 4));
+  EXPECT_THAT(depths(changes_.events), ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 9, 11));
   std::vector<EntryEvent> listed;
   for (std::optional<EntryIdx> at = 0; at.has_value();) at = table.ListAnnounced(*at, 2, &listed);
   EXPECT_EQ(listed, changes_.events);
   changes_.Clear();
-  EXPECT_EQ(table.Evict(INT64_MAX, now_, &changes_), 50);
-  EXPECT_THAT(depths(changes_.events), ElementsAre(4, 3, 0));
+  EXPECT_EQ(table.Evict(INT64_MAX, now_, &changes_), 120);
+  EXPECT_THAT(depths(changes_.events), ElementsAre(11, 9, 7, 6, 5, 4, 3, 2, 1, 0));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "common/clock.h"
+#include "common/prefix_sample.h"
 #include "kvstore/index/entry_key.h"
 #include "kvstore/index/event_log.h"
 #include "kvstore/index/eviction_order.h"
@@ -23,8 +24,8 @@ struct EntryTableOptions {
   uint32_t max_pins = 4096;
   uint32_t max_tenants = 256;
   LeaseLimits leases;
-  // Watch hears of each sealed entry whose depth is a multiple, and of the tips of chains.
-  uint32_t watch_stride = 16;
+  // Watch hears of the sealed entries that IsSampledPrefix names, and of the tips of chains.
+  uint32_t watch_stride = kPrefixStride;
 
   // InvalidArgument names the field. max_shards, max_entries < 2^30; max_tenants <= 65536.
   absl::Status Validate() const;

@@ -4,11 +4,12 @@
 #include <array>
 #include <utility>
 
+#include "common/prefix_sample.h"
+
 namespace skv::router {
 namespace {
 
-// Sampling begins behind the first kDense keys and is sparse behind the first kFine.
-constexpr size_t kDense = 8, kFineStride = 8;
+// Sampling is sparser from here on.
 constexpr size_t kFine = 4096, kCoarseStride = 64;
 // A bucket and its first entry are two cache misses, each begun so many keys before it is needed.
 constexpr size_t kBucketAhead = 24, kEntryAhead = 12;
@@ -16,14 +17,24 @@ constexpr size_t kBucketAhead = 24, kEntryAhead = 12;
 constexpr size_t kSweptPlaces = size_t{1} << 16;
 
 bool IsSampled(size_t key_idx) {
-  if (key_idx < kDense) return true;
-  return (key_idx + 1) % (key_idx < kFine ? kFineStride : kCoarseStride) == 0;
+  return IsSampledPrefix(key_idx, key_idx < kFine ? kPrefixStride : kCoarseStride);
+}
+
+// The sample before a key that is none.
+size_t SampleBefore(size_t key_idx) {
+  const size_t stride = key_idx < kFine ? kPrefixStride : kCoarseStride;
+  return key_idx / stride * stride;
 }
 
 // The next lower index that CachedTokens asks for; `key_idx` is above 0.
 size_t Before(size_t key_idx) {
   if (key_idx <= kFine) return key_idx - 1;
-  return (key_idx / kCoarseStride) * kCoarseStride - 1;
+  return (key_idx - 1) / kCoarseStride * kCoarseStride;
+}
+
+// How many keys from the first on end within what the prompt's request can use.
+size_t NumUsable(const PrefixChain& prompt) {
+  return std::ranges::upper_bound(prompt.ends, prompt.max_cached_tokens) - prompt.ends.begin();
 }
 
 // Ascending indices of the keys that stand for a prompt of so many.
@@ -114,10 +125,21 @@ void PrefixIndex::RemovePrompt(CacheId cache, const PrefixChain& prompt, int64_t
   }
 }
 
+PrefixIndex::SlotSet PrefixIndex::Holders(const PrefixChain& prompt, size_t key_idx,
+                                          const SlotSet& wanted) const {
+  SlotSet holders;
+  table_.Find(prompt.keys[key_idx], wanted, [&](int slot) { holders.set(slot); });
+  if (holders.none() || IsSampled(key_idx)) return holders;
+  SlotSet confirmed;
+  table_.Find(prompt.keys[SampleBefore(key_idx)], holders, [&](int slot) { confirmed.set(slot); });
+  return confirmed;
+}
+
 std::vector<int64_t> PrefixIndex::CachedTokens(const PrefixChain& prompt,
                                                std::span<const CacheId> caches) const {
   std::vector<int64_t> result(caches.size(), 0);
-  if (prompt.keys.empty()) return result;
+  const size_t num_usable = NumUsable(prompt);
+  if (num_usable == 0) return result;
   std::array<int64_t, PrefixTable::kNumSlots> tokens = {};
   std::vector<int> slots;
   slots.reserve(caches.size());
@@ -127,13 +149,15 @@ std::vector<int64_t> PrefixIndex::CachedTokens(const PrefixChain& prompt,
     slots.push_back(SlotOf(cache));
     if (slots.back() >= 0) missing.set(slots.back());
   }
-  for (size_t i = prompt.keys.size() - 1; missing.any(); i = Before(i)) {
+  for (size_t i = num_usable - 1; missing.any(); i = Before(i)) {
     if (i >= kBucketAhead) table_.PrefetchBucket(prompt.keys[i - kBucketAhead]);
     if (i >= kEntryAhead) table_.PrefetchEntry(prompt.keys[i - kEntryAhead]);
-    table_.Find(prompt.keys[i], missing, [&](int slot) {
+    const SlotSet holders = Holders(prompt, i, missing);
+    missing &= ~holders;
+    for (size_t slot = holders._Find_first(); slot < PrefixTable::kNumSlots;
+         slot = holders._Find_next(slot)) {
       tokens[slot] = prompt.ends[i];
-      missing.reset(slot);
-    });
+    }
     if (i == 0) break;
   }
   for (size_t i = 0; i < caches.size(); ++i) {

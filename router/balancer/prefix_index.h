@@ -4,9 +4,15 @@
 // costs time and never a token.
 //
 // A key stands for all tokens before it, so what is found of a prompt is its deepest key that a
-// cache has, and not every key needs to be there. AddPrompt takes the first 8, then every 8th up to
-// the 4096th and every 64th behind it, and the last; CachedTokens asks for every one up to the
-// 4096th, whoever added it, and behind it for the ones that AddPrompt takes.
+// cache has, and not every key needs to be there. AddPrompt takes the ones that a store would tell
+// of (common/prefix_sample.h), behind the 4096th only every 64th, and the last; CachedTokens asks
+// for every one up to the 4096th, whoever added it, and behind it for the ones that AddPrompt
+// takes.
+//
+// A store that evicts tells of each key that it had told of, so that what AddPrompt took goes, too.
+// It need not tell of a prompt's last key, which may stand in the midst of a longer one. So a key
+// between samples counts only where the sample before it is there: evictions go from the end of a
+// chain to its beginning, and what is left of a chain is found too long by 7 sentences at most.
 //
 // Thread-safe. A call holds a lock for as long as it takes: tens of microseconds for the 800 keys
 // of a prompt of 8K tokens, among 10^7 (prefix_index_benchmark.cc).
@@ -44,7 +50,8 @@ class PrefixIndex {
   // It did not come to that: takes back what AddPrompt added behind the first `num_tokens` tokens.
   void RemovePrompt(CacheId cache, const PrefixChain& prompt, int64_t num_tokens);
 
-  // For each of `caches`, how many tokens of the prompt it has, from the first on.
+  // For each of `caches`, how many tokens of the prompt it has, from the first on, as far as the
+  // prompt's request can use them.
   std::vector<int64_t> CachedTokens(const PrefixChain& prompt,
                                     std::span<const CacheId> caches) const;
 
@@ -60,6 +67,9 @@ class PrefixIndex {
 
   int SlotOf(CacheId cache) const SKV_REQUIRES(mutex_);  // -1: none
   int TakeSlot() SKV_REQUIRES(mutex_);                   // -1: none left
+  // Of `wanted`, the slots that have this key of the prompt.
+  SlotSet Holders(const PrefixChain& prompt, size_t key_idx, const SlotSet& wanted) const
+      SKV_REQUIRES(mutex_);
   void Sweep() SKV_REQUIRES(mutex_);
 
   mutable Mutex mutex_;

@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "common/prefix_sample.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "router/balancer/testing/numbered_chain.h"
@@ -34,29 +35,53 @@ TEST_F(PrefixIndexTest, EachCacheHasAsMuchAsItsDeepestKeySays) {
 
 TEST_F(PrefixIndexTest, OneDeepKeyStandsForAllBeforeIt) {
   const PrefixChain prompt = NumberedChain({{0, 20}});
-  index_.Add(3, std::span(prompt.keys).subspan(12, 1));
-  EXPECT_THAT(Cached(prompt), ElementsAre(0, 0, 130));
-  index_.Remove(2, std::span(prompt.keys).subspan(12, 1));
-  EXPECT_THAT(Cached(prompt), ElementsAre(0, 0, 130));
-  index_.Remove(3, std::span(prompt.keys).subspan(12, 1));
+  index_.Add(3, std::span(prompt.keys).subspan(16, 1));
+  EXPECT_THAT(Cached(prompt), ElementsAre(0, 0, 170));
+  index_.Remove(2, std::span(prompt.keys).subspan(16, 1));
+  EXPECT_THAT(Cached(prompt), ElementsAre(0, 0, 170));
+  index_.Remove(3, std::span(prompt.keys).subspan(16, 1));
   EXPECT_THAT(Cached(prompt), ElementsAre(0, 0, 0));
 }
 
 TEST_F(PrefixIndexTest, LongPromptsAreSampledAndFoundToTheLastSampleTheyShare) {
   index_.AddPrompt(1, NumberedChain({{0, 1000}}));
-  EXPECT_EQ(index_.stats().num_keys, 8u + 124u);
+  EXPECT_EQ(index_.stats().num_keys, 8u + 124u + 1);
   EXPECT_THAT(Cached(NumberedChain({{0, 1000}})), ElementsAre(10'000, 0, 0));
   EXPECT_THAT(Cached(NumberedChain({{0, 1000}, {5000, 100}})), ElementsAre(10'000, 0, 0));
-  EXPECT_THAT(Cached(NumberedChain({{0, 903}, {5000, 100}})), ElementsAre(8'960, 0, 0));
+  EXPECT_THAT(Cached(NumberedChain({{0, 903}, {5000, 100}})), ElementsAre(8'970, 0, 0));
 }
 
 TEST_F(PrefixIndexTest, VeryLongPromptsAreSampledMoreThinly) {
   index_.AddPrompt(1, NumberedChain({{0, 20'000}}));
-  EXPECT_EQ(index_.stats().num_keys, 8u + 511u + (20'000u - 4096u) / 64 + 1);
+  EXPECT_EQ(index_.stats().num_keys, 8u + 511u + (20'000u - 4096u) / 64 + 1 + 1);
   EXPECT_THAT(Cached(NumberedChain({{0, 20'000}})), ElementsAre(200'000, 0, 0));
   EXPECT_THAT(Cached(NumberedChain({{0, 10'000}, {50'000, 9'000}})),
-              ElementsAre(10'000 / 64 * 640, 0, 0));
-  EXPECT_THAT(Cached(NumberedChain({{0, 4095}, {50'000, 9'000}})), ElementsAre(40'880, 0, 0));
+              ElementsAre(10'000 / 64 * 640 + 10, 0, 0));
+  EXPECT_THAT(Cached(NumberedChain({{0, 4095}, {50'000, 9'000}})), ElementsAre(40'890, 0, 0));
+}
+
+// As a store that is followed evicts: from the end to the beginning, telling of what it had told
+// of. It had not told of the prompt's last key, the 20th, since that was one of many to it.
+TEST_F(PrefixIndexTest, WhatIsLeftOfAnEvictedChainIsFoundTooLongBySevenSentencesAtMost) {
+  const PrefixChain prompt = NumberedChain({{0, 20}});
+  index_.AddPrompt(1, prompt);
+  for (int num_left = 19; num_left >= 0; --num_left) {
+    if (IsSampledPrefix(num_left)) index_.Remove(1, std::span(prompt.keys).subspan(num_left, 1));
+    const int64_t found = Cached(prompt)[0];
+    EXPECT_GE(found, 10 * num_left - 70) << num_left;
+    EXPECT_LE(found, num_left == 0 ? 0 : 10 * (num_left + 7)) << num_left;
+  }
+}
+
+TEST_F(PrefixIndexTest, NoMoreIsFoundThanTheRequestCanUse) {
+  PrefixChain prompt = NumberedChain({{0, 20}});
+  index_.Add(1, prompt.keys);
+  const std::pair<int, int64_t> kCases[] = {{1000, 200}, {200, 200}, {199, 190}, {10, 10},
+                                            {9, 0},      {0, 0},     {-5, 0}};
+  for (const auto& [max_cached_tokens, found] : kCases) {
+    prompt.max_cached_tokens = max_cached_tokens;
+    EXPECT_THAT(Cached(prompt), ElementsAre(found, 0, 0)) << max_cached_tokens;
+  }
 }
 
 TEST_F(PrefixIndexTest, WhatAPromptAddedIsTakenBackBehindWhatWasThereBefore) {
