@@ -2,7 +2,7 @@
 // Chooses the worker group of one request. A Picker is an immutable snapshot of one model's healthy
 // groups: membership builds a new one at every look at the groups and swaps it whole, so that a
 // choice sees one consistent list. Live are the counts of outstanding tokens and, for prefix_aware,
-// the index of cached prefixes.
+// the index of cached prefixes and what groups were given to compute.
 
 #include <atomic>
 #include <cstdint>
@@ -45,7 +45,7 @@ int64_t EstimateOutstandingTokens(const Candidate& candidate);
 struct PickInput {
   // Groups that have been tried for this request; never picked again.
   const std::vector<GroupId>& excluded;
-  // Counts requests; breaks ties and drives rotation. Passed in: a picker has no state.
+  // Counts requests; breaks ties and drives rotation.
   uint64_t sequence = 0;
   int64_t num_prompt_tokens = 0;
   // The prompt's sentences; null or empty: nothing of it is expected in any cache.

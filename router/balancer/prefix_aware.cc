@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "router/balancer/recent_work.h"
+
 namespace skv::router {
 namespace {
 
@@ -15,12 +17,20 @@ constexpr double kMaxImbalance = 1.3;
 // as long as computing all anew: the simulation has 90 % of the possible hits then, not 96 %, and
 // its first tokens come a seventh later.
 constexpr int64_t kComputeWeight = 2;
+// What was done of late counts a fifth. Of 60 simulated traces of 70 conversations, played to
+// groups that are idle half of the time, it leaves one with an imbalance above 1.3, and nothing
+// leaves 17; hits are 0.3 % fewer. Twice as much costs 1.2 % of them.
+constexpr int64_t kRecentShare = 5;
 
 class PrefixAwarePicker : public Picker {
  public:
-  PrefixAwarePicker(std::vector<Candidate> candidates, std::shared_ptr<const PrefixIndex> prefixes)
-      : candidates_(std::move(candidates)), prefixes_(std::move(prefixes)) {
-    for (const Candidate& candidate : candidates_) caches_.push_back(candidate.cache_id);
+  PrefixAwarePicker(std::vector<Candidate> candidates, std::shared_ptr<const PrefixIndex> prefixes,
+                    std::shared_ptr<RecentWork> work)
+      : candidates_(std::move(candidates)), prefixes_(std::move(prefixes)), work_(std::move(work)) {
+    for (const Candidate& candidate : candidates_) {
+      groups_.push_back(candidate.group_id);
+      caches_.push_back(candidate.cache_id);
+    }
   }
 
   std::optional<PickResult> Pick(const PickInput& input) const override {
@@ -34,22 +44,23 @@ class PrefixAwarePicker : public Picker {
     }
     const double limit = kMaxImbalance * total / static_cast<double>(count) +
                          static_cast<double>(input.num_prompt_tokens);
+    const std::vector<int64_t> work = work_->Read(groups_);
     std::optional<size_t> best;
     std::pair<int64_t, int64_t> best_cost;
     for (size_t i = 0; i < count; ++i) {
       const size_t at = (input.sequence % count + i) % count;
-      if (std::ranges::find(input.excluded, candidates_[at].group_id) != input.excluded.end()) {
-        continue;
-      }
+      if (std::ranges::find(input.excluded, groups_[at]) != input.excluded.end()) continue;
       const bool overloaded = static_cast<double>(outstanding[at]) > limit;
       const int64_t to_compute = input.num_prompt_tokens - (overloaded ? 0 : cached[at]);
-      const std::pair cost(kComputeWeight * to_compute + outstanding[at], outstanding[at]);
+      const std::pair cost(kComputeWeight * to_compute + outstanding[at] + work[at] / kRecentShare,
+                           outstanding[at]);
       if (best.has_value() && cost >= best_cost) continue;
       best = at;
       best_cost = cost;
     }
     if (!best.has_value()) return std::nullopt;
-    return PickResult{candidates_[*best].group_id, cached[*best]};
+    work_->Add(groups_[*best], input.num_prompt_tokens - cached[*best], count);
+    return PickResult{groups_[*best], cached[*best]};
   }
 
  private:
@@ -62,14 +73,18 @@ class PrefixAwarePicker : public Picker {
 
   const std::vector<Candidate> candidates_;
   const std::shared_ptr<const PrefixIndex> prefixes_;
-  std::vector<CacheId> caches_;  // of the candidates
+  const std::shared_ptr<RecentWork> work_;
+  // Of the candidates.
+  std::vector<GroupId> groups_;
+  std::vector<CacheId> caches_;
 };
 
 }  // namespace
 
 PickerFactory MakePrefixAwarePickerFactory(std::shared_ptr<const PrefixIndex> prefixes) {
-  return [prefixes = std::move(prefixes)](std::vector<Candidate> candidates) {
-    return std::make_shared<PrefixAwarePicker>(std::move(candidates), prefixes);
+  return [prefixes = std::move(prefixes),
+          work = std::make_shared<RecentWork>()](std::vector<Candidate> candidates) {
+    return std::make_shared<PrefixAwarePicker>(std::move(candidates), prefixes, work);
   };
 }
 

@@ -81,6 +81,25 @@ TEST_F(PrefixAwareTest, AGroupFarAboveTheMeanIsNotPickedForItsCache) {
   EXPECT_EQ(Pick(above, prompt)->group_id, 2);
 }
 
+// 1005 tokens for group 1, of which a fifth counts against it, a little less with each request.
+TEST_F(PrefixAwareTest, WhatAGroupWasGivenOfLateCountsAgainstIt) {
+  const auto picker =
+      MakePrefixAwarePickerFactory(prefixes_)({MakeCandidate(1, 0), MakeCandidate(2, 10)});
+  const auto pick = [&](const PrefixChain& prompt) {
+    return picker
+        ->Pick(
+            {.excluded = excluded_, .num_prompt_tokens = prompt.ends.back() + 5, .prompt = &prompt})
+        ->group_id;
+  };
+  EXPECT_EQ(pick(NumberedChain({{1, 100}})), 1);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(pick(NumberedChain({{1000 + i, 1}})), 2);
+  const PrefixChain prompt = NumberedChain({{1, 20}});
+  prefixes_->AddPrompt(101, NumberedChain({{1, 8}}));
+  EXPECT_EQ(pick(prompt), 2);
+  prefixes_->AddPrompt(101, NumberedChain({{1, 16}}));
+  EXPECT_EQ(pick(prompt), 1);
+}
+
 TEST_F(PrefixAwareTest, GroupsOfOneStoreShareWhatOneOfThemComputed) {
   prefixes_->AddPrompt(101, NumberedChain({{1, 8}}));
   const PrefixChain prompt = NumberedChain({{1, 8}});

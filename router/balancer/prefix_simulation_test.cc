@@ -16,13 +16,22 @@ namespace skv::router {
 namespace {
 
 constexpr int kSentenceTokens = 20;
-constexpr int kNumDocuments = 400;
-constexpr int kNumRequests = 2000;  // first ones of their conversations
-constexpr int64_t kCacheTokens = 200'000;
+
+struct TraceOptions {
+  int num_conversations = 2000;
+  int num_documents = 400;
+  int shortest_document = 50, longest_document = 400;  // sentences
+  uint64_t seed = 1;
+};
+constexpr TraceOptions kDay;
+// Over before chance has evened out which groups read the popular documents.
+constexpr TraceOptions kHour = {
+    .num_conversations = 200, .num_documents = 40, .shortest_document = 30, .longest_document = 70};
 
 // The same numbers everywhere: distributions of <random> differ between libraries.
 class Dice {
  public:
+  explicit Dice(uint64_t seed) : state_(seed) {}
   uint64_t Next() {  // splitmix64
     uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -33,7 +42,7 @@ class Dice {
   int Between(int low, int high) { return low + static_cast<int>(Next() % (high - low + 1)); }
 
  private:
-  uint64_t state_ = 1;
+  uint64_t state_;
 };
 
 // What one client asks, turn by turn: each prompt is the one before, its answer and more.
@@ -47,10 +56,12 @@ struct Conversation {
 
 class Trace {
  public:
-  Trace() {
+  explicit Trace(const TraceOptions& options) : dice_(options.seed) {
     double total = 0;
-    for (int i = 1; i <= kNumDocuments; ++i) zipf_.push_back(total += 1.0 / i);
-    for (int i = 0; i < kNumDocuments; ++i) lengths_.push_back(dice_.Between(50, 400));
+    for (int i = 1; i <= options.num_documents; ++i) {
+      zipf_.push_back(total += 1.0 / i);
+      lengths_.push_back(dice_.Between(options.shortest_document, options.longest_document));
+    }
   }
 
   // Half are questions on a document, half are chats of 2 to 8 turns under one of five system
@@ -98,16 +109,15 @@ struct Result {
   double bound = 0;  // hit ratio of one cache as large as all together
 };
 
-Result Simulate(const std::string& policy, bool reports_evictions, double requests_per_second) {
-  SimulatedCluster::Options options{.cache_tokens = kCacheTokens,
-                                    .reports_evictions = reports_evictions};
+Result Simulate(const std::string& policy, const SimulatedCluster::Options& options,
+                const TraceOptions& trace_options, double requests_per_second) {
   SimulatedCluster cluster(options, policy);
-  LruCache pooled(options.num_groups * kCacheTokens);
+  LruCache pooled(options.num_groups * options.cache_tokens);
   int64_t pooled_hits = 0;
-  Trace trace;
+  Trace trace(trace_options);
   std::priority_queue<Conversation, std::vector<Conversation>, std::greater<>> waiting;
   double arrival = 0;
-  for (int i = 0; i < kNumRequests; ++i) {
+  for (int i = 0; i < trace_options.num_conversations; ++i) {
     arrival -= std::log(1 - trace.dice().Share()) / requests_per_second;
     waiting.push(trace.Begin(arrival));
   }
@@ -141,7 +151,9 @@ std::string Describe(const Result& result) {
 TEST(PrefixSimulationTest, HitsAreNearlyThoseOfOneCacheAndWorkIsShared) {
   for (const double requests_per_second : {0.5, 2.5}) {
     for (const bool reports_evictions : {false, true}) {
-      const Result result = Simulate("prefix_aware", reports_evictions, requests_per_second);
+      const Result result = Simulate(
+          "prefix_aware", {.cache_tokens = 200'000, .reports_evictions = reports_evictions}, kDay,
+          requests_per_second);
       SCOPED_TRACE(Describe(result));
       EXPECT_GE(result.totals.hit_ratio(), 0.95 * result.bound);
       EXPECT_LE(result.totals.imbalance(), 1.3);
@@ -152,10 +164,29 @@ TEST(PrefixSimulationTest, HitsAreNearlyThoseOfOneCacheAndWorkIsShared) {
   }
 }
 
+// In a day everything evens out; work is shared in a short time, too, while most groups are idle.
+TEST(PrefixSimulationTest, WorkIsSharedWithinAnHour) {
+  int num_uneven = 0;
+  double hit_ratio = 0, bound = 0;
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    TraceOptions options = kHour;
+    options.seed = seed;
+    const Result result = Simulate("prefix_aware", {.cache_tokens = 50'000}, options, 0.9);
+    if (result.totals.imbalance() > 1.3) ++num_uneven;
+    hit_ratio += result.totals.hit_ratio();
+    bound += result.bound;
+  }
+  EXPECT_EQ(num_uneven, 0);
+  EXPECT_GE(hit_ratio, 0.98 * bound);
+  RecordProperty("uneven", num_uneven);
+  RecordProperty("hit_share", std::to_string(hit_ratio / bound));
+}
+
 // The trace is one in which it matters: without looking at prefixes a third of the hits is lost.
 TEST(PrefixSimulationTest, LeastOutstandingTokensHasFarFewerHitsAndLaterFirstTokens) {
-  const Result by_load = Simulate("least_outstanding_tokens", false, 2);
-  const Result by_prefix = Simulate("prefix_aware", false, 2);
+  const SimulatedCluster::Options cluster = {.cache_tokens = 200'000};
+  const Result by_load = Simulate("least_outstanding_tokens", cluster, kDay, 2);
+  const Result by_prefix = Simulate("prefix_aware", cluster, kDay, 2);
   SCOPED_TRACE("by load: " + Describe(by_load) + "; by prefix: " + Describe(by_prefix));
   EXPECT_LE(by_load.totals.hit_ratio(), 0.67 * by_prefix.totals.hit_ratio());
   EXPECT_LE(by_load.totals.imbalance(), 1.3);
