@@ -75,7 +75,7 @@ void WatchMirror::OnPage(const WatchMessage& page) {
     position_ = {.epoch = page.epoch};
     in_snapshot_ = true;
     expected_.reset();
-    listener_->OnSnapshotBegin();
+    listener_->OnSnapshotBegin(page.epoch);
   }
   for (const EntryEvent& entry : page.events) listener_->OnAdded(entry.key, entry.depth);
   if (!page.is_last) return;

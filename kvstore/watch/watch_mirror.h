@@ -16,8 +16,9 @@ class WatchListener {
  public:
   virtual ~WatchListener() = default;
   // All that was added so far is in doubt: what is not added again by OnSnapshotEnd is gone.
-  // Another OnSnapshotBegin may come in its place: then the same counts from there.
-  virtual void OnSnapshotBegin() = 0;
+  // Another OnSnapshotBegin may come in its place: then the same counts from there. All that comes
+  // until the next one is of the store that drew `epoch`.
+  virtual void OnSnapshotBegin(const StoreEpoch& epoch) = 0;
   // `depth`: sentences before it in its chain.
   virtual void OnAdded(const EntryKey& key, uint32_t depth) = 0;
   virtual void OnRemoved(const EntryKey& key) = 0;

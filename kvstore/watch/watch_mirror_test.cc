@@ -31,7 +31,10 @@ EntryEvent Evicted(uint8_t name) {
 // Writes down what it hears: "begin", "+1", "-1", "end".
 class Notes : public WatchListener {
  public:
-  void OnSnapshotBegin() override { notes_.push_back("begin"); }
+  void OnSnapshotBegin(const StoreEpoch& epoch) override {
+    notes_.push_back("begin");
+    epoch_ = epoch;
+  }
   void OnAdded(const EntryKey& key, uint32_t depth) override {
     EXPECT_EQ(depth, key.prefix.bytes[0] * 16u);
     notes_.push_back("+" + std::to_string(key.prefix.bytes[0]));
@@ -41,10 +44,12 @@ class Notes : public WatchListener {
   }
   void OnSnapshotEnd() override { notes_.push_back("end"); }
 
+  const StoreEpoch& epoch() const { return epoch_; }
   std::vector<std::string> Take() { return std::exchange(notes_, {}); }
 
  private:
   std::vector<std::string> notes_;
+  StoreEpoch epoch_ = {};
 };
 
 class WatchMirrorTest : public testing::Test {
@@ -70,6 +75,7 @@ class WatchMirrorTest : public testing::Test {
     EXPECT_EQ(mirror_.BeginCall(), WatchPosition{});
     EXPECT_OK(mirror_.OnMessage(Page(true, 7, {Sealed(1)})));
     EXPECT_THAT(notes_.Take(), ElementsAre("begin", "+1", "end"));
+    EXPECT_EQ(notes_.epoch(), kEpoch);
   }
 
   Notes notes_;
@@ -115,6 +121,7 @@ TEST_F(WatchMirrorTest, AnotherEpochComesWithASnapshot) {
   EXPECT_OK(mirror_.OnMessage(page));
   EXPECT_EQ(mirror_.BeginCall(), (WatchPosition{kOtherEpoch, 1}));
   EXPECT_THAT(notes_.Take(), ElementsAre("begin", "+5", "end"));
+  EXPECT_EQ(notes_.epoch(), kOtherEpoch);
 }
 
 TEST_F(WatchMirrorTest, WhatCannotFollowIsRefusedUnheardAndBringsASnapshot) {

@@ -22,7 +22,7 @@ bool Eventually(const std::function<bool()>& condition) {
   return true;
 }
 
-void MirrorSet::OnSnapshotBegin() {
+void MirrorSet::OnSnapshotBegin(const StoreEpoch& /*epoch*/) {
   const MutexLock lock(&mutex_);
   if (doubted_.has_value()) {
     keys_.merge(*doubted_);

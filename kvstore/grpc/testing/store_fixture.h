@@ -28,7 +28,7 @@ class MirrorSet : public WatchListener {
  public:
   using Keys = std::map<std::string, uint32_t>;  // hexadecimal prefix -> depth
 
-  void OnSnapshotBegin() override;
+  void OnSnapshotBegin(const StoreEpoch& epoch) override;
   void OnAdded(const EntryKey& key, uint32_t depth) override;
   void OnRemoved(const EntryKey& key) override;
   void OnSnapshotEnd() override;
