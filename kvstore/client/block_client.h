@@ -14,6 +14,7 @@
 //   ResourceExhausted  the store has no room, or as many leases as it may give
 // Others as stated. Implementations: session_, in_process_ and reconnecting_block_client.h.
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -54,7 +55,9 @@ struct Notices {
 
 // A snapshot.
 struct BlockClientGauges {
-  bool is_shared = false;        // other processes use the same blocks
+  bool is_shared = false;  // other processes use the same blocks
+  // Of the store that they use: drawn anew each time that it starts; zeros where it is not shared.
+  std::array<uint8_t, 16> store_epoch = {};
   uint64_t num_leases = 0;       // that handles hold
   uint64_t num_unsent_ends = 0;  // leases ended here that the store has not been told of
   uint64_t mapped_bytes = 0;     // of address space

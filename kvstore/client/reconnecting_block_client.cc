@@ -174,7 +174,10 @@ ReconnectGauges ReconnectingBlockClient::reconnect_gauges() const {
 
 BlockClientGauges ReconnectingBlockClient::gauges() const {
   BlockClientGauges sum = past_;
-  sum.is_shared = session_ != nullptr;
+  if (session_ != nullptr) {
+    sum.is_shared = true;
+    sum.store_epoch = session_->gauges().store_epoch;
+  }
   const auto add = [&sum](const BlockClient* client) {
     if (client == nullptr) return;
     AddCounts(client->gauges(), &sum);

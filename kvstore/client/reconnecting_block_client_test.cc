@@ -1,5 +1,6 @@
 #include "kvstore/client/reconnecting_block_client.h"
 
+#include <array>
 #include <utility>
 
 #include "common/testing/fake_clock.h"
@@ -65,11 +66,20 @@ TEST_F(ReconnectingBlockClientTest, TriesAtOnceAndThenMoreAndMoreRarely) {
   PollAfter(1);
   EXPECT_TRUE(IsConnected());
   EXPECT_TRUE(client_.gauges().is_shared);
+}
+
+TEST_F(ReconnectingBlockClientTest, SaysWhichStoreItUses) {
+  using Epoch = std::array<uint8_t, 16>;
+  EXPECT_EQ(client_.gauges().store_epoch, Epoch{});
+  ConnectToStore();
+  EXPECT_EQ(client_.gauges().store_epoch, Epoch{1});
   fixture_.StartStore();  // another one
   PollAfter(0);
   EXPECT_FALSE(IsConnected());
+  EXPECT_EQ(client_.gauges().store_epoch, Epoch{});
   PollAfter(100);
   EXPECT_TRUE(IsConnected());
+  EXPECT_EQ(client_.gauges().store_epoch, Epoch{2});
 }
 
 TEST_F(ReconnectingBlockClientTest, GoesOnInThisProcessWhileThereIsNoStore) {

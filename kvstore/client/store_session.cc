@@ -63,7 +63,8 @@ StoreSession::StoreSession(SessionSocket socket, MappedMemory arena, const Hello
       memory_(arena_.bytes(), {.layout = hello.layout,
                                .rank = static_cast<int>(hello.rank),
                                .group_size = static_cast<int>(hello.world_size)}),
-      max_requests_(welcome.max_requests) {}
+      max_requests_(welcome.max_requests),
+      epoch_(welcome.epoch) {}
 
 absl::StatusOr<FrameBody> StoreSession::Exchange(FrameBody request, TimePoint deadline) {
   SKV_RETURN_IF_ERROR(SendReleases(deadline));
@@ -225,6 +226,7 @@ void StoreSession::EndLease(uint64_t lease) {
 
 BlockClientGauges StoreSession::gauges() const {
   return {.is_shared = true,
+          .store_epoch = epoch_,
           .num_leases = memory_.num_leases(),
           .num_unsent_ends = ended_.size(),
           .mapped_bytes = memory_.num_bytes(),

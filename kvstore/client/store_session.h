@@ -6,6 +6,7 @@
 // The session is lost when the store is gone, has sent an Error, has missed a deadline, or does not
 // keep to docs/formats/session.md. From then on nothing is sent or received. Not thread-safe.
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -86,6 +87,7 @@ class StoreSession : public LeaseOwner {
   const MappedMemory arena_;
   BlockMemory memory_;
   const uint32_t max_requests_;
+  const std::array<uint8_t, 16> epoch_;
   const std::unique_ptr<FrameBuffer> buffer_ = std::make_unique<FrameBuffer>();
   absl::Status lost_;
 

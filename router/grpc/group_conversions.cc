@@ -42,9 +42,9 @@ int64_t ClampTokens(int64_t num_tokens) {
 }
 
 // The peer is not trusted: every look at the cluster copies these.
-std::string BoundedStoreId(const std::string& store_id) {
-  constexpr size_t kMaxStoreIdBytes = 256;
-  return store_id.size() <= kMaxStoreIdBytes ? store_id : "";
+std::string BoundedName(const std::string& name) {
+  constexpr size_t kMaxNameBytes = 256;
+  return name.size() <= kMaxNameBytes ? name : "";
 }
 
 worker_pb::SamplingParams ToProto(const SamplingParams& params) {
@@ -201,7 +201,8 @@ LoadReport FromProto(const worker_pb::LoadReport& report) {
   const double age = report.step_age_ms();
   const double step_age_ms = age > 0 ? std::min(age, 1e9) : 0;  // NaN is 0
   return {.epoch = report.epoch(),
-          .store_id = BoundedStoreId(report.store_id()),
+          .store_id = BoundedName(report.store_id()),
+          .store_watch_address = BoundedName(report.store_watch_address()),
           .draining = report.draining(),
           .num_running = report.num_running(),
           .num_waiting = report.num_waiting(),

@@ -57,9 +57,13 @@ TEST(GroupConversionsTest, ALoadReportNamesItsStore) {
   worker_pb::LoadReport report;
   EXPECT_EQ(FromProto(report).store_id, "");
   report.set_store_id("host 7");
+  report.set_store_watch_address("host7:9400");
   EXPECT_EQ(FromProto(report).store_id, "host 7");
+  EXPECT_EQ(FromProto(report).store_watch_address, "host7:9400");
   report.set_store_id(std::string(100'000, 'x'));
+  report.set_store_watch_address(std::string(100'000, 'x'));
   EXPECT_EQ(FromProto(report).store_id, "");
+  EXPECT_EQ(FromProto(report).store_watch_address, "");
 }
 
 TEST(GroupConversionsTest, PrefixesAreNamedOnlyWhereTheWorkerSaysHow) {
@@ -70,10 +74,10 @@ TEST(GroupConversionsTest, PrefixesAreNamedOnlyWhereTheWorkerSaysHow) {
   naming->set_model_revision("f1");
   naming->set_segmenter_id("sentences-1");
   naming->add_kv_policies("full");
+  naming->add_computed_tokens(1);
   EXPECT_EQ(FromProto(worker_pb::ModelInfo(info)).prefix_naming,
             (PrefixNaming{"file", "f1", "sentences-1", {"full"}, {1}}));
 }
 
-  naming->add_computed_tokens(1);
 }  // namespace
 }  // namespace skv::router

@@ -27,6 +27,7 @@ struct ClusterGroup {
   std::string numerics_id;
   CacheId cache_id = kNoCache;  // where its prompts stay
   std::string store_id;         // as it reports it
+  std::string store_watch_address;
   uint64_t epoch = 0;           // of the process that serves; a restarted worker has another one
   bool draining = false;
   absl::Status health;  // OK: picked; else why not

@@ -27,6 +27,7 @@ struct LoadReport {
   uint64_t epoch = 0;  // changes when the worker restarts
   // Of the store where its prompts stay; empty: one of its own, as old as `epoch`.
   std::string store_id;
+  std::string store_watch_address;  // host:port where that store can be followed; may be empty
   bool draining = false;
   int64_t num_running = 0;
   int64_t num_waiting = 0;

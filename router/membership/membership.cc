@@ -362,6 +362,7 @@ void Membership::Publish() {
         .numerics_id = member->numerics_id,
         .cache_id = member->cache_id,
         .store_id = member->load.store_id,
+        .store_watch_address = member->load.store_watch_address,
         .epoch = member->epoch,
         .draining = member->load.draining,
         .health =

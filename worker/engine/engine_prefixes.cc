@@ -61,6 +61,7 @@ void Engine::UpdatePrefixStats() {
   stats.num_failures = static_cast<int64_t>(store.num_failures);
   stats.num_corrupt_blocks = static_cast<int64_t>(store.num_corrupt_blocks);
   stats.is_shared = store.is_shared;
+  stats.store_epoch = store.store_epoch;
   stats.num_leases = static_cast<int64_t>(store.num_leases);
   stats.mapped_bytes = static_cast<int64_t>(store.mapped_bytes);
   stats.own_bytes = static_cast<int64_t>(store.own_bytes);

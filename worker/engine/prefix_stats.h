@@ -2,6 +2,7 @@
 // How prompts reuse what others computed (prefix caching), on the leader's rank; all zeros where
 // nothing is reused.
 
+#include <array>
 #include <cstdint>
 
 namespace skv::engine {
@@ -20,11 +21,12 @@ struct PrefixStats {
   int64_t num_different_blocks = 0;  // of these, the ones that the store had otherwise
 
   // Now.
-  int num_held = 0;          // requests that wait as above
-  bool is_shared = false;    // other processes use the same store
-  int64_t num_leases = 0;    // of blocks and chains in it
-  int64_t mapped_bytes = 0;  // of it, in this rank's address space
-  int64_t own_bytes = 0;     // of blocks that lie in memory of this process
+  int num_held = 0;                          // requests that wait as above
+  bool is_shared = false;                    // other processes use the same store
+  std::array<uint8_t, 16> store_epoch = {};  // of that one, drawn when it started; else zeros
+  int64_t num_leases = 0;                    // of blocks and chains in it
+  int64_t mapped_bytes = 0;                  // of it, in this rank's address space
+  int64_t own_bytes = 0;                     // of blocks that lie in memory of this process
 };
 
 }  // namespace skv::engine

@@ -54,6 +54,9 @@ void AddFlags(WorkerOptions* options, Flags* flags) {
   flags->Add("kvstore-socket", &rank->kvstore_socket,
              "Where the host's skv-kvstore listens, to keep cached prefixes there; empty: they are "
              "kept in this process");
+  flags->Add("kvstore-watch-address", &options->kvstore_watch_address,
+             "host:port where routers reach the gRPC of that skv-kvstore, to hear what it has and "
+             "what it evicts; empty: they go by what they send");
   flags->Add("max-num-seqs", &options->max_num_seqs, {1, 4096}, "Sequences that run at once");
   flags->Add("max-num-batched-tokens", &rank->max_num_batched_tokens, {1, 65536},
              "Tokens of one step");

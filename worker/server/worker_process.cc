@@ -7,6 +7,7 @@
 #include <random>
 #include <thread>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/admin_server.h"
 #include "common/log.h"
@@ -24,6 +25,7 @@ namespace skv::server {
 namespace {
 
 constexpr int kMaxMessageBytes = 16 << 20;
+constexpr size_t kMaxAddressBytes = 256;  // routers take no more
 // A router that has vanished without closing its connection is noticed after this and 20 s more.
 constexpr int kKeepaliveMs = 30'000;
 constexpr auto kHealthPeriod = std::chrono::milliseconds(200);
@@ -55,6 +57,25 @@ absl::StatusOr<std::unique_ptr<comm::Communicator>> JoinGroup(
       ", prefix-cache-verify-every ", options.rank.prefix_cache_verify_every, ", kvstore-socket \"",
       options.rank.kvstore_socket, "\"");
   return comm::JoinShmGroup(shm);
+}
+
+absl::Status CheckWatchAddress(const WorkerOptions& options) {
+  const std::string& address = options.kvstore_watch_address;
+  if (address.empty()) return absl::OkStatus();
+  if (options.rank.kvstore_socket.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--kvstore-watch-address ", address,
+                     ": there is no store that it could be of; give its --kvstore-socket, too"));
+  }
+  const size_t colon = address.rfind(':');
+  int port = 0;
+  if (colon != std::string::npos && colon > 0 && address.size() <= kMaxAddressBytes &&
+      absl::SimpleAtoi(address.substr(colon + 1), &port) && port >= 1 && port <= 65535) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--kvstore-watch-address: got \"", address, "\", expected host:port of at most ",
+      kMaxAddressBytes, " characters, as routers reach the gRPC of the host's skv-kvstore"));
 }
 
 // OK while this rank's heartbeat is young.
@@ -136,6 +157,7 @@ absl::Status RunLeader(const WorkerOptions& options, const engine::ModelDescript
   SignalWaiter signals;
   WorkerService service({.model_info = MakeModelInfo(options, description, *rank, engine_options),
                          .epoch = std::random_device{}(),
+                         .store_watch_address = options.kvstore_watch_address,
                          .kv_heads = rank->kv_heads(),
                          .on_drain = [&signals] { signals.Raise(); },
                          .on_request = [&](const auto& request) { metrics->Observe(request); },
@@ -191,6 +213,7 @@ absl::Status RunWorker(const WorkerOptions& options) {
                                                    options.tensor_parallel_size - 1,
                                                    " (--tensor-parallel-size)"));
   }
+  SKV_RETURN_IF_ERROR(CheckWatchAddress(options));
   SKV_RETURN_IF_ERROR(Validate(options.kv_policies));
   SetLogName(absl::StrCat("worker[", options.rank_idx, "]"));
   SKV_ASSIGN_OR_RETURN(const auto description, engine::DescribeModel(options.rank.model_path));

@@ -23,6 +23,7 @@ struct WorkerOptions {
   int admin_port = 0;                   // HTTP of every rank; 0: any free one
   std::string metrics_compat = "vllm";  // whose metric names are exported beside ours, or "none"
   PolicyOffer kv_policies;
+  std::string kvstore_watch_address;  // host:port of the store's gRPC, for routers; empty: untold
   int max_num_seqs = 64;
   int max_queue = 1024;
   int drain_timeout_secs = 60;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/status.h"
@@ -21,6 +22,10 @@ absl::Status CheckRequestId(const std::string& id) {
   return absl::InvalidArgumentError(absl::StrCat("request_id: expected 1 to ", kMaxRequestIdBytes,
                                                  " printable ASCII characters without blanks, got ",
                                                  id.size(), " bytes"));
+}
+
+std::string StoreId(const std::array<uint8_t, 16>& epoch) {
+  return absl::BytesToHexString({reinterpret_cast<const char*>(epoch.data()), epoch.size()});
 }
 
 absl::Status CheckAllowed(const std::string& policy, const pb::ModelInfo& info) {
@@ -145,6 +150,10 @@ grpc::ServerUnaryReactor* WorkerService::GetLoad(grpc::CallbackServerContext* co
   // An idle engine steps too, so an old step is a stall even where stats know of no request yet.
   response->set_step_age_ms(executor_->step_age_seconds() * 1e3);
   response->set_num_steps(stats.num_steps);
+  if (stats.prefix.is_shared) {
+    response->set_store_id(StoreId(stats.prefix.store_epoch));
+    response->set_store_watch_address(options_.store_watch_address);
+  }
   return Reply(context);
 }
 

@@ -18,6 +18,7 @@ class WorkerService : public worker::v1::Worker::CallbackService {
   struct Options {
     worker::v1::ModelInfo model_info;  // answered as it stands; its allowed KV policies bind
     uint64_t epoch = 0;                // drawn at start
+    std::string store_watch_address;   // where the host's store tells what it has; may be empty
     int max_open_streams = 4096;
     policy::KvHeads kv_heads;                                          // of this rank
     std::function<void()> on_drain;                                    // Drain was called

@@ -31,10 +31,11 @@ class ClientFixture {
 
   FakeKvstore& StartStore(uint32_t max_requests = 64) {
     store_.reset();
-    store_ =
-        std::make_unique<FakeKvstore>(path(), FakeKvstoreOptions{.arena_bytes = kTestArenaBytes,
-                                                                 .root = kTestRoot,
-                                                                 .max_requests = max_requests});
+    const FakeKvstoreOptions options = {.arena_bytes = kTestArenaBytes,
+                                        .root = kTestRoot,
+                                        .max_requests = max_requests,
+                                        .epoch = {++num_stores_}};
+    store_ = std::make_unique<FakeKvstore>(path(), options);
     return *store_;
   }
   void KillStore() { store_.reset(); }
@@ -54,6 +55,7 @@ class ClientFixture {
 
  private:
   std::string folder_;
+  uint8_t num_stores_ = 0;
   std::unique_ptr<FakeKvstore> store_;
 };
 

@@ -134,7 +134,8 @@ void FakeKvstore::Send(Client* client, Frame frame) {
 FrameBody FakeKvstore::Answer(Client* client, const FrameBody& request) {
   if (const auto* hello = std::get_if<Hello>(&request)) {
     client->hello = *hello;
-    return Welcome{.arena_bytes = arena_->num_bytes(),
+    return Welcome{.epoch = options_.epoch,
+                   .arena_bytes = arena_->num_bytes(),
                    .max_leases = 5000,
                    .max_requests = options_.max_requests};
   }

@@ -3,6 +3,7 @@
 // sealed memfd. One thread, no limits, no backlog of its own: a test's few small frames fit into
 // the sockets. Replies can be changed, left out, or made the store's last act.
 
+#include <array>
 #include <functional>
 #include <list>
 #include <memory>
@@ -23,6 +24,7 @@ struct FakeKvstoreOptions {
   // Of all chains: a Create says no root, and the store compares it with the header's.
   PrefixKey root;
   uint32_t max_requests = 64;
+  std::array<uint8_t, 16> epoch = {};
 };
 
 class FakeKvstore {

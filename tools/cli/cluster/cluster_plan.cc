@@ -50,7 +50,9 @@ ProcessPlan PlanRank(const ClusterOptions& options, int threads, int group, int 
                      "--admin-port",
                      absl::StrCat(admin_port)};
   if (options.kvstore) {
-    plan.child.args.insert(plan.child.args.end(), {"--kvstore-socket", StoreSocket()});
+    plan.child.args.insert(plan.child.args.end(),
+                           {"--kvstore-socket", StoreSocket(), "--kvstore-watch-address",
+                            absl::StrCat(kLoopback, ":", options.port + kStorePortOffset)});
   }
   const std::vector<std::string> policies = server::ToArguments(options.kv_policies);
   plan.child.args.insert(plan.child.args.end(), policies.begin(), policies.end());
