@@ -17,6 +17,8 @@
 #include "router/membership/membership.h"
 #include "router/router.h"
 #include "router/router_metrics.h"
+#include "router/stores/store_follower.h"
+#include "router/stores/store_metrics.h"
 
 namespace skv::router {
 namespace {
@@ -103,6 +105,12 @@ absl::Status RunRouter(const RouterProcessOptions& options) {
                 [&router_metrics](const RelayStats& stats) { router_metrics.OnEnd(stats); });
   router_metrics.Watch(&router, &membership);
   membership.Start();
+  std::unique_ptr<StoreFollower> stores;
+  if (membership.prefixes() != nullptr) {
+    stores = std::make_unique<StoreFollower>(StoreFollowerOptions(), membership.prefixes());
+    stores->Start(&membership);
+  }
+  AddStoreMetrics(StoreFollowerOptions(), stores.get(), &metrics);
 
   std::atomic<bool> draining{false};
   SKV_ASSIGN_OR_RETURN(const std::unique_ptr<AdminServer> admin,
