@@ -10,7 +10,7 @@ namespace skv::router {
 // The group with the smallest
 //
 //   2 * prompt tokens that its cache does not have + tokens that it has still to process
-//     + a fifth of the prompt tokens that it was given to compute of late (recent_work.h);
+//     + a quarter of the prompt tokens that it was given to compute of late (recent_work.h);
 //
 // among equals the one that has fewer to process, then in turn by `sequence`. In the first term a
 // token counts for the time that this request waits for it, and for the time that it takes from

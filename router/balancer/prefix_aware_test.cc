@@ -81,7 +81,7 @@ TEST_F(PrefixAwareTest, AGroupFarAboveTheMeanIsNotPickedForItsCache) {
   EXPECT_EQ(Pick(above, prompt)->group_id, 2);
 }
 
-// 1005 tokens for group 1, of which a fifth counts against it, a little less with each request.
+// 1005 tokens for group 1, of which a quarter counts against it, a little less with each request.
 TEST_F(PrefixAwareTest, WhatAGroupWasGivenOfLateCountsAgainstIt) {
   const auto picker =
       MakePrefixAwarePickerFactory(prefixes_)({MakeCandidate(1, 0), MakeCandidate(2, 10)});

@@ -3,7 +3,7 @@
 namespace skv::router {
 namespace {
 
-constexpr double kRequestsPerGroup = 16;
+constexpr double kRequestsPerGroup = 12;
 constexpr double kMaxUnit = 1e6;
 
 }  // namespace

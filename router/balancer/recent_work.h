@@ -15,7 +15,7 @@ namespace skv::router {
 class RecentWork {
  public:
   // One of `num_groups` (>= 1) gets a request of which it has to compute so many tokens. A sum is
-  // in effect that of a group's last 16 requests.
+  // in effect that of a group's last 12 requests.
   void Add(GroupId group, int64_t tokens, size_t num_groups);
 
   // For each of `groups`; 0 for one that was given nothing.

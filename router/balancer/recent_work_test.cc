@@ -19,13 +19,13 @@ TEST(RecentWorkTest, CountsWhatEachGroupWasGiven) {
   EXPECT_NEAR(work.Read(kGroups)[1], 1500, 2);
 }
 
-TEST(RecentWorkTest, OfEqualRequestsSixteenForEachGroupCount) {
+TEST(RecentWorkTest, OfEqualRequestsTwelveForEachGroupCount) {
   RecentWork work;
   for (int i = 0; i < 1000; ++i) work.Add(kGroups[i % 2], 100, 2);
-  for (const int64_t tokens : work.Read(kGroups)) EXPECT_NEAR(tokens, 1600, 100);
-  // (1 + 1 / 32) ^ 23 is 2.
-  for (int i = 0; i < 23; ++i) work.Add(3, 0, 2);
-  EXPECT_NEAR(work.Read(kGroups)[1], 800, 60);
+  for (const int64_t tokens : work.Read(kGroups)) EXPECT_NEAR(tokens, 1200, 100);
+  // (1 + 1 / 24) ^ 17 is 2.
+  for (int i = 0; i < 17; ++i) work.Add(3, 0, 2);
+  EXPECT_NEAR(work.Read(kGroups)[1], 600, 60);
 }
 
 TEST(RecentWorkTest, WhatWasLongAgoIsForgotten) {
@@ -33,7 +33,7 @@ TEST(RecentWorkTest, WhatWasLongAgoIsForgotten) {
   work.Add(7, 1'000'000'000, 1);
   for (int i = 0; i < 1000; ++i) work.Add(3, 100, 1);
   EXPECT_EQ(work.Read(kGroups)[1], 0);
-  EXPECT_NEAR(work.Read(kGroups)[0], 1700, 100);
+  EXPECT_NEAR(work.Read(kGroups)[0], 1250, 100);
 }
 
 }  // namespace
