@@ -152,6 +152,24 @@ TEST(StartupTest, AStoresSocketWithoutCachingIsRefused) {
                                HasSubstr("--enable-prefix-caching=false")));
 }
 
+TEST(StartupTest, AnAddressOfAStoreThatCannotBeFollowedIsRefused) {
+  const loader::TinyLlamaFile model(TinyModelOptions());
+  const struct {
+    std::vector<std::string> flags;
+    const char* message;
+  } kCases[] = {
+      {{"--kvstore-watch-address", "a:9400"}, "give its --kvstore-socket, too"},
+      {{"--kvstore-socket", "/tmp/s", "--kvstore-watch-address", "a"}, "got \"a\", expected host"},
+      {{"--kvstore-socket", "/tmp/s", "--kvstore-watch-address", "a:0"}, "got \"a:0\""},
+      {{"--kvstore-socket", "/tmp/s", "--kvstore-watch-address", ":9400"}, "got \":9400\""}};
+  for (const auto& c : kCases) {
+    std::vector<std::string> flags = {"--model", model.path()};
+    flags.insert(flags.end(), c.flags.begin(), c.flags.end());
+    Program worker("skv-worker", flags);
+    ExpectFailure(&worker, AllOf(HasSubstr("--kvstore-watch-address"), HasSubstr(c.message)));
+  }
+}
+
 TEST(StartupTest, HostThatIsNoAddressIsRefused) {
   const loader::TinyLlamaFile model(TinyModelOptions());
   Program cluster("skv", {"cluster", "up", "--model", model.path(), "--host", "localhost"});
