@@ -1,0 +1,220 @@
+#include "kvstore/tier/rocksdb_database.h"
+
+#include <fcntl.h>
+#include <rocksdb/cache.h>
+#include <rocksdb/rate_limiter.h>
+#include <rocksdb/table.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "common/status.h"
+
+namespace skv::kvstore {
+namespace {
+
+constexpr char kDatabaseName[] = "blocks-1";  // 1: the format in the header
+constexpr char kLockName[] = "lock";
+constexpr char kDirectoryName[] = "directory";
+constexpr size_t kBlockCacheBytes = 8 << 20;  // of the tables' names and indices; blobs bypass it
+// Each holds a descriptor; there is a blob file for every memtable that was written.
+constexpr int kMaxOpenFiles = 512;
+
+absl::Status FolderError(const std::string& folder, std::string_view what) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("nvme tier: folder ", folder, " cannot be used: ", Sv(what), ": ",
+                   std::strerror(errno), "; give a folder on a disk that this user may write to"));
+}
+
+// The lock, held as long as the descriptor is open. RocksDB has one of its own, but says in words
+// only that it is taken.
+absl::StatusOr<int> LockFolder(const std::string& folder) {
+  if (mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) return FolderError(folder, "mkdir");
+  const std::string path = folder + "/" + kLockName;
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return FolderError(folder, "open of its lock");
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
+  const bool is_taken = errno == EWOULDBLOCK;
+  absl::Status error = is_taken ? absl::FailedPreconditionError(absl::StrCat(
+                                      "nvme tier: folder ", folder,
+                                      " is in use by another process; stop that one, or give each "
+                                      "store a folder of its own"))
+                                : FolderError(folder, "flock");
+  close(fd);
+  return error;
+}
+
+// tmpfs and some network file systems cannot.
+bool SupportsDirectIo(const std::string& folder) {
+  const std::string path = folder + "/" + kLockName;
+  const int fd = open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC);
+  if (fd < 0) return false;
+  close(fd);
+  return true;
+}
+
+rocksdb::DBOptions MakeDbOptions(const NvmeTierOptions& options) {
+  rocksdb::DBOptions db;
+  db.create_if_missing = true;
+  db.create_missing_column_families = true;
+  db.max_open_files = kMaxOpenFiles;
+  db.max_background_jobs = 2;
+  db.max_total_wal_size = 4 * MemtableBytes(options.capacity_bytes);
+  // What the log ends with after a crash may be cut off; all before that is taken.
+  db.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  // Otherwise a cut-off log may end before what one of the two families has in files.
+  db.atomic_flush = true;
+  // Blocks are written once and seldom read soon: they should not push other things out of the
+  // page cache.
+  db.use_direct_io_for_flush_and_compaction = SupportsDirectIo(options.folder);
+  db.bytes_per_sync = db.wal_bytes_per_sync = 1 << 20;  // no bursts of write-back
+  db.skip_stats_update_on_db_open = true;
+  db.stats_dump_period_sec = db.stats_persist_period_sec = 0;
+  db.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  db.keep_log_file_num = 2;
+  db.max_log_file_size = 1 << 20;
+  if (options.write_bytes_per_second > 0) {
+    // Half: as many bytes again go to the log, which cannot run ahead of the memtables by more
+    // than these hold.
+    const auto rate =
+        static_cast<int64_t>(std::max<uint64_t>(options.write_bytes_per_second / 2, 1));
+    db.rate_limiter.reset(rocksdb::NewGenericRateLimiter(rate));
+  }
+  return db;
+}
+
+// The tables hold only names, about 60 bytes a block.
+rocksdb::ColumnFamilyOptions MakeTableOptions(uint64_t memtable_bytes,
+                                              const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::ColumnFamilyOptions family;
+  family.write_buffer_size = memtable_bytes;
+  family.max_write_buffer_number = 3;
+  family.compression = rocksdb::kNoCompression;  // hashes
+  // A blob file goes when no table names one of its blobs any more, so tables are merged at once.
+  family.level0_file_num_compaction_trigger = 2;
+  family.level_compaction_dynamic_level_bytes = true;
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = cache;
+  table.cache_index_and_filter_blocks = true;
+  family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return family;
+}
+
+std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies(const NvmeTierOptions& options) {
+  const uint64_t memtable_bytes = MemtableBytes(options.capacity_bytes);
+  const std::shared_ptr<rocksdb::Cache> cache = rocksdb::NewLRUCache(kBlockCacheBytes);
+  rocksdb::ColumnFamilyOptions blocks = MakeTableOptions(memtable_bytes, cache);
+  blocks.enable_blob_files = true;
+  blocks.min_blob_size = 0;
+  blocks.blob_file_size = memtable_bytes;
+  // Blob files are written in the order of eviction, so the oldest becomes garbage as a whole, and
+  // RocksDB's collector would only copy blobs that are about to go.
+  blocks.enable_blob_garbage_collection = false;
+  return {{rocksdb::kDefaultColumnFamilyName, blocks},
+          {kDirectoryName, MakeTableOptions(memtable_bytes, cache)}};
+}
+
+bool IsDamage(const rocksdb::Status& status) {
+  return status.IsCorruption() || status.IsInvalidArgument() || status.IsNotFound() ||
+         status.IsPathNotFound();
+}
+
+}  // namespace
+
+uint64_t MemtableBytes(uint64_t capacity_bytes) {
+  return std::clamp<uint64_t>(capacity_bytes / 32, 512 << 10, 64 << 20);
+}
+
+RocksDbDatabase::RocksDbDatabase(const NvmeTierOptions& options, int lock_fd)
+    : options_(options), path_(options.folder + "/" + kDatabaseName), lock_fd_(lock_fd) {}
+
+absl::StatusOr<std::unique_ptr<RocksDbDatabase>> RocksDbDatabase::Open(
+    const NvmeTierOptions& options) {
+  SKV_ASSIGN_OR_RETURN(const int lock_fd, LockFolder(options.folder));
+  std::unique_ptr<RocksDbDatabase> database(new RocksDbDatabase(options, lock_fd));
+  SKV_RETURN_IF_ERROR(database->OpenOrStartOver());
+  return database;
+}
+
+RocksDbDatabase::~RocksDbDatabase() {
+  Close();
+  close(lock_fd_);
+}
+
+void RocksDbDatabase::Close() {
+  if (db_ == nullptr) return;
+  db_->DestroyColumnFamilyHandle(blocks_);
+  db_->DestroyColumnFamilyHandle(directory_);
+  db_.reset();
+}
+
+rocksdb::Status RocksDbDatabase::TryOpen() {
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* db = nullptr;
+  rocksdb::Status status =
+      rocksdb::DB::Open(MakeDbOptions(options_), path_, MakeFamilies(options_), &handles, &db);
+  if (!status.ok()) return status;
+  db_.reset(db);
+  blocks_ = handles[0];
+  directory_ = handles[1];
+  return status;
+}
+
+absl::Status RocksDbDatabase::OpenOrStartOver() {
+  const rocksdb::Status status = TryOpen();
+  if (status.ok()) return absl::OkStatus();
+  if (IsDamage(status)) return StartOver(status.ToString());
+  return absl::UnavailableError(
+      absl::StrCat("nvme tier: cannot open ", path_, ": ", status.ToString()));
+}
+
+absl::Status RocksDbDatabase::StartOver(std::string_view why) {
+  SKV_LOG(WARNING) << "nvme tier: " << path_ << " is damaged (" << why
+                   << "); it is deleted, and the tier starts empty";
+  Close();
+  std::error_code error;
+  std::filesystem::remove_all(path_, error);
+  if (error) {
+    return absl::FailedPreconditionError(absl::StrCat("nvme tier: cannot delete ", path_, ": ",
+                                                      error.message(), "; delete it by hand"));
+  }
+  const rocksdb::Status status = TryOpen();
+  if (status.ok()) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("nvme tier: cannot make ", path_, ": ", status.ToString()));
+}
+
+std::string EncodeSequence(uint64_t sequence) {
+  std::string bytes(8, '\0');
+  for (size_t i = 0; i < 8; ++i) bytes[i] = static_cast<char>(sequence >> (56 - 8 * i));
+  return bytes;
+}
+
+std::string EncodeRowValue(const EncodedTierKey& key, uint64_t size) {
+  std::string bytes(key.data(), key.size());
+  bytes.append(reinterpret_cast<const char*>(&size), sizeof(size));
+  return bytes;
+}
+
+std::optional<DirectoryRow> DecodeRow(const rocksdb::Slice& sequence, const rocksdb::Slice& value) {
+  if (sequence.size() != 8 || value.size() != kTierKeyBytes + 8) return std::nullopt;
+  DirectoryRow row;
+  for (size_t i = 0; i < 8; ++i) {
+    row.sequence = row.sequence << 8 | static_cast<unsigned char>(sequence[i]);
+  }
+  row.key = *DecodeTierKey({value.data(), kTierKeyBytes});
+  std::memcpy(&row.size, value.data() + kTierKeyBytes, sizeof(row.size));
+  if (row.size > kMaxTierBlockBytes || row.sequence >> 62 != 0) return std::nullopt;
+  return row;
+}
+
+}  // namespace skv::kvstore

@@ -1,0 +1,491 @@
+#include "kvstore/tier/rocksdb_tier.h"
+
+#include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/write_batch.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <deque>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "common/mutex.h"
+#include "common/status.h"
+#include "kvstore/tier/nvme_index.h"
+#include "kvstore/tier/rocksdb_database.h"
+#include "kvstore/tier/tier_key.h"
+
+namespace skv::kvstore {
+namespace {
+
+constexpr size_t kRowsPerScan = 64;
+constexpr auto kShrinkTimeout = std::chrono::minutes(1);
+constexpr auto kStallPoll = std::chrono::milliseconds(2);
+
+rocksdb::Slice ToSlice(const EncodedTierKey& key) { return {key.data(), key.size()}; }
+rocksdb::Slice ToSlice(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// Changes that are made on disk and then, if that went well, in memory.
+struct Plan {
+  rocksdb::WriteBatch batch;
+  std::vector<std::pair<uint64_t, NvmeIndex::Place>> set;  // by hash
+  absl::flat_hash_set<uint64_t> set_hashes;
+  std::vector<uint64_t> removed;
+  int64_t bytes_delta = 0;  // of all blocks
+  uint64_t num_new = 0, num_new_bytes = 0, num_evicted = 0, num_rewritten_bytes = 0;
+};
+
+class RocksDbTier : public Tier {
+ public:
+  explicit RocksDbTier(const NvmeTierOptions& options)
+      : options_(options), max_plan_bytes_(MemtableBytes(options.capacity_bytes) / 2) {
+    gauges_.capacity_bytes = options.capacity_bytes;
+  }
+
+  // Opens what is in the folder, for the first time or anew.
+  absl::Status Reopen();
+
+  std::string_view name() const override { return "nvme"; }
+  absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> Get(std::span<const TierKey> keys,
+                                                             TimePoint deadline) override;
+  absl::Status Put(std::span<const TierBlock> blocks, TimePoint deadline) override;
+  absl::Status Erase(std::span<const TierKey> keys, TimePoint deadline) override;
+  TierGauges gauges() const override {
+    MutexLock lock(&mutex_);
+    return gauges_;
+  }
+
+ private:
+  absl::Status CheckCall(size_t num_items);
+  absl::Status LoadDirectory();
+  void ClearIndex();
+  void SetTotals(uint64_t num_bytes);
+  absl::Status StartOver(std::string_view why);
+  absl::Status Open();
+  absl::Status MakeWritable();
+
+  absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> Read(std::span<const TierKey> keys,
+                                                              TimePoint deadline);
+  absl::Status PutAll(std::span<const TierBlock> blocks, TimePoint deadline);
+  absl::Status MakeRoom(uint64_t bytes, Plan* plan);
+  absl::StatusOr<std::optional<DirectoryRow>> NextOldest();
+  bool WriteAgain(const DirectoryRow& row, uint64_t hash, Plan* plan);
+  void Add(const TierKey& key, uint64_t hash, const rocksdb::Slice& bytes, Plan* plan);
+  void Drop(const DirectoryRow& row, uint64_t hash, Plan* plan);
+  absl::Status Forget(std::span<const TierKey> keys, TimePoint deadline);
+  absl::Status Commit(Plan* plan, TimePoint deadline);
+  rocksdb::Status Write(rocksdb::WriteBatch* batch, TimePoint deadline);
+  absl::Status GiveUpWriting(const rocksdb::Status& why);
+  absl::Status Count(const absl::Status& status);
+  uint64_t num_bytes() const;
+
+  const NvmeTierOptions options_;
+  const uint64_t max_plan_bytes_;
+  std::unique_ptr<RocksDbDatabase> database_;  // null after it could not be opened again
+  NvmeIndex index_;
+  uint64_t next_sequence_ = 1;
+  // The oldest blocks, as far as they are read; what follows them begins at scan_from_.
+  std::deque<DirectoryRow> oldest_;
+  uint64_t scan_from_ = 0;
+  uint64_t evict_from_ = 0;  // every row before it is gone
+  bool is_writable_ = true;  // the last write went well
+  bool is_damaged_ = false;  // only deleting it all helps
+
+  mutable Mutex mutex_;
+  TierGauges gauges_ SKV_GUARDED_BY(mutex_);
+};
+
+absl::Status RocksDbTier::Open() {
+  SKV_ASSIGN_OR_RETURN(database_, RocksDbDatabase::Open(options_));
+  SKV_RETURN_IF_ERROR(LoadDirectory());
+  Plan plan;  // the capacity may have become smaller
+  absl::Status status = MakeRoom(0, &plan);
+  status.Update(Commit(&plan, RealClock().Now() + kShrinkTimeout));
+  // A disk that takes no writes now is met again by the next Put, and can be read meanwhile.
+  return absl::IsResourceExhausted(status) ? absl::OkStatus() : status;
+}
+
+absl::Status RocksDbTier::LoadDirectory() {
+  ClearIndex();
+  uint64_t num_bytes = 0;
+  std::unique_ptr<rocksdb::Iterator> rows(
+      database_->db().NewIterator(rocksdb::ReadOptions(), database_->directory()));
+  bool is_whole = true;
+  for (rows->SeekToFirst(); rows->Valid() && is_whole; rows->Next()) {
+    const std::optional<DirectoryRow> row = DecodeRow(rows->key(), rows->value());
+    is_whole = row.has_value();
+    if (!is_whole) break;
+    index_.Set(NvmeIndex::Hash(row->key), {.sequence = row->sequence});
+    next_sequence_ = row->sequence + 1;
+    num_bytes += row->size;
+  }
+  const rocksdb::Status status = rows->status();
+  rows.reset();
+  if (!status.ok()) return StartOver(status.ToString());
+  if (!is_whole) return StartOver("a row of its directory is malformed");
+  SetTotals(num_bytes);
+  return absl::OkStatus();
+}
+
+void RocksDbTier::ClearIndex() {
+  index_.Clear();
+  oldest_.clear();
+  next_sequence_ = 1;
+  scan_from_ = evict_from_ = 0;
+}
+
+// The database is as the index says.
+void RocksDbTier::SetTotals(uint64_t num_bytes) {
+  is_writable_ = true;
+  is_damaged_ = false;
+  MutexLock lock(&mutex_);
+  gauges_.is_on = true;
+  gauges_.num_blocks = index_.size();
+  gauges_.num_bytes = num_bytes;
+}
+
+absl::Status RocksDbTier::StartOver(std::string_view why) {
+  if (absl::Status status = database_->StartOver(why); !status.ok()) {
+    database_.reset();
+    return status;
+  }
+  ClearIndex();
+  SetTotals(0);
+  return absl::OkStatus();
+}
+
+uint64_t RocksDbTier::num_bytes() const {
+  MutexLock lock(&mutex_);
+  return gauges_.num_bytes;
+}
+
+absl::Status RocksDbTier::Count(const absl::Status& status) {
+  MutexLock lock(&mutex_);
+  if (!status.ok()) ++gauges_.num_failures;
+  gauges_.is_on = database_ != nullptr;
+  return status;
+}
+
+absl::Status RocksDbTier::CheckCall(size_t num_items) {
+  if (num_items > kMaxBatch) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("nvme tier: ", num_items, " blocks in one call, at most ", kMaxBatch));
+  }
+  if (database_ != nullptr) return absl::OkStatus();
+  const absl::Status status = Reopen();
+  return status.ok() ? status : absl::UnavailableError(status.message());
+}
+
+absl::Status RocksDbTier::Reopen() {
+  database_.reset();
+  absl::Status status = Open();
+  if (!status.ok()) database_.reset();
+  return status;
+}
+
+// After a write that failed, RocksDB takes no more until it is told to, or opened anew; and what
+// it has kept of that write only the disk knows.
+absl::Status RocksDbTier::MakeWritable() {
+  if (is_writable_) return absl::OkStatus();
+  if (is_damaged_) return StartOver("it takes no writes");
+  std::error_code error;
+  const auto space = std::filesystem::space(options_.folder, error);
+  const uint64_t needed = 2 * MemtableBytes(options_.capacity_bytes);
+  if (!error && space.available < needed) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("nvme tier: the disk of ", options_.folder, " is full: ", space.available,
+                     " bytes are left, at least ", needed,
+                     " are needed; make room, or give the tier a smaller capacity"));
+  }
+  const rocksdb::Status resumed = database_->db().Resume();
+  if (resumed.ok()) return LoadDirectory();
+  SKV_LOG(WARNING) << "nvme tier: " << options_.folder
+                   << " is opened anew, as it takes no writes: " << resumed.ToString();
+  const absl::Status status = Reopen();
+  return status.ok() ? status : absl::UnavailableError(status.message());
+}
+
+absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> RocksDbTier::Get(
+    std::span<const TierKey> keys, TimePoint deadline) {
+  SKV_RETURN_IF_ERROR(Count(CheckCall(keys.size())));
+  auto values = Read(keys, deadline);
+  SKV_RETURN_IF_ERROR(Count(values.status()));
+  MutexLock lock(&mutex_);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const absl::StatusOr<TierValue>& value = (*values)[i];
+    if (value.ok()) {
+      index_.Mark(NvmeIndex::Hash(keys[i]));
+      ++gauges_.num_hits;
+      gauges_.num_read_bytes += value->bytes.size();
+    } else {
+      ++gauges_.num_misses;
+    }
+  }
+  return values;
+}
+
+absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> RocksDbTier::Read(
+    std::span<const TierKey> keys, TimePoint deadline) {
+  std::vector<absl::StatusOr<TierValue>> values(
+      keys.size(), absl::StatusOr<TierValue>(absl::NotFoundError("not in the nvme tier")));
+  std::vector<size_t> asked;  // index of each key that may be there
+  std::vector<EncodedTierKey> names;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (!index_.Contains(NvmeIndex::Hash(keys[i]))) continue;
+    asked.push_back(i);
+    names.push_back(EncodeTierKey(keys[i]));
+  }
+  if (asked.empty()) return values;
+
+  std::vector<rocksdb::Slice> slices(names.size());
+  std::transform(names.begin(), names.end(), slices.begin(),
+                 [](const EncodedTierKey& name) { return ToSlice(name); });
+  std::vector<rocksdb::PinnableSlice> found(names.size());
+  std::vector<rocksdb::Status> statuses(names.size());
+  rocksdb::ReadOptions options;
+  options.verify_checksums = false;  // the caller's is of the same bytes
+  const Duration left =
+      std::max(deadline - RealClock().Now(), Duration(std::chrono::microseconds(1)));
+  options.deadline = std::chrono::microseconds(rocksdb::Env::Default()->NowMicros()) +
+                     std::chrono::duration_cast<std::chrono::microseconds>(left);
+  database_->db().MultiGet(options, database_->blocks(), slices.size(), slices.data(), found.data(),
+                           statuses.data());
+
+  std::vector<TierKey> damaged;
+  bool any_read = false;
+  rocksdb::Status failure;
+  for (size_t i = 0; i < asked.size(); ++i) {
+    absl::StatusOr<TierValue>& value = values[asked[i]];
+    if (statuses[i].ok()) {
+      any_read = true;
+      const auto owner = std::make_shared<rocksdb::PinnableSlice>(std::move(found[i]));
+      value = TierValue{std::as_bytes(std::span(owner->data(), owner->size())), owner};
+    } else if (statuses[i].IsTimedOut() || statuses[i].IsIncomplete()) {
+      return absl::UnavailableError(absl::StrCat(
+          "nvme tier: ", options_.folder, " did not answer in time: ", statuses[i].ToString()));
+    } else if (!statuses[i].IsNotFound()) {
+      failure = statuses[i];
+      value = absl::DataLossError(
+          absl::StrCat("nvme tier: cannot read a block: ", statuses[i].ToString()));
+      damaged.push_back(keys[asked[i]]);
+    }
+  }
+  if (failure.IsIOError() && !any_read) {  // not the block's fault
+    return absl::UnavailableError(
+        absl::StrCat("nvme tier: cannot read ", options_.folder, ": ", failure.ToString()));
+  }
+  if (!damaged.empty()) {
+    SKV_LOG_EVERY_SECONDS(WARNING, 10)
+        << "nvme tier: " << damaged.size() << " damaged blocks are dropped: " << failure.ToString();
+    // A failure is met again by the next Put.
+    (void)Forget(damaged, deadline);
+  }
+  return values;
+}
+
+absl::Status RocksDbTier::Put(std::span<const TierBlock> blocks, TimePoint deadline) {
+  SKV_RETURN_IF_ERROR(Count(CheckCall(blocks.size())));
+  return Count(PutAll(blocks, deadline));
+}
+
+absl::Status RocksDbTier::PutAll(std::span<const TierBlock> blocks, TimePoint deadline) {
+  for (const TierBlock& block : blocks) {
+    if (block.bytes.size() > kMaxTierBlockBytes) {
+      return absl::InvalidArgumentError(absl::StrCat("nvme tier: a block has ", block.bytes.size(),
+                                                     " bytes, at most ", kMaxTierBlockBytes));
+    }
+  }
+  SKV_RETURN_IF_ERROR(MakeWritable());
+  Plan plan;
+  for (const TierBlock& block : blocks) {
+    const uint64_t hash = NvmeIndex::Hash(block.key);
+    if (index_.Contains(hash) || plan.set_hashes.contains(hash)) continue;
+    if (block.bytes.size() > options_.capacity_bytes) {
+      return absl::ResourceExhaustedError(absl::StrCat("nvme tier: a block of ", block.bytes.size(),
+                                                       " bytes in a capacity of ",
+                                                       options_.capacity_bytes));
+    }
+    if (plan.num_new_bytes + block.bytes.size() > max_plan_bytes_ && plan.num_new > 0) {
+      SKV_RETURN_IF_ERROR(Commit(&plan, deadline));
+      plan = Plan();
+    }
+    SKV_RETURN_IF_ERROR(MakeRoom(block.bytes.size(), &plan));
+    Add(block.key, hash, ToSlice(block.bytes), &plan);
+    ++plan.num_new;
+    plan.num_new_bytes += block.bytes.size();
+  }
+  return Commit(&plan, deadline);
+}
+
+absl::Status RocksDbTier::MakeRoom(uint64_t bytes, Plan* plan) {
+  const auto total = [&] {
+    return static_cast<int64_t>(num_bytes()) + plan->bytes_delta + static_cast<int64_t>(bytes);
+  };
+  while (total() > static_cast<int64_t>(options_.capacity_bytes)) {
+    SKV_ASSIGN_OR_RETURN(const std::optional<DirectoryRow> row, NextOldest());
+    if (!row) {
+      return absl::ResourceExhaustedError("nvme tier: nothing is left to evict");
+    }
+    const uint64_t hash = NvmeIndex::Hash(row->key);
+    const std::optional<NvmeIndex::Place> place = index_.Find(hash);
+    const bool is_read = place && place->sequence == row->sequence && place->is_marked;
+    const uint64_t rewritten = plan->num_rewritten_bytes + row->size;
+    const uint64_t brought = plan->num_new_bytes + bytes;
+    if (is_read && rewritten <= brought && rewritten + brought <= options_.capacity_bytes &&
+        WriteAgain(*row, hash, plan)) {
+      continue;
+    }
+    Drop(*row, hash, plan);
+    ++plan->num_evicted;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<DirectoryRow>> RocksDbTier::NextOldest() {
+  if (oldest_.empty()) {
+    std::unique_ptr<rocksdb::Iterator> rows(
+        database_->db().NewIterator(rocksdb::ReadOptions(), database_->directory()));
+    for (rows->Seek(EncodeSequence(scan_from_)); rows->Valid() && oldest_.size() < kRowsPerScan;
+         rows->Next()) {
+      const std::optional<DirectoryRow> row = DecodeRow(rows->key(), rows->value());
+      if (!row) {
+        return GiveUpWriting(rocksdb::Status::Corruption("a row of its directory is malformed"));
+      }
+      oldest_.push_back(*row);
+      scan_from_ = row->sequence + 1;
+    }
+    if (!rows->status().ok()) return GiveUpWriting(rows->status());
+  }
+  if (oldest_.empty()) return std::optional<DirectoryRow>();
+  const DirectoryRow row = oldest_.front();
+  oldest_.pop_front();
+  return std::optional<DirectoryRow>(row);
+}
+
+// False when it cannot be read whole.
+bool RocksDbTier::WriteAgain(const DirectoryRow& row, uint64_t hash, Plan* plan) {
+  const EncodedTierKey name = EncodeTierKey(row.key);
+  rocksdb::PinnableSlice bytes;
+  const rocksdb::Status status =
+      database_->db().Get(rocksdb::ReadOptions(), database_->blocks(), ToSlice(name), &bytes);
+  if (!status.ok() || bytes.size() != row.size) return false;
+  plan->batch.Delete(database_->directory(), EncodeSequence(row.sequence));
+  plan->bytes_delta -= static_cast<int64_t>(row.size);
+  Add(row.key, hash, bytes, plan);
+  plan->num_rewritten_bytes += row.size;
+  return true;
+}
+
+void RocksDbTier::Add(const TierKey& key, uint64_t hash, const rocksdb::Slice& bytes, Plan* plan) {
+  const EncodedTierKey name = EncodeTierKey(key);
+  const uint64_t sequence = next_sequence_++;
+  plan->batch.Put(database_->blocks(), ToSlice(name), bytes);
+  plan->batch.Put(database_->directory(), EncodeSequence(sequence),
+                  EncodeRowValue(name, bytes.size()));
+  plan->set.emplace_back(hash, NvmeIndex::Place{.sequence = sequence});
+  plan->set_hashes.insert(hash);
+  plan->bytes_delta += static_cast<int64_t>(bytes.size());
+}
+
+void RocksDbTier::Drop(const DirectoryRow& row, uint64_t hash, Plan* plan) {
+  plan->batch.Delete(database_->blocks(), ToSlice(EncodeTierKey(row.key)));
+  plan->batch.Delete(database_->directory(), EncodeSequence(row.sequence));
+  plan->removed.push_back(hash);
+  plan->bytes_delta -= static_cast<int64_t>(row.size);
+}
+
+absl::Status RocksDbTier::Erase(std::span<const TierKey> keys, TimePoint deadline) {
+  SKV_RETURN_IF_ERROR(Count(CheckCall(keys.size())));
+  if (absl::Status status = MakeWritable(); !status.ok()) return Count(status);
+  return Count(Forget(keys, deadline));
+}
+
+absl::Status RocksDbTier::Forget(std::span<const TierKey> keys, TimePoint deadline) {
+  Plan plan;
+  absl::flat_hash_set<uint64_t> seen;
+  for (const TierKey& key : keys) {
+    const uint64_t hash = NvmeIndex::Hash(key);
+    const std::optional<NvmeIndex::Place> place = index_.Find(hash);
+    if (!place || !seen.insert(hash).second) continue;
+    const std::string sequence = EncodeSequence(place->sequence);
+    std::string value;
+    const rocksdb::Status status =
+        database_->db().Get(rocksdb::ReadOptions(), database_->directory(), sequence, &value);
+    if (!status.ok()) continue;
+    const std::optional<DirectoryRow> row = DecodeRow(sequence, value);
+    if (row && row->key == key) Drop(*row, hash, &plan);
+  }
+  return Commit(&plan, deadline);
+}
+
+absl::Status RocksDbTier::Commit(Plan* plan, TimePoint deadline) {
+  if (plan->batch.Count() == 0) return absl::OkStatus();
+  if (const rocksdb::Status status = Write(&plan->batch, deadline); !status.ok()) {
+    oldest_.clear();
+    scan_from_ = evict_from_;
+    if (status.IsIncomplete()) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("nvme tier: the disk of ", options_.folder, " is behind with its writes"));
+    }
+    return GiveUpWriting(status);
+  }
+  evict_from_ = oldest_.empty() ? scan_from_ : oldest_.front().sequence;
+  for (const uint64_t hash : plan->removed) index_.Remove(hash);
+  for (const auto& [hash, place] : plan->set) index_.Set(hash, place);
+  MutexLock lock(&mutex_);
+  gauges_.num_blocks = index_.size();
+  gauges_.num_bytes += static_cast<uint64_t>(plan->bytes_delta);
+  gauges_.num_written_blocks += plan->num_new;
+  gauges_.num_written_bytes += plan->num_new_bytes;
+  gauges_.num_evicted_blocks += plan->num_evicted;
+  return absl::OkStatus();
+}
+
+absl::Status RocksDbTier::GiveUpWriting(const rocksdb::Status& why) {
+  is_writable_ = false;
+  is_damaged_ = why.IsCorruption();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("nvme tier: ", options_.folder, " takes no more blocks: ", why.ToString()));
+}
+
+// Incomplete: the memtables are full, and stayed so.
+rocksdb::Status RocksDbTier::Write(rocksdb::WriteBatch* batch, TimePoint deadline) {
+  rocksdb::WriteOptions options;
+  options.no_slowdown = true;  // RocksDB would wait without end
+  while (true) {
+    rocksdb::Status status = database_->db().Write(options, batch);
+    if (!status.IsIncomplete() || RealClock().Now() >= deadline) return status;
+    std::this_thread::sleep_for(kStallPoll);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Tier>> OpenRocksDbTier(const NvmeTierOptions& options) {
+  if (options.capacity_bytes < kMinNvmeCapacityBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("nvme tier: the capacity is ",
+                                                   options.capacity_bytes, " bytes, at least ",
+                                                   kMinNvmeCapacityBytes, " are needed"));
+  }
+  auto tier = std::make_unique<RocksDbTier>(options);
+  const absl::Status status = tier->Reopen();
+  if (absl::IsUnavailable(status)) {
+    SKV_LOG(WARNING) << "the nvme tier is off for now: " << status.message();
+  } else if (!status.ok()) {
+    return status;
+  }
+  return tier;
+}
+
+}  // namespace skv::kvstore
