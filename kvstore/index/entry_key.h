@@ -3,6 +3,7 @@
 // equal bytes.
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -23,6 +24,10 @@ struct EntryKey {
     std::memcpy(words.data() + 2, layout.bytes.data(), layout.bytes.size());
     return absl::HashOf(words[0], words[1], words[2], words[3]);
   }
+};
+
+struct EntryKeyHash {
+  size_t operator()(const EntryKey& key) const { return key.Hash(); }
 };
 
 }  // namespace skv::kvstore

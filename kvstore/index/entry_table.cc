@@ -218,13 +218,31 @@ absl::StatusOr<Hit> EntryTable::Lookup(SessionId session, uint32_t rank,
   chain_.resize(blocks->size());
   if (chain_.empty()) return Hit{};
   order_->Touch(chain_);
-  const EntryIdx tip = chain_.back();
-  if (++entries_[tip].num_leases == 1) {
-    ++num_leased_;
-    leased_bytes_ += entries_[tip].bytes;
-  }
   return Hit{.num_entries = static_cast<uint32_t>(chain_.size()),
-             .lease = leases_.Add(session, tip)};
+             .lease = AddReader(session, chain_.back())};
+}
+
+absl::StatusOr<LeaseId> EntryTable::LeaseEntry(SessionId session, const EntryKey& key,
+                                               std::vector<ShardBytes>* shards) {
+  SKV_RETURN_IF_ERROR(leases_.CheckRoom(session));
+  const EntryIdx idx = entries_.Find(key);
+  if (idx == kNoEntry || entries_[idx].state != Entry::State::kSealed) {
+    return absl::NotFoundError("lease: no visible entry has this key");
+  }
+  shards->clear();
+  for (uint32_t rank = 0; rank < entries_[idx].world_size; ++rank) {
+    const Shard& shard = entries_.shard(entries_.ShardOf(idx, rank));
+    shards->push_back({shard.offset, shard.bytes});
+  }
+  return AddReader(session, idx);
+}
+
+LeaseId EntryTable::AddReader(SessionId session, EntryIdx idx) {
+  if (++entries_[idx].num_leases == 1) {
+    ++num_leased_;
+    leased_bytes_ += entries_[idx].bytes;
+  }
+  return leases_.Add(session, idx);
 }
 
 absl::Status EntryTable::Release(SessionId session, LeaseId lease, Changes* changes) {

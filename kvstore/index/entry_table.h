@@ -86,6 +86,11 @@ class EntryTable {
   absl::StatusOr<Hit> Lookup(SessionId session, uint32_t rank, absl::Span<const EntryKey> keys,
                              std::vector<ShardBytes>* blocks);
 
+  // Leases a visible entry without counting as a use of it, and sets `shards` to those of all its
+  // ranks, in their order. NotFound: not visible. Others as Lookup.
+  absl::StatusOr<LeaseId> LeaseEntry(SessionId session, const EntryKey& key,
+                                     std::vector<ShardBytes>* shards);
+
   // A shard not yet sealed is given up: its entry is dropped. InvalidArgument: not its lease.
   absl::Status Release(SessionId session, LeaseId lease, Changes* changes);
 
@@ -133,6 +138,7 @@ class EntryTable {
   bool EvictOne(Changes* changes);
   bool EvictOneOf(uint32_t partition, Changes* changes);
   Created BeginWriting(SessionId session, EntryIdx idx, const NewShard& shard);
+  LeaseId AddReader(SessionId session, EntryIdx idx);
   void RemoveLease(uint32_t lease);
   void FinishEviction(EntryIdx idx, Changes* changes);
   template <typename Visit>

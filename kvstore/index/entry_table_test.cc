@@ -76,6 +76,30 @@ TEST_F(EntryTableTest, ADeadRankTakesTheEntryButNotTheMemoryOfTheOthers) {
   EXPECT_EQ(table_.gauges().num_entries, 0u);
 }
 
+TEST_F(EntryTableTest, AnEntryIsLeasedWithTheShardsOfAllRanksAndWithoutAUse) {
+  NewShard shard = Block(1);
+  shard.world_size = 2;
+  const LeaseId first = Seal(writer_, shard);
+  EXPECT_THAT(table_.LeaseEntry(writer_, KeyOfNumber(1), &blocks_),
+              StatusIs(StatusCode::kNotFound, HasSubstr("no visible entry")));
+  shard.rank = 1;
+  Release(writer_, Seal(writer_, shard));
+  Release(writer_, first);
+  Store(Block(2));
+  const absl::StatusOr<LeaseId> lease = table_.LeaseEntry(writer_, KeyOfNumber(1), &blocks_);
+  ASSERT_OK(lease.status());
+  EXPECT_THAT(blocks_, ElementsAre(ShardBytes{1000, 10}, ShardBytes{1001, 10}));
+  EXPECT_EQ(table_.gauges().leased_bytes, 20);
+  EXPECT_EQ(EvictAll(), 10);  // of 2
+  Release(writer_, *lease);
+  // In an order by use it would go last.
+  Store(Block(3));
+  Release(writer_, table_.LeaseEntry(writer_, KeyOfNumber(1), &blocks_).value());
+  changes_.Clear();
+  EXPECT_EQ(table_.Evict(1, now_, &changes_), 20);
+  EXPECT_THAT(FreedNumbers(), UnorderedElementsAre(1, 1));
+}
+
 TEST_F(EntryTableTest, ASealAfterTheEntryWasDroppedIsAborted) {
   NewShard shard = Block(1);
   shard.world_size = 2;

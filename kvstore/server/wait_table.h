@@ -11,9 +11,6 @@
 
 namespace skv::kvstore {
 
-struct EntryKeyHash {
-  size_t operator()(const EntryKey& key) const { return key.Hash(); }
-};
 using EntryKeySet = absl::flat_hash_set<EntryKey, EntryKeyHash>;
 
 // Clients are dense indices. The caller limits how much each may wait for.

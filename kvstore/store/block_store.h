@@ -119,6 +119,13 @@ class BlockStore {
     return table_.Lookup(session, rank, keys, blocks);
   }
 
+  // One lease on one visible entry, for whoever looks after blocks; and where those of all ranks
+  // lie. As EntryTable::LeaseEntry.
+  absl::StatusOr<LeaseId> Hold(SessionId session, const EntryKey& key,
+                               std::vector<ShardBytes>* blocks) {
+    return table_.LeaseEntry(session, key, blocks);
+  }
+
   // Ends leases; a block not yet sealed is given up. The first error; all others are released.
   absl::Status Release(SessionId session, absl::Span<const LeaseId> leases);
 
