@@ -135,7 +135,7 @@ void SessionHandler::Open(ClientId id, const Hello& hello) {
 std::optional<FrameBody> SessionHandler::Answer(ClientId id, const Frame& frame, TimePoint now) {
   const Client& client = clients_[id.index];
   const FrameBody& body = frame.body;
-  if (const auto* get = std::get_if<Get>(&body)) return OnGet(client, *get);
+  if (const auto* get = std::get_if<Get>(&body)) return OnGet(client, *get, now);
   if (const auto* release = std::get_if<Release>(&body)) return OnRelease(client, *release);
   if (const auto* create = std::get_if<Create>(&body)) return OnCreate(client, *create, now);
   if (const auto* seal = std::get_if<Seal>(&body)) return OnSeal(client, *seal);
@@ -150,7 +150,10 @@ std::optional<FrameBody> SessionHandler::Answer(ClientId id, const Frame& frame,
 FrameBody SessionHandler::OnCreate(const Client& client, const Create& create, TimePoint now) {
   Count(RequestKind::kCreate);
   to_create_.clear();
+  std::vector<bool> are_sought;
   for (const CreateItem& item : create.items) {
+    are_sought.push_back(IsSought({item.key, client.hello.layout}));
+    if (are_sought.back()) continue;
     to_create_.push_back({.key = {item.key, client.hello.layout},
                           .parent = item.parent,
                           .is_first = !item.has_parent,
@@ -164,8 +167,14 @@ FrameBody SessionHandler::OnCreate(const Client& client, const Create& create, T
   // A key may have been abandoned to be created anew here.
   TellNews();
   CreateReply reply;
-  reply.items.reserve(created.size());
-  for (size_t i = 0; i < created.size(); ++i) {
+  reply.items.reserve(create.items.size());
+  size_t num_taken = 0;
+  for (const bool is_sought : are_sought) {
+    if (is_sought) {
+      reply.items.push_back({.outcome = CreateOutcome::kInProgress});
+      continue;
+    }
+    const size_t i = num_taken++;
     reply.items.push_back(ReplyTo(created[i]));
     if (reply.items.back().outcome == CreateOutcome::kCreated) written_.insert(to_create_[i].key);
   }
@@ -201,7 +210,7 @@ FrameBody SessionHandler::OnSeal(const Client& client, const Seal& seal) {
   return reply;
 }
 
-FrameBody SessionHandler::OnGet(const Client& client, const Get& get) {
+FrameBody SessionHandler::OnGet(const Client& client, const Get& get, TimePoint now) {
   Count(RequestKind::kGet);
   keys_.clear();
   for (const PrefixKey& key : get.keys) keys_.push_back({key, client.hello.layout});
@@ -209,11 +218,26 @@ FrameBody SessionHandler::OnGet(const Client& client, const Get& get) {
   if (!hit.ok()) return GetReply{.code = hit.status().code()};
   totals_.num_hit_blocks += hit->num_entries;
   totals_.num_missed_blocks += keys_.size() - hit->num_entries;
+  if (hit->num_entries < keys_.size()) SeekRest(client, hit->num_entries, now);
   if (hit->num_entries == 0) return GetReply{};
   GetReply reply{.lease = ToHandle(hit->lease)};
   reply.blocks.reserve(blocks_.size());
   for (const ShardBytes& block : blocks_) reply.blocks.push_back(ToRange(block));
   return reply;
+}
+
+// Of what keys_ has beyond a hit: what nobody writes. Whoever writes does so in order, so what
+// comes behind is written, too.
+void SessionHandler::SeekRest(const Client& client, size_t num_hit, TimePoint now) {
+  if (options_.tiers == nullptr) return;
+  const auto rest = absl::MakeConstSpan(keys_).subspan(num_hit);
+  const auto end =
+      std::ranges::find_if(rest, [this](const EntryKey& key) { return written_.contains(key); });
+  if (end == rest.begin()) return;
+  std::optional<PrefixKey> parent;
+  if (num_hit > 0) parent = keys_[num_hit - 1].prefix;
+  options_.tiers->SeekChain({client.tenant, client.hello.world_size}, parent,
+                            rest.first(static_cast<size_t>(end - rest.begin())), now);
 }
 
 FrameBody SessionHandler::OnRelease(const Client& client, const Release& release) {
@@ -236,7 +260,7 @@ FrameBody SessionHandler::OnWait(ClientId id, const Wait& wait) {
   }
   for (const PrefixKey& prefix : wait.keys) {
     const EntryKey key{prefix, client.hello.layout};
-    if (written_.contains(key)) {
+    if (IsComing(key)) {
       waits_.Add(id.index, key);
     } else if (IsVisible(key, client.hello.rank)) {
       Tell(id.index, &Notice::sealed, prefix);
@@ -261,12 +285,32 @@ void SessionHandler::TellNews() {
   if (options_.events != nullptr) options_.events->Append(news.events);
   for (const EntryKey& key : news.sealed) {
     written_.erase(key);
-    for (const uint32_t i : waits_.Take(key)) Tell(i, &Notice::sealed, key.prefix);
+    if (options_.tiers != nullptr) options_.tiers->OnSealed(key);
+    TellWaiters(key, &Notice::sealed);
   }
   for (const EntryKey& key : news.abandoned) {
     written_.erase(key);
-    for (const uint32_t i : waits_.Take(key)) Tell(i, &Notice::abandoned, key.prefix);
+    if (options_.tiers != nullptr) options_.tiers->OnAbandoned(key);
+    TellWaiters(key, &Notice::abandoned);
   }
+  if (options_.tiers == nullptr) return;
+  for (const EntryKey& key : options_.tiers->TakeEnded()) {
+    if (!written_.contains(key)) TellWaiters(key, &Notice::abandoned);
+  }
+}
+
+void SessionHandler::TellWaiters(const EntryKey& key, std::vector<PrefixKey> Notice::*list) {
+  for (const uint32_t i : waits_.Take(key)) Tell(i, list, key.prefix);
+}
+
+void SessionHandler::Expire(TimePoint now) {
+  if (options_.tiers == nullptr || options_.tiers->NextDeadline() > now) return;
+  options_.tiers->Expire(now);
+  TellNews();
+}
+
+TimePoint SessionHandler::NextDeadline() const {
+  return options_.tiers == nullptr ? TimePoint::max() : options_.tiers->NextDeadline();
 }
 
 void SessionHandler::Tell(uint32_t index, std::vector<PrefixKey> Notice::*list,
@@ -307,7 +351,8 @@ void SessionHandler::Sent(ClientId id) {
 SessionGauges SessionHandler::gauges() const {
   SessionGauges gauges = totals_;
   gauges.num_clients = clients_.size();
-  gauges.num_sessions = store_->gauges().index.num_sessions - 1;
+  const uint32_t num_own_sessions = options_.tiers == nullptr ? 1 : 2;
+  gauges.num_sessions = store_->gauges().index.num_sessions - num_own_sessions;
   gauges.num_waits = waits_.size();
   return gauges;
 }

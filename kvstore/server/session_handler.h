@@ -7,6 +7,9 @@
 // the client's end. So a client that the store is unhappy with, or that stands still, never sees
 // its memory used for something else.
 //
+// Where there are tiers, what a Get does not find is sought there, and who wants to create it is
+// told to wait, as for a key that another client writes (tiering/tier_desk.h).
+//
 // Keys that are waited for: the table of those being written is kept here, from what the store says
 // of each. A client may wait for so many keys at once, those that it was not yet told of included,
 // so what must be kept for a client that does not read is bounded: one frame and one Notice.
@@ -29,6 +32,7 @@
 #include "kvstore/server/wait_table.h"
 #include "kvstore/session/frames.h"
 #include "kvstore/store/block_store.h"
+#include "kvstore/tiering/tier_desk.h"
 
 namespace skv::kvstore {
 
@@ -41,6 +45,9 @@ struct SessionHandlerOptions {
   uint32_t max_waits_per_session = kMaxFrameItems;
   std::map<std::string, TenantIdx> tenants;  // by name; all others are tenant 0
   EventFeed* events = nullptr;  // gets what Watch is to hear; outlives the handler. nullptr: nobody
+  // Of the same store; outlives the handler, and takes a session of the store as well. nullptr: the
+  // arena is all that there is.
+  TierDesk* tiers = nullptr;
 };
 
 enum class RequestKind { kCreate, kSeal, kGet, kRelease, kWait };
@@ -98,6 +105,10 @@ class SessionHandler {
   // do is told without it.
   void TellNews();
 
+  // Ends what tiers take too long for. To be called by NextDeadline, TimePoint::max(): never.
+  void Expire(TimePoint now);
+  TimePoint NextDeadline() const;
+
   // Clients that something is to be sent to because of others; each once, since the last call.
   std::vector<ClientId> TakeNotified();
 
@@ -128,10 +139,18 @@ class SessionHandler {
   FrameBody OnCreate(const Client& client, const Create& create, TimePoint now);
   CreateReplyItem ReplyTo(const absl::StatusOr<CreatedBlock>& created);
   FrameBody OnSeal(const Client& client, const Seal& seal);
-  FrameBody OnGet(const Client& client, const Get& get);
+  FrameBody OnGet(const Client& client, const Get& get, TimePoint now);
+  void SeekRest(const Client& client, size_t num_hit, TimePoint now);
   FrameBody OnRelease(const Client& client, const Release& release);
   FrameBody OnWait(ClientId id, const Wait& wait);
   bool IsVisible(const EntryKey& key, uint32_t rank);
+  bool IsSought(const EntryKey& key) const {
+    return options_.tiers != nullptr && options_.tiers->IsSought(key);
+  }
+  bool IsComing(const EntryKey& key) const {
+    return written_.contains(key) || (options_.tiers != nullptr && options_.tiers->IsComing(key));
+  }
+  void TellWaiters(const EntryKey& key, std::vector<PrefixKey> Notice::*list);
   void Tell(uint32_t client, std::vector<PrefixKey> Notice::*list, const PrefixKey& key);
   void Count(RequestKind kind) { ++totals_.num_requests[static_cast<size_t>(kind)]; }
 

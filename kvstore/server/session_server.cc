@@ -113,6 +113,7 @@ int SessionServer::WaitMs(TimePoint now) const {
   TimePoint until = now + kMaxWait;
   if (!greetings_.empty()) until = std::min(until, greetings_.front().deadline);
   if (accept_again_.has_value()) until = std::min(until, *accept_again_);
+  until = std::min(until, handler_.NextDeadline());
   // Rounded up: a wait that is too short by less than a millisecond would spin.
   const auto wait = std::chrono::ceil<milliseconds>(std::max(until - now, Duration::zero()));
   return static_cast<int>(wait.count());
@@ -134,6 +135,7 @@ absl::Status SessionServer::Turn() {
   }
   CloseOverdue();
   store_->ExpirePins(now_);
+  handler_.Expire(now_);
   RunCommands();
   for (const ClientId id : handler_.TakeNotified()) Flush(id);
   if (accept_again_.has_value() && now_ >= *accept_again_) {
