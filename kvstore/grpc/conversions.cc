@@ -67,4 +67,23 @@ v1::Stats ToProto(const StoreStats& stats) {
   return proto;
 }
 
+v1::TierStats ToProto(const TierStatus& tier) {
+  v1::TierStats proto;
+  proto.set_name(tier.name);
+  proto.set_is_on(tier.tier.is_on);
+  proto.set_num_blocks(tier.tier.num_blocks);
+  proto.set_bytes(tier.tier.num_bytes);
+  proto.set_capacity_bytes(tier.tier.capacity_bytes);
+  proto.set_num_hits(tier.tier.num_hits);
+  proto.set_num_misses(tier.tier.num_misses);
+  proto.set_num_promoted_entries(tier.mover.num_found_entries);
+  proto.set_num_written_entries(tier.mover.num_written_entries);
+  proto.set_num_queued_entries(tier.inbox.num_writes);
+  proto.set_max_queued_entries(tier.limits.max_writes);
+  proto.set_num_dropped_entries(tier.inbox.num_dropped_writes + tier.mover.num_failed_writes);
+  proto.set_num_corrupt_blocks(tier.mover.num_corrupt_blocks);
+  proto.set_num_failures(tier.tier.num_failures);
+  return proto;
+}
+
 }  // namespace skv::kvstore

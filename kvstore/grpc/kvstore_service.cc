@@ -87,6 +87,12 @@ void KvStoreService::AddLimits(v1::Stats* stats) const {
   stats->set_num_watch_events(feed_->num_kept());
   stats->set_max_watch_events(feed_->capacity());
   stats->set_watch_stride(options_.index.watch_stride);
+  if (options_.tiering == nullptr) return;
+  stats->set_num_sessions(stats->num_sessions() - 1);  // without that of who moves blocks
+  for (const TierStatus& tier : options_.tiering->tiers()) *stats->add_tiers() = ToProto(tier);
+  const ScrubberGauges scrubber = options_.tiering->scrubber();
+  stats->set_num_scrubbed_bytes(scrubber.num_checked_bytes);
+  stats->set_num_damaged_entries(scrubber.num_damaged_entries);
 }
 
 grpc::ServerUnaryReactor* KvStoreService::ListEntries(grpc::CallbackServerContext* context,

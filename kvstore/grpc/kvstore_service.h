@@ -8,6 +8,7 @@
 #include "kvstore/index/entry_table_types.h"
 #include "kvstore/server/command_queue.h"
 #include "kvstore/server/event_feed.h"
+#include "kvstore/tiering/tiering.h"
 #include "kvstore/watch/watch_message.h"
 #include "skv/kvstore/v1/kvstore.grpc.pb.h"
 
@@ -19,6 +20,7 @@ struct KvStoreServiceOptions {
   StoreEpoch epoch = {};
   EntryTableOptions index;  // limits, to be told
   uint32_t max_watch_streams = 64;
+  const Tiering* tiering = nullptr;   // of the same store, to be told of; outlives the service
   const Clock* clock = &RealClock();  // of writes that take too long; outlives the service
 };
 

@@ -38,7 +38,7 @@ void AddSessions(const EntryTableOptions& index, const SessionHandlerOptions& op
   to.gauge("skv_kvstore_sessions", "Clients with a session.",
            [](const Gauges& g) { return g.sessions.num_sessions; });
   to.gauge("skv_kvstore_max_sessions", "Most sessions.",
-           [max = index.leases.max_sessions - 1](const Gauges&) { return max; });
+           [max = index.leases.max_sessions - 2](const Gauges&) { return max; });
   to.gauge("skv_kvstore_leases", "Leases held by sessions.",
            [](const Gauges& g) { return g.store.index.num_leases; });
   to.gauge("skv_kvstore_max_leases", "Most leases of all sessions.",

@@ -25,13 +25,18 @@
 #include "kvstore/index/lru_order.h"
 #include "kvstore/index/s3fifo_order.h"
 #include "kvstore/server/command_queue.h"
+#include "kvstore/server/command_store_owner.h"
 #include "kvstore/server/event_feed.h"
 #include "kvstore/server/kvstore_metrics.h"
 #include "kvstore/server/session_server.h"
+#include "kvstore/server/tier_metrics.h"
+#include "kvstore/tiering/tiering.h"
 
 namespace skv::kvstore {
 namespace {
 
+// The handler's, and that of those who move and check blocks.
+constexpr uint32_t kOwnSessions = 2;
 // Connections that have not said Hello yet, beside all sessions.
 constexpr uint32_t kMaxGreeting = 64;
 // Of the admin and gRPC servers, standard streams, the arena and so on.
@@ -77,7 +82,7 @@ EntryTableOptions IndexOptions(const KvStoreOptions& options) {
   EntryTableOptions index;
   index.max_entries = static_cast<uint32_t>(options.max_entries);
   index.max_shards = 2 * index.max_entries;
-  index.leases.max_sessions = static_cast<uint32_t>(options.max_sessions) + 1;  // the handler's own
+  index.leases.max_sessions = static_cast<uint32_t>(options.max_sessions) + kOwnSessions;
   return index;
 }
 
@@ -145,29 +150,43 @@ absl::Status AddTenants(const TenantQuotas& quotas, TenantTable* tenants,
 // Until a signal comes, or the server fails. grpc.health.v1 says of the store what its thread's
 // heartbeat says.
 absl::Status Serve(SessionServer* server, const ServerStatus& status, KvStoreServer* grpc_server,
-                   SignalWaiter* signals) {
+                   Tiering* tiering, SignalWaiter* signals) {
   absl::Status served;
   std::thread thread([&] {
     served = server->Run();
     signals->Raise();
   });
+  tiering->Start();
   do {
     grpc_server->SetServing(status.CheckReady().ok() && status.CheckLive(kMaxTurnAge).ok());
   } while (!signals->WaitFor(kHealthPeriod));
   // Calls that wait for the store are answered while it still runs.
   grpc_server->Stop();
+  tiering->Stop();
   server->Stop();
   thread.join();
   return served;
 }
 
+ScrubberOptions ScrubberOptionsOf(const TierFlags& flags) {
+  return {.bytes_per_second = static_cast<uint64_t>(flags.scrub_bytes_per_second)};
+}
+
+TierDeskOptions DeskOptions(const TierFlags& flags, Metrics* metrics) {
+  prometheus::Histogram& seconds = metrics->AddHistogram(
+      "skv_kvstore_seek_seconds", "From a Get to the end of its seek.", LatencyBuckets());
+  return {.max_call = 2 * std::chrono::milliseconds(flags.timeout_ms),
+          .on_seek_end = [&seconds](Duration time) { seconds.Observe(ToSeconds(time)); }};
+}
+
 KvStoreServerOptions GrpcOptions(const KvStoreOptions& options, const EntryTableOptions& index,
-                                 const StoreEpoch& epoch) {
+                                 const StoreEpoch& epoch, const Tiering* tiering) {
   return {.host = options.host,
           .port = options.port,
           .service = {.epoch = epoch,
                       .index = index,
-                      .max_watch_streams = static_cast<uint32_t>(options.max_watch_streams)}};
+                      .max_watch_streams = static_cast<uint32_t>(options.max_watch_streams),
+                      .tiering = tiering}};
 }
 
 }  // namespace
@@ -186,6 +205,7 @@ absl::Status RunKvStore(const KvStoreOptions& options) {
   SessionServerOptions server_options{.handler = HandlerOptions(store_options.index)};
   EventFeed events(kMaxWatchEvents);
   CommandQueue commands(kMaxCommands);
+  CommandStoreOwner owner(&commands);
   server_options.handler.events = &events;
   server_options.commands = &commands;
   RaiseDescriptorLimit(server_options.handler.max_clients + kOtherDescriptors);
@@ -194,8 +214,13 @@ absl::Status RunKvStore(const KvStoreOptions& options) {
   Metrics metrics(MetricLabels{{"role", "kvstore"}});
   AddProcessMetrics(&metrics);
   AddKvStoreMetrics(store_options.index, server_options.handler, &status, &metrics);
+  SKV_ASSIGN_OR_RETURN(std::vector<TierSetup> tiers,
+                       OpenTiers(options.tiers, ArenaBytes(options.arena_bytes)));
+  Tiering tiering(std::move(tiers), ScrubberOptionsOf(options.tiers), &owner, &RealClock());
+  const TierDeskOptions desk_options = DeskOptions(options.tiers, &metrics);
+  AddTierMetrics(&tiering, desk_options.limits, &status, &metrics);
   const KvStoreServerOptions grpc_options =
-      GrpcOptions(options, store_options.index, server_options.handler.epoch);
+      GrpcOptions(options, store_options.index, server_options.handler.epoch, &tiering);
   SKV_ASSIGN_OR_RETURN(const auto grpc_server,
                        KvStoreServer::Start(grpc_options, &events, &commands));
   AddWatchMetrics(grpc_options.service, &grpc_server->service(), &events, &commands, &metrics);
@@ -213,6 +238,9 @@ absl::Status RunKvStore(const KvStoreOptions& options) {
   store_options.index.capacity_bytes = static_cast<int64_t>((*arena)->num_bytes());
   BlockStore store(store_options, CreateOrder(options.eviction, store_options.index.order()),
                    (*arena)->Bytes(0, (*arena)->num_bytes()));
+  TierDesk desk(desk_options, &store, (*arena)->Bytes(0, (*arena)->num_bytes()), tiering.inboxes());
+  owner.SetDesk(&desk);
+  server_options.handler.tiers = &desk;
   SKV_RETURN_IF_ERROR(AddTenants(quotas, &store.tenants(), &server_options.handler.tenants));
   SKV_ASSIGN_OR_RETURN(const auto server,
                        SessionServer::Create(server_options, std::move(listener), &store, &status));
@@ -220,7 +248,7 @@ absl::Status RunKvStore(const KvStoreOptions& options) {
             << "skv-kvstore: gRPC on " << options.host << ":" << grpc_server->port() << "\n"
             << "skv-kvstore: metrics on http://" << options.host << ":" << admin->port()
             << "/metrics" << std::endl;
-  absl::Status served = Serve(server.get(), status, grpc_server.get(), &signals);
+  absl::Status served = Serve(server.get(), status, grpc_server.get(), &tiering, &signals);
   SKV_LOG(INFO) << "closing " << status.gauges().sessions.num_sessions << " sessions";
   return served;
 }

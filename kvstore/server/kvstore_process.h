@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "kvstore/server/tier_setup.h"
 
 namespace skv::kvstore {
 
@@ -22,6 +23,7 @@ struct KvStoreOptions {
   int port = 0;                            // gRPC; 0: any free one
   int max_watch_streams = 64;
   int admin_port = 0;  // HTTP; 0: any free one
+  TierFlags tiers;
 };
 
 // $XDG_RUNTIME_DIR/skv-kvstore.sock; /tmp/skv-kvstore-<user id>.sock where that is not set.
@@ -29,7 +31,8 @@ std::string DefaultSocketPath();
 
 // Writes "skv-kvstore: sessions at <path>", "... gRPC on <host:port>" and "... metrics on
 // http://..." to standard output once it serves. OK after a signal, also while it starts.
-// InvalidArgument: flags that do not go together. ResourceExhausted: no memory for the arena.
+// InvalidArgument: flags that do not go together. FailedPrecondition: the folder of the tier is in
+// use, or cannot be used. ResourceExhausted: no memory for the arena.
 // Others as SessionListener::Listen and the two servers say.
 absl::Status RunKvStore(const KvStoreOptions& options);
 

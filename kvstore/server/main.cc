@@ -8,6 +8,32 @@
 namespace skv::kvstore {
 namespace {
 
+void AddTierFlags(TierFlags* tiers, Flags* flags) {
+  flags->Add("nvme-folder", &tiers->nvme_folder,
+             "Folder on a local disk where blocks are kept too, so that they outlive this process; "
+             "its parent must be there. Empty: none");
+  flags->Add("nvme-bytes", &tiers->nvme_bytes, {0, int64_t{1} << 50},
+             "Most bytes of blocks there, at least 16 MiB; files take up to 1.3 times as many. 0: "
+             "four times the arena, but at most 60 % of what the disk has free or the folder uses");
+  flags->Add(
+      "nvme-write-bytes-per-second", &tiers->nvme_write_bytes_per_second, {0, int64_t{1} << 40},
+      "Most bytes written there, at least 16 MiB; a block counts twice, as it goes through a "
+      "log. 0: as many as the disk takes");
+  flags->Add("redis", &tiers->redis,
+             "Redis or Valkey where hosts share blocks: host:port or unix:///path; set its "
+             "maxmemory, and maxmemory-policy allkeys-lru. Whoever can write there is trusted. "
+             "Empty: none");
+  flags->Add("redis-username", &tiers->redis_username, "Its user; empty: Redis' default one");
+  flags->Add("redis-password-file", &tiers->redis_password_file,
+             "File whose first line is the password; empty: the environment's SKV_REDIS_PASSWORD, "
+             "if any");
+  flags->Add("redis-database", &tiers->redis_database, IntRange{0, 1 << 20}, "Its database");
+  flags->Add("tier-timeout-ms", &tiers->timeout_ms, {10, 10000},
+             "Longest wait for one answer of the disk or of Redis");
+  flags->Add("scrub-bytes-per-second", &tiers->scrub_bytes_per_second, {0, int64_t{1} << 40},
+             "Bytes of the arena compared with their checksums, again and again; 0: none");
+}
+
 void AddFlags(KvStoreOptions* options, Flags* flags) {
   flags->Add("socket", &options->socket,
              "Path where clients connect; empty: skv-kvstore.sock in $XDG_RUNTIME_DIR, or "
@@ -31,10 +57,13 @@ void AddFlags(KvStoreOptions* options, Flags* flags) {
              "Watch calls at one time; more are refused");
   flags->Add("admin-port", &options->admin_port, IntRange{0, 65535},
              "HTTP port of metrics and health; 0: any");
+  AddTierFlags(&options->tiers, flags);
   flags->SetExamples(
       "  skv-kvstore --arena-bytes 8589934592 --port 9400 --admin-port 9500\n"
       "  skv-kvstore --socket /run/skv/kvstore.sock --socket-mode 0660 --tenant-quota "
-      "batch=1073741824");
+      "batch=1073741824\n"
+      "  skv-kvstore --nvme-folder /var/lib/skv --redis cache.internal:6379 "
+      "--redis-password-file /run/secrets/redis");
 }
 
 int Main(int argc, char** argv) {

@@ -10,12 +10,14 @@
 #include "common/mutex.h"
 #include "kvstore/server/session_handler.h"
 #include "kvstore/store/block_store.h"
+#include "kvstore/tiering/tier_desk.h"
 
 namespace skv::kvstore {
 
 struct ServerGauges {
   BlockStoreGauges store;
   SessionGauges sessions;
+  TierDeskGauges tiers;
   uint64_t num_accept_pauses = 0;  // since the start
 };
 

@@ -101,6 +101,8 @@ absl::Status SessionServer::Run() {
     status = Turn();
     status_->Publish({.store = store_->gauges(),
                       .sessions = handler_.gauges(),
+                      .tiers = options_.handler.tiers == nullptr ? TierDeskGauges()
+                                                                 : options_.handler.tiers->gauges(),
                       .num_accept_pauses = num_accept_pauses_});
     status_->TurnEnds();
   }

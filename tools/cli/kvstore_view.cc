@@ -33,6 +33,44 @@ std::string ParsePart(std::string_view digits) {
   return absl::HexStringToBytes({digits.data(), digits.size()});
 }
 
+nlohmann::ordered_json ToJson(const pb::TierStats& tier) {
+  return {{"name", tier.name()},
+          {"is_on", tier.is_on()},
+          {"num_blocks", tier.num_blocks()},
+          {"bytes", tier.bytes()},
+          {"capacity_bytes", tier.capacity_bytes()},
+          {"num_hits", tier.num_hits()},
+          {"num_misses", tier.num_misses()},
+          {"num_promoted_entries", tier.num_promoted_entries()},
+          {"num_written_entries", tier.num_written_entries()},
+          {"num_queued_entries", tier.num_queued_entries()},
+          {"max_queued_entries", tier.max_queued_entries()},
+          {"num_dropped_entries", tier.num_dropped_entries()},
+          {"num_corrupt_blocks", tier.num_corrupt_blocks()},
+          {"num_failures", tier.num_failures()}};
+}
+
+// Empty where there are none.
+std::string RenderTiers(const pb::Stats& stats) {
+  if (stats.tiers().empty()) return {};
+  std::string text =
+      absl::StrFormat("\n%-8s %-4s %10s %22s %10s %10s %10s %16s %8s\n", "TIER", "ON", "BLOCKS",
+                      "BYTES", "HITS", "MISSES", "WRITTEN", "QUEUED", "FAILED");
+  for (const pb::TierStats& tier : stats.tiers()) {
+    const std::string bytes =
+        tier.capacity_bytes() == 0
+            ? Mib(tier.bytes())
+            : absl::StrFormat("%s of %s", Mib(tier.bytes()), Mib(tier.capacity_bytes()));
+    absl::StrAppendFormat(
+        &text, "%-8s %-4s %10u %22s %10u %10u %10u %16s %8u\n", tier.name(),
+        tier.is_on() ? "yes" : "no", tier.num_blocks(), bytes, tier.num_hits(), tier.num_misses(),
+        tier.num_written_entries(),
+        absl::StrFormat("%u of %u", tier.num_queued_entries(), tier.max_queued_entries()),
+        tier.num_failures());
+  }
+  return text;
+}
+
 std::string TenantName(const std::string& name) { return name.empty() ? "-" : name; }
 
 }  // namespace
@@ -70,14 +108,17 @@ std::string RenderStats(const pb::Stats& stats) {
                         stats.num_leases());
   absl::StrAppendFormat(&text, "pins       %u of %u\n", stats.num_pins(), stats.max_pins());
   absl::StrAppendFormat(&text, "evictions  %u\n", stats.num_evicted());
-  absl::StrAppendFormat(&text, "watch      %u of %u calls, %u of %u events kept\n\n",
+  absl::StrAppendFormat(&text, "watch      %u of %u calls, %u of %u events kept\n",
                         stats.num_watch_streams(), stats.max_watch_streams(),
                         stats.num_watch_events(), stats.max_watch_events());
+  absl::StrAppendFormat(&text, "scrubbed   %s, %u damaged entries dropped\n\n",
+                        Mib(stats.num_scrubbed_bytes()), stats.num_damaged_entries());
   absl::StrAppendFormat(&text, "%-24s %14s %14s\n", "TENANT", "BYTES", "QUOTA");
   for (const pb::TenantStats& tenant : stats.tenants()) {
     absl::StrAppendFormat(&text, "%-24s %14d %14d\n", TenantName(tenant.name()), tenant.bytes(),
                           tenant.quota_bytes());
   }
+  text += RenderTiers(stats);
   return text;
 }
 
@@ -100,13 +141,17 @@ nlohmann::ordered_json ToJson(const pb::Stats& stats) {
                                  {"max_watch_streams", stats.max_watch_streams()},
                                  {"num_watch_events", stats.num_watch_events()},
                                  {"max_watch_events", stats.max_watch_events()},
-                                 {"watch_stride", stats.watch_stride()}};
+                                 {"watch_stride", stats.watch_stride()},
+                                 {"num_scrubbed_bytes", stats.num_scrubbed_bytes()},
+                                 {"num_damaged_entries", stats.num_damaged_entries()}};
   json["tenants"] = nlohmann::ordered_json::array();
   for (const pb::TenantStats& tenant : stats.tenants()) {
     json["tenants"].push_back({{"name", tenant.name()},
                                {"bytes", tenant.bytes()},
                                {"quota_bytes", tenant.quota_bytes()}});
   }
+  json["tiers"] = nlohmann::ordered_json::array();
+  for (const pb::TierStats& tier : stats.tiers()) json["tiers"].push_back(ToJson(tier));
   return json;
 }
 

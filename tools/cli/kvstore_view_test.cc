@@ -8,7 +8,9 @@ namespace skv::cli {
 namespace {
 
 using absl::StatusCode;
+using testing::ContainsRegex;
 using testing::HasSubstr;
+using testing::Not;
 
 constexpr char kKey[] = "000102030405060708090a0b0c0d0e0f/ffeeddccbbaa99887766554433221100";
 
@@ -59,6 +61,14 @@ TEST(KvstoreViewTest, StatsShowLimitsBesideWhatTheyLimit) {
   EXPECT_THAT(text, HasSubstr("entries    3 of 10, 0 sealed\n"));
   EXPECT_THAT(text, HasSubstr("\n-       "));
   EXPECT_THAT(text, HasSubstr("\nbatch   "));
+  EXPECT_THAT(text, Not(HasSubstr("TIER")));
+  kvstore::v1::TierStats* const tier = stats.add_tiers();
+  tier->set_name("nvme");
+  tier->set_bytes(1 << 20);
+  tier->set_capacity_bytes(2 << 20);
+  tier->set_max_queued_entries(9);
+  EXPECT_THAT(RenderStats(stats), ContainsRegex("\nnvme +no +0 +1.0 MiB of 2.0 MiB .* 0 of 9 "));
+  EXPECT_EQ(ToJson(stats)["tiers"][0]["name"], "nvme");
   EXPECT_EQ(ToJson(stats)["tenants"][1]["name"], "batch");
   EXPECT_EQ(ToJson(stats)["max_entries"], 10);
 }

@@ -1,0 +1,53 @@
+#include "kvstore/server/command_store_owner.h"
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+
+namespace skv::kvstore {
+namespace {
+
+constexpr auto kFullQueuePause = std::chrono::milliseconds(5);
+constexpr auto kWaitTime = std::chrono::seconds(1);
+
+// Outlives whichever of both sides is done first.
+struct Outcome {
+  Mutex mutex;
+  CondVar changed;
+  std::optional<bool> has_run SKV_GUARDED_BY(mutex);
+};
+
+bool WaitFor(Outcome* outcome) {
+  const MutexLock lock(&outcome->mutex);
+  const auto is_done = [outcome]()
+                           SKV_REQUIRES(outcome->mutex) { return outcome->has_run.has_value(); };
+  while (!outcome->changed.WaitUntil(&outcome->mutex, RealClock().Now() + kWaitTime, is_done)) {
+  }
+  return *outcome->has_run;
+}
+
+}  // namespace
+
+bool CommandStoreOwner::Run(const std::function<void(TierDesk*)>& call) {
+  const auto outcome = std::make_shared<Outcome>();
+  // Lives until the command was called: WaitFor returns after that.
+  const auto command = [outcome, &call, desk = desk_](const absl::StatusOr<StoreAdmin*>& admin) {
+    if (admin.ok()) call(desk);
+    const MutexLock lock(&outcome->mutex);
+    outcome->has_run = admin.ok();
+    outcome->changed.NotifyOne();
+  };
+  absl::Status submitted;
+  while (!(submitted = commands_->Submit(TimePoint::max(), command)).ok()) {
+    if (!absl::IsResourceExhausted(submitted)) return false;
+    std::this_thread::sleep_for(kFullQueuePause);
+  }
+  return WaitFor(outcome.get());
+}
+
+}  // namespace skv::kvstore

@@ -1,0 +1,83 @@
+#pragma once
+// The thread that compares blocks in the arena with their checksums: again and again all that are
+// visible, at a bounded rate; and those that a client says are damaged. An entry with a damaged
+// block is dropped, and can be written anew. What a client says is only where to look, so it can
+// cost others no more than that rate.
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <thread>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "common/clock.h"
+#include "common/mutex.h"
+#include "kvstore/tiering/tier_desk.h"
+
+namespace skv::kvstore {
+
+struct ScrubberOptions {
+  // Of blocks' bytes. 0: only what is reported is checked, at kReportRate.
+  uint64_t bytes_per_second = 64 << 20;
+  size_t max_reports = 4096;  // keys that wait; further ones are dropped
+};
+
+// A snapshot; totals are since the start.
+struct ScrubberGauges {
+  uint64_t num_checked_bytes = 0;
+  uint64_t num_rounds = 0;           // walks over all entries
+  uint64_t num_damaged_entries = 0;  // dropped
+  uint64_t num_reports = 0;          // keys
+  uint64_t num_dropped_reports = 0;
+  size_t num_waiting_reports = 0;
+};
+
+class Scrubber {
+ public:
+  static constexpr uint64_t kReportRate = 64 << 20;
+  // Between walks, and between looks at places of the table that have no entries.
+  static constexpr Duration kRoundPause = std::chrono::seconds(10);
+  static constexpr Duration kMinPause = std::chrono::milliseconds(10);
+
+  // `owner` and `clock` outlive this.
+  Scrubber(const ScrubberOptions& options, StoreOwner* owner, const Clock* clock);
+  // REQUIRES: stopped, or not started.
+  ~Scrubber();
+  Scrubber(const Scrubber&) = delete;
+  Scrubber& operator=(const Scrubber&) = delete;
+
+  void Start();
+  void Stop();
+
+  // A client found these damaged. Thread-safe.
+  void Report(absl::Span<const EntryKey> keys);
+
+  // What Start's thread does again and again: what is reported, else a piece of the walk, once its
+  // time has come, for which it waits until `deadline`, of the machine's clock. False: stopped.
+  bool Step(TimePoint deadline);
+
+  ScrubberGauges gauges() const;  // thread-safe
+  const ScrubberOptions& options() const { return options_; }
+
+ private:
+  void Walk();
+  void Check(const std::vector<HeldEntry>& held);
+  bool WaitForWork(TimePoint deadline, std::vector<EntryKey>* reported);
+
+  const ScrubberOptions options_;
+  StoreOwner* const owner_;
+  const Clock* const clock_;
+  // Of the thread:
+  EntryIdx next_ = 0;  // of the walk
+  TimePoint check_from_ = TimePoint::min();
+  TimePoint walk_from_ = TimePoint::min();  // not before check_from_
+  std::thread thread_;
+  mutable Mutex mutex_;
+  CondVar changed_;
+  bool is_stopped_ SKV_GUARDED_BY(mutex_) = false;
+  std::deque<EntryKey> reports_ SKV_GUARDED_BY(mutex_);
+  ScrubberGauges gauges_ SKV_GUARDED_BY(mutex_);
+};
+
+}  // namespace skv::kvstore
