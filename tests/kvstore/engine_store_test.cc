@@ -14,6 +14,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
+#include "common/http_get.h"
 #include "common/process.h"
 #include "common/testing/status_matchers.h"
 #include "tests/e2e/testing/sanitizer_report.h"
@@ -81,16 +82,26 @@ class EngineStoreTest : public testing::Test {
     store_.reset();
     std::filesystem::remove(folder_ + "/log");
     const char* const bin = std::getenv("SKV_BIN");
-    store_ = ScopedChild::Start(
-                 {.args = {absl::StrCat(bin != nullptr ? bin : SKV_BIN_DIR, "/skv-kvstore"),
-                           "--socket", SocketPath(), "--arena-bytes", absl::StrCat(arena_bytes)},
-                  .environment = {},
-                  .log_path = folder_ + "/log"})
-                 .value();
+    ChildOptions options{
+        .args = {absl::StrCat(bin != nullptr ? bin : SKV_BIN_DIR, "/skv-kvstore"), "--socket",
+                 SocketPath(), "--arena-bytes", absl::StrCat(arena_bytes)},
+        .log_path = folder_ + "/log"};
+    options.args.insert(options.args.end(), store_flags_.begin(), store_flags_.end());
+    store_ = ScopedChild::Start(options).value();
     EXPECT_TRUE(Becomes(
         [&] { return e2e::ReadFile(folder_ + "/log").find("/metrics\n") != std::string::npos; }));
   }
   std::string SocketPath() const { return folder_ + "/s"; }
+  // 0: there is none yet.
+  double StoreMetric(const std::string& series) const {
+    const std::string output = e2e::ReadFile(folder_ + "/log"), before = "metrics on http://";
+    const size_t colon = output.find(':', output.find(before) + before.size());
+    const std::string page =
+        HttpGet("127.0.0.1", std::atoi(output.c_str() + colon + 1), "/metrics", kPatience)
+            .value_or("");
+    const size_t at = page.find("skv_kvstore_" + series);
+    return at == std::string::npos ? 0 : std::atof(page.c_str() + page.find("} ", at) + 2);
+  }
 
   std::unique_ptr<LocalEngine> Open(int chunk = 256, bool caching = true) const {
     auto local = LocalEngine::Open({.rank = {.model_path = model_.path(),
@@ -137,6 +148,7 @@ class EngineStoreTest : public testing::Test {
 
   loader::TinyLlamaFile model_;
   std::string folder_;
+  std::vector<std::string> store_flags_;
   std::unique_ptr<ScopedChild> store_;
 };
 
@@ -234,6 +246,31 @@ TEST_F(EngineStoreTest, WhenTheStoreStandsStillStreamsPauseForSecondsAtMost) {
   RunNext(engine.get(), 4, MakeRequest(3));
   EXPECT_GT(RunNext(Open().get(), 1, MakeRequest(3)).num_cached_tokens, 0);
 }
+
+// A store that keeps its blocks in a folder, too.
+#if SKV_WITH_ROCKSDB
+TEST_F(EngineStoreTest, WhatWasReadBeforeAStoreWasKilledIsFoundInItsFolder) {
+  const Run cold = RunCold(MakeRequest(1));
+  store_flags_ = {"--nvme-folder", folder_ + "/nvme", "--nvme-bytes", absl::StrCat(64 << 20)};
+  StartStore();
+  ExpectSame(RunNext(Open().get(), 1, MakeRequest(1)), cold);
+  ASSERT_TRUE(Becomes([&] {
+    const double num_sealed = StoreMetric("entries{role=\"kvstore\",state=\"sealed\"}");
+    return num_sealed > 0 && num_sealed == StoreMetric(
+                                               "tier_written_entries_total"
+                                               "{role=\"kvstore\",tier=\"nvme\"}");
+  }));
+  store_->Signal(SIGKILL);
+  StartStore();
+  const auto reader = Open();
+  const Run warm = RunNext(reader.get(), 1, MakeRequest(1));
+  EXPECT_GE(warm.num_cached_tokens, kPrompt - kComputedAnyway);
+  ExpectSame(warm, cold);
+  // What nobody has read is computed, and nobody waits for it for long.
+  const Run other = RunNext(reader.get(), 2, MakeRequest(2));
+  EXPECT_EQ(other.num_cached_tokens, 0);
+}
+#endif
 
 // Groups of two ranks on the store: two sessions each, and each rank has blocks of its own.
 class GroupStoreTest : public EngineStoreTest {
