@@ -25,8 +25,8 @@ double CpuSeconds() {
   return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
-// Tokens of a sentence: 4 to 128, mean 20, skewed to the right.
-int DrawTokens(std::mt19937_64* random) {
+int DrawTokens(const std::vector<int>& sentence_tokens, std::mt19937_64* random) {
+  if (!sentence_tokens.empty()) return sentence_tokens[(*random)() % sentence_tokens.size()];
   std::lognormal_distribution<double> tokens(std::log(17.0), 0.6);
   return std::clamp(static_cast<int>(tokens(*random)), 4, kvstore::kMaxBlockTokens);
 }
@@ -103,7 +103,7 @@ class Churn {
     const size_t num_layouts = options_.token_bytes.size();
     const size_t phase = num_operations_ * num_layouts / options_.num_operations;
     const size_t layout = options_.one_layout_at_a_time ? phase : random_() % num_layouts;
-    const int tokens = DrawTokens(&random_);
+    const int tokens = DrawTokens(options_.sentence_tokens, &random_);
     return kvstore::HeaderBytes(tokens) + tokens * options_.token_bytes[layout];
   }
 

@@ -14,6 +14,9 @@ struct ChurnOptions {
   int64_t num_operations = 1000000;  // calls of Allocate and Free
   // Bytes of a token, one for each layout that shares the arena.
   std::vector<uint64_t> token_bytes = {23040};
+  // Tokens of sentences, 1 to 128 each; every block has those of one of them, drawn at random.
+  // Empty: 4 to 128, mean 20, skewed to the right.
+  std::vector<int> sentence_tokens;
   // False: every block draws one of token_bytes. True: the run has as many phases as there are
   // layouts, each with one of them, so that an arena full of one kind has to take another.
   bool one_layout_at_a_time = false;

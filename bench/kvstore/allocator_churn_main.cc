@@ -1,7 +1,9 @@
 // skv-bench-allocator-churn: how well a full arena is used, and what a call costs; prints one JSON
 // object.
 
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/numbers.h"
@@ -20,6 +22,7 @@ nlohmann::json ToJson(const ChurnOptions& options, const ChurnResult& result) {
   return {{"arena_bytes", options.arena_bytes},
           {"operations", options.num_operations},
           {"token_bytes", options.token_bytes},
+          {"recorded_sentences", options.sentence_tokens.size()},
           {"eviction", options.eviction},
           {"widen_below", options.widen_below},
           {"leased_share", options.leased_share},
@@ -53,17 +56,38 @@ std::string ReadTokenBytes(const std::vector<std::string>& texts, ChurnOptions* 
   return "";
 }
 
+// Empty when all is well.
+std::string ReadSentenceTokens(const std::string& path, ChurnOptions* options) {
+  if (path.empty()) return "";
+  std::ifstream file(path);
+  options->sentence_tokens.assign(std::istream_iterator<int>(file), {});
+  if (!file.eof() || options->sentence_tokens.empty()) {
+    return "--sentences: " + path + ": expected numbers of tokens, one a line";
+  }
+  for (const int tokens : options->sentence_tokens) {
+    if (tokens < 1 || tokens > kvstore::kMaxBlockTokens) {
+      return "--sentences: " + path + ": a sentence of " + std::to_string(tokens) +
+             " tokens, expected 1 to " + std::to_string(kvstore::kMaxBlockTokens);
+    }
+  }
+  return "";
+}
+
 int Main(int argc, char** argv) {
   ChurnOptions options;
   int64_t arena_mib = 4096;
   int64_t seed = 1;
   std::vector<std::string> token_bytes = {"23040"};
+  std::string sentences;
   Flags flags("skv-bench-allocator-churn",
               "Fills a block arena and keeps it full; prints how much of it is live, as JSON");
   flags.Add("arena-mib", &arena_mib, IntRange{1, 1 << 24}, "Size of the arena");
   flags.Add("operations", &options.num_operations, IntRange{1, int64_t{1} << 40},
             "Allocations, those that fail included, and evictions");
   flags.Add("token-bytes", &token_bytes, "Bytes of a token's keys and values, of each layout");
+  flags.Add("sentences", &sentences,
+            "File of sentences' tokens, as skv-bench-sentence-lengths prints them, to draw from; "
+            "empty: 4 to 128, mean 20");
   flags.Add("one-layout-at-a-time", &options.one_layout_at_a_time,
             "Layouts follow each other; else every block draws one");
   flags.AddChoice("eviction", &options.eviction, {"random", "oldest", "second-chance"},
@@ -80,6 +104,10 @@ int Main(int argc, char** argv) {
   options.arena_bytes = static_cast<uint64_t>(arena_mib) << 20;
   options.seed = static_cast<uint64_t>(seed);
   if (const std::string problem = ReadTokenBytes(token_bytes, &options); !problem.empty()) {
+    std::cerr << "skv-bench-allocator-churn: " << problem << "\n";
+    return Flags::kUsageExitCode;
+  }
+  if (const std::string problem = ReadSentenceTokens(sentences, &options); !problem.empty()) {
     std::cerr << "skv-bench-allocator-churn: " << problem << "\n";
     return Flags::kUsageExitCode;
   }

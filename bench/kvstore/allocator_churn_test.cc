@@ -1,6 +1,7 @@
 #include "bench/kvstore/allocator_churn.h"
 
 #include "gtest/gtest.h"
+#include "kvstore/block/block_header.h"
 
 namespace skv::bench {
 namespace {
@@ -23,6 +24,16 @@ TEST(AllocatorChurnTest, NineTenthsOfAFullArenaAreLiveWhoeverIsEvicted) {
       EXPECT_GE(result.num_evicted, result.num_evicted_as_victims);
     }
   }
+}
+
+TEST(AllocatorChurnTest, BlocksHaveTheSizesOfTheSentencesGiven) {
+  ChurnOptions options;
+  options.arena_bytes = uint64_t{1} << 30;
+  options.num_operations = 10000;
+  options.token_bytes = {1024};
+  options.sentence_tokens = {4, 12};
+  const double header = static_cast<double>(kvstore::HeaderBytes(4) + kvstore::HeaderBytes(12)) / 2;
+  EXPECT_NEAR(RunChurn(options).mean_block_bytes, 8 * 1024 + header, 100);
 }
 
 TEST(AllocatorChurnTest, WithoutWideningALargeBlockEmptiesTheArena) {
