@@ -113,17 +113,18 @@ def cluster(*flags):
 
 
 @contextlib.contextmanager
-def kvstore(*flags):
-    """A running skv-kvstore with these flags; its socket's path."""
+def kvstore(*flags, core=None):
+    """A running skv-kvstore with these flags, on all cores or on one; its socket's path and its process."""
     with tempfile.TemporaryDirectory() as folder:
         socket = pathlib.Path(folder) / "kvstore.sock"
-        process = subprocess.Popen([binary("skv-kvstore"), "--socket", socket, *flags], stdout=sys.stderr)
+        on_core = ["taskset", "-c", str(core)] if core is not None else []
+        process = subprocess.Popen([*on_core, binary("skv-kvstore"), "--socket", socket, *flags], stdout=sys.stderr)
         try:
             while not socket.exists():
                 if process.poll() is not None:
                     fail(f"skv-kvstore ended before it was ready, exit code {process.returncode}")
                 time.sleep(0.05)
-            yield socket
+            yield socket, process
         finally:
             process.terminate()
             process.wait(timeout=60)
