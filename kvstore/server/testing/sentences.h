@@ -48,6 +48,7 @@ inline std::vector<Sentence> MakeChain(int first_number, int length) {
 
 inline std::vector<PrefixKey> KeysOf(const std::vector<Sentence>& chain) {
   std::vector<PrefixKey> keys;
+  keys.reserve(chain.size());
   for (const Sentence& sentence : chain) keys.push_back(sentence.item.key);
   return keys;
 }
