@@ -244,19 +244,15 @@ void Relay::OnDone(Attempt* attempt, absl::Status status) {
   if (status.ok()) status = absl::UnavailableError("ended its stream before the last sample");
   // Nobody here cancelled: the worker's server was shut down under the call.
   if (absl::IsCancelled(status)) status = absl::UnavailableError(status.message());
-  MigrationReason reason = MigrationReason::kLost;
-  if (absl::IsResourceExhausted(status)) reason = MigrationReason::kRefused;
-  if (absl::IsUnavailable(status) && IsDraining(attempt->group())) {
-    reason = MigrationReason::kDrained;
-  }
-  Fail(attempt, std::move(status), reason);
+  const bool refused = absl::IsResourceExhausted(status);
+  Fail(attempt, std::move(status), refused ? MigrationReason::kRefused : MigrationReason::kLost);
 }
 
 void Relay::OnStall(Attempt* attempt, const absl::Status& status) {
   Fail(attempt, status, MigrationReason::kStalled);
 }
 
-bool Relay::IsDraining(const Group& group) const {
+bool Relay::IsDrainingLocked(const Group& group) const {
   const std::shared_ptr<const Cluster> cluster = membership_->snapshot();
   const auto it = cluster->groups.find(group.id());
   return it != cluster->groups.end() && it->second.draining;
@@ -269,6 +265,9 @@ void Relay::Fail(Attempt* attempt, absl::Status status, MigrationReason reason) 
     MutexLock lock(&mutex_);
     if (ended_ || attempt->released()) return;
     if (absl::IsUnavailable(status)) membership_->ReportLost(attempt->group().id(), status);
+    if (reason == MigrationReason::kLost && IsDrainingLocked(attempt->group())) {
+      reason = MigrationReason::kDrained;
+    }
     status = Annotate(status, absl::StrCat("worker group ", attempt->group().address()));
     parts = NextPartsLocked(*attempt, status, reason);
     if (!parts.empty()) {

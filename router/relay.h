@@ -100,7 +100,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   // What is to be tried after this failure; empty: nothing, the request ends with it.
   std::vector<Part> NextPartsLocked(const Attempt& attempt, const absl::Status& status,
                                     MigrationReason reason) SKV_REQUIRES(mutex_);
-  bool IsDraining(const Group& group) const;
+  bool IsDrainingLocked(const Group& group) const SKV_REQUIRES(mutex_);
   // Gives the group up. The stream that is to be cancelled, outside of the lock; null: it ends by
   // itself, or will be cancelled by who is just starting it.
   std::shared_ptr<GroupStream> ReleaseLocked(Attempt* attempt) SKV_REQUIRES(mutex_);
