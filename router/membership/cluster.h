@@ -28,7 +28,7 @@ struct ClusterGroup {
   CacheId cache_id = kNoCache;  // where its prompts stay
   std::string store_id;         // as it reports it
   std::string store_watch_address;
-  uint64_t epoch = 0;           // of the process that serves; a restarted worker has another one
+  uint64_t epoch = 0;  // of the process that serves; a restarted worker has another one
   bool draining = false;
   absl::Status health;  // OK: picked; else why not
 };
