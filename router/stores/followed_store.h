@@ -19,7 +19,7 @@ struct StoreName {
   std::string store_id;         // as workers report it: its epoch in hexadecimal digits
   std::string watch_address;    // host:port
 
-  auto operator<=>(const StoreName&) const = default;
+  auto operator<=>(const StoreName&) const = default;  // NOLINT(modernize-use-nullptr)
 };
 
 // Totals of all stores that were ever followed. Outlives each of them.
