@@ -5,10 +5,12 @@ import math
 import os
 import pathlib
 import statistics
+import re
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 ROOT = pathlib.Path(os.environ.get("SKV_ROOT") or pathlib.Path(__file__).resolve().parents[2])
 BIN = pathlib.Path(os.environ.get("SKV_BIN") or ROOT / "build/release/bin")
@@ -128,6 +130,83 @@ def kvstore(*flags, core=None):
         finally:
             process.terminate()
             process.wait(timeout=60)
+
+
+def metric(url, name, **labels):
+    """The sum of the samples of a metric with these labels at an address; None where nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=1) as reply:
+            text = reply.read().decode()
+    except OSError:
+        return None
+    samples = re.findall(rf"^{name}(?:\{{(.*)\}})? (\S+)$", text, re.M)
+    return sum(float(value) for found, value in samples
+               if all(f'{label}="{wanted}"' in found for label, wanted in labels.items()))
+
+
+def wait_until(condition, what, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            fail(f"{what} took more than {seconds} s")
+        time.sleep(0.02)
+
+
+class Store:
+    """A skv-kvstore that can be killed and started again: the same flags, socket and metrics' address."""
+
+    def __init__(self, *flags, admin_port):
+        self._folder = tempfile.TemporaryDirectory()
+        self.socket = pathlib.Path(self._folder.name) / "kvstore.sock"
+        self.metrics = f"http://127.0.0.1:{admin_port}/metrics"
+        self._command = [binary("skv-kvstore"), "--socket", self.socket, "--host", "127.0.0.1",
+                         "--admin-port", str(admin_port), *map(str, flags)]
+        self.process = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def start(self):
+        self.process = subprocess.Popen(self._command, stdout=sys.stderr)
+        wait_until(self._is_ready, "the start of skv-kvstore")
+
+    def _is_ready(self):
+        if self.process.poll() is not None:
+            fail(f"skv-kvstore ended before it was ready, exit code {self.process.returncode}")
+        return self.socket.exists() and self.metric("skv_kvstore_arena_bytes")
+
+    def metric(self, name, **labels):
+        return metric(self.metrics, name, **labels)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(timeout=60)
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(timeout=60)
+        self._folder.cleanup()
+
+
+@contextlib.contextmanager
+def redis(port):
+    """A redis-server on loopback that keeps everything in memory."""
+    process = subprocess.Popen(["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "",
+                                "--appendonly", "no"], stdout=subprocess.DEVNULL)
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def drop_page_cache():
+    os.sync()
+    try:
+        pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
+    except OSError as error:
+        fail(f"the page cache cannot be dropped ({error}); run the row as root")
 
 
 def generate(endpoint, document, question, *flags):
