@@ -99,9 +99,9 @@ def share_interval(hits, n):
 
 
 @contextlib.contextmanager
-def cluster(*flags):
+def cluster(*flags, model=None):
     """A ready `skv cluster up` with these flags: what it prints with --json. Stopped at the end."""
-    process = subprocess.Popen([binary("skv"), "cluster", "up", "--json", "--model", model_path(),
+    process = subprocess.Popen([binary("skv"), "cluster", "up", "--json", "--model", model or model_path(),
                                 *flags], stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
@@ -179,9 +179,13 @@ class Store:
     def metric(self, name, **labels):
         return metric(self.metrics, name, **labels)
 
-    def kill(self):
+    def restart(self):
+        """Killed and started again; back when all who had a session have one again."""
+        num_sessions = self.metric("skv_kvstore_sessions")
         self.process.kill()
         self.process.wait(timeout=60)
+        self.start()
+        wait_until(lambda: self.metric("skv_kvstore_sessions") == num_sessions, "the clients' way back to skv-kvstore")
 
     def __exit__(self, *_):
         self.process.terminate()
@@ -201,12 +205,13 @@ def redis(port):
         process.wait(timeout=60)
 
 
-def drop_page_cache():
-    os.sync()
-    try:
-        pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
-    except OSError as error:
-        fail(f"the page cache cannot be dropped ({error}); run the row as root")
+def drop_page_cache(folder):
+    """Of all files in the folder: the next read of them is one of the disk."""
+    for path in pathlib.Path(folder).rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def generate(endpoint, document, question, *flags):
@@ -216,6 +221,12 @@ def generate(endpoint, document, question, *flags):
     process.stdin.write(document)
     process.stdin.close()
     return process
+
+
+def generate_raw(endpoint, prompt, *flags):
+    """The same of a text that is to be continued as it stands."""
+    return subprocess.Popen([binary("skv"), "generate", "--json", "--raw", "--endpoint", endpoint, *flags, prompt],
+                            stdout=subprocess.PIPE, text=True)
 
 
 def finish_generate(process):
