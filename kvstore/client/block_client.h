@@ -79,7 +79,8 @@ class BlockClient {
   // Payloads are compared with their checksums unless the block is held already by a lease of this
   // client: one pass over the payload in this thread, at 5 to 6 GB/s (block_client_benchmark.cc); a
   // prompt of 8,000 tokens of 23 KB takes 30 ms. The hit ends before the first block that is not
-  // whole, or not the one asked for, which is logged and counted.
+  // whole, or not the one asked for, which is logged, counted, and told to the store: it is dropped
+  // there, soon, and may be created anew then.
   virtual absl::StatusOr<LeasedChain> Get(std::span<const PrefixKey> keys, TimePoint deadline) = 0;
   static constexpr size_t kMaxChainKeys = 4000;
 

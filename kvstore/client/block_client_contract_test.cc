@@ -140,6 +140,19 @@ TEST_P(BlockClientContractTest, AHitEndsBeforeADamagedBlock) {
   EXPECT_EQ(client_->gauges().num_leases, 0u);
 }
 
+TEST_P(BlockClientContractTest, ADamagedBlockMayBeWrittenAnew) {
+  const TestChain chain = MakeChain(1, 3);
+  std::byte* const second = BytesOf(Store(*client_, chain)[1].block.blocks()[0]);
+  Sync(*client_);
+  *second ^= std::byte{1};
+  EXPECT_EQ(Get(chain.keys).size(), 1u);
+  Sync(*client_);
+  Store(*client_, {{chain.sentences.begin() + 1, chain.sentences.end()},
+                   {chain.keys.begin() + 1, chain.keys.end()}});
+  Sync(*client_);
+  EXPECT_EQ(Get(chain.keys).size(), 3u);
+}
+
 TEST_P(BlockClientContractTest, AHeaderThatIsDamagedIsAMissToo) {
   const TestChain chain = MakeChain(1, 1);
   std::byte* const payload = BytesOf(Store(*client_, chain)[0].block.blocks()[0]);

@@ -43,7 +43,8 @@ class SessionBlockClient : public BlockClient {
   using Creations = std::vector<absl::StatusOr<Creation>>;
   using SealedBlocks = std::vector<absl::StatusOr<SealedBlock>>;
 
-  absl::StatusOr<LeasedChain> Lease(const GetReply& reply, std::span<const PrefixKey> keys);
+  absl::StatusOr<LeasedChain> Lease(const GetReply& reply, std::span<const PrefixKey> keys,
+                                    TimePoint deadline);
   void CreatePart(Part part, std::vector<NewSentence>* sentences, TimePoint deadline,
                   Creations* creations);
   absl::StatusOr<Creation> Take(const CreateReplyItem& item, NewSentence sentence);
@@ -67,16 +68,21 @@ absl::StatusOr<LeasedChain> SessionBlockClient::Get(std::span<const PrefixKey> k
     return session_->Lose(WrongCount("get reply", reply.blocks.size(), keys.size()));
   }
   if (reply.blocks.empty()) return LeasedChain();
-  return Lease(reply, keys);
+  return Lease(reply, keys, deadline);
 }
 
 absl::StatusOr<LeasedChain> SessionBlockClient::Lease(const GetReply& reply,
-                                                      std::span<const PrefixKey> keys) {
+                                                      std::span<const PrefixKey> keys,
+                                                      TimePoint deadline) {
   absl::StatusOr<HeldLease> lease = session_->Hold(reply.lease);
   if (!lease.ok()) return session_->Lose(lease.status());
   absl::StatusOr<std::vector<LeasedBlock>> blocks =
       session_->memory().AddFound(lease->id(), reply.blocks, keys);
   if (!blocks.ok()) return session_->Lose(Annotate(blocks.status(), "get reply"));
+  // A store that does not look keeps it until it is evicted; without one all of this is lost.
+  if (blocks->size() < reply.blocks.size()) {
+    session_->Call<ReportReply>(Report{{keys[blocks->size()]}}, deadline).IgnoreError();
+  }
   if (blocks->empty()) return LeasedChain();
   return LeasedChain(*std::move(lease), *std::move(blocks));
 }

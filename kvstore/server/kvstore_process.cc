@@ -172,11 +172,12 @@ ScrubberOptions ScrubberOptionsOf(const TierFlags& flags) {
   return {.bytes_per_second = static_cast<uint64_t>(flags.scrub_bytes_per_second)};
 }
 
-TierDeskOptions DeskOptions(const TierFlags& flags, Metrics* metrics) {
+TierDeskOptions DeskOptions(const TierFlags& flags, Tiering* tiering, Metrics* metrics) {
   prometheus::Histogram& seconds = metrics->AddHistogram(
       "skv_kvstore_seek_seconds", "From a Get to the end of its seek.", LatencyBuckets());
   return {.max_call = 2 * std::chrono::milliseconds(flags.timeout_ms),
-          .on_seek_end = [&seconds](Duration time) { seconds.Observe(ToSeconds(time)); }};
+          .on_seek_end = [&seconds](Duration time) { seconds.Observe(ToSeconds(time)); },
+          .on_report = [tiering](absl::Span<const EntryKey> keys) { tiering->Report(keys); }};
 }
 
 KvStoreServerOptions GrpcOptions(const KvStoreOptions& options, const EntryTableOptions& index,
@@ -217,7 +218,7 @@ absl::Status RunKvStore(const KvStoreOptions& options) {
   SKV_ASSIGN_OR_RETURN(std::vector<TierSetup> tiers,
                        OpenTiers(options.tiers, ArenaBytes(options.arena_bytes)));
   Tiering tiering(std::move(tiers), ScrubberOptionsOf(options.tiers), &owner, &RealClock());
-  const TierDeskOptions desk_options = DeskOptions(options.tiers, &metrics);
+  const TierDeskOptions desk_options = DeskOptions(options.tiers, &tiering, &metrics);
   AddTierMetrics(&tiering, desk_options.limits, &status, &metrics);
   const KvStoreServerOptions grpc_options =
       GrpcOptions(options, store_options.index, server_options.handler.epoch, &tiering);

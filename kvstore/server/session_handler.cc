@@ -140,6 +140,7 @@ std::optional<FrameBody> SessionHandler::Answer(ClientId id, const Frame& frame,
   if (const auto* create = std::get_if<Create>(&body)) return OnCreate(client, *create, now);
   if (const auto* seal = std::get_if<Seal>(&body)) return OnSeal(client, *seal);
   if (const auto* wait = std::get_if<Wait>(&body)) return OnWait(id, *wait);
+  if (const auto* report = std::get_if<Report>(&body)) return OnReport(client, *report);
   Fail(id,
        absl::FailedPreconditionError(
            absl::StrCat("session: got a ", Sv(FrameName(body)), ", expected a request")),
@@ -269,6 +270,15 @@ FrameBody SessionHandler::OnWait(ClientId id, const Wait& wait) {
     }
   }
   return WaitReply{};
+}
+
+FrameBody SessionHandler::OnReport(const Client& client, const Report& report) {
+  Count(RequestKind::kReport);
+  if (options_.tiers == nullptr) return ReportReply{.code = absl::StatusCode::kUnavailable};
+  keys_.clear();
+  for (const PrefixKey& prefix : report.keys) keys_.push_back({prefix, client.hello.layout});
+  options_.tiers->Report(keys_);
+  return ReportReply{};
 }
 
 // Counts as a use of the block, which the Get that follows is anyway. Without a lease left it is

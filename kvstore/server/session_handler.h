@@ -50,9 +50,9 @@ struct SessionHandlerOptions {
   TierDesk* tiers = nullptr;
 };
 
-enum class RequestKind { kCreate, kSeal, kGet, kRelease, kWait };
-inline constexpr std::string_view kRequestKindNames[] = {"create", "seal", "get", "release",
-                                                         "wait"};
+enum class RequestKind { kCreate, kSeal, kGet, kRelease, kWait, kReport };
+inline constexpr std::string_view kRequestKindNames[] = {"create",  "seal", "get",
+                                                         "release", "wait", "report"};
 
 // A snapshot; totals are since the start.
 struct SessionGauges {
@@ -143,6 +143,7 @@ class SessionHandler {
   void SeekRest(const Client& client, size_t num_hit, TimePoint now);
   FrameBody OnRelease(const Client& client, const Release& release);
   FrameBody OnWait(ClientId id, const Wait& wait);
+  FrameBody OnReport(const Client& client, const Report& report);
   bool IsVisible(const EntryKey& key, uint32_t rank);
   bool IsSought(const EntryKey& key) const {
     return options_.tiers != nullptr && options_.tiers->IsSought(key);

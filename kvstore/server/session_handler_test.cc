@@ -69,7 +69,7 @@ TEST_F(SessionHandlerTest, WhatOneSealsTheOtherFinds) {
   const SessionGauges gauges = handler_->gauges();
   EXPECT_EQ(gauges.num_hit_blocks, 2u);
   EXPECT_EQ(gauges.num_missed_blocks, 4u);
-  EXPECT_THAT(gauges.num_requests, ElementsAre(2u, 1u, 2u, 2u, 0u));
+  EXPECT_THAT(gauges.num_requests, ElementsAre(2u, 1u, 2u, 2u, 0u, 0u));
 }
 
 TEST_F(SessionHandlerTest, BlocksOfOtherLayoutsAreOtherBlocks) {

@@ -12,6 +12,7 @@
 #include "kvstore/server/testing/sentences.h"
 #include "kvstore/server/testing/session_handler_fixture.h"
 #include "kvstore/tier/testing/fake_tier.h"
+#include "kvstore/tiering/scrubber.h"
 #include "kvstore/tiering/testing/inline_owner.h"
 #include "kvstore/tiering/tier_mover.h"
 
@@ -46,11 +47,14 @@ class SessionTiersTest : public SessionHandlerFixture {
     TierDeskOptions options;
     options.limits = limits;
     options.on_seek_end = [this](Duration) { ++num_ended_; };
+    options.on_report = [this](absl::Span<const EntryKey> keys) { scrubber_->Report(keys); };
     desk_ = std::make_unique<TierDesk>(options, &store_, arena_,
                                        std::vector<TierInbox*>{&nvme_inbox_, &redis_inbox_});
     options_.tiers = desk_.get();
     CreateHandler();
     owner_ = std::make_unique<InlineOwner>(desk_.get(), [this] { handler_->TellNews(); });
+    scrubber_ = std::make_unique<Scrubber>(
+        ScrubberOptions{.bytes_per_second = 10'000, .max_reports = 10}, owner_.get(), &clock_);
     movers_.clear();
     for (size_t i = 0; i < 2; ++i) {
       movers_.push_back(std::make_unique<TierMover>(
@@ -132,6 +136,7 @@ class SessionTiersTest : public SessionHandlerFixture {
   std::unique_ptr<TierDesk> desk_;
   std::unique_ptr<InlineOwner> owner_;
   std::vector<std::unique_ptr<TierMover>> movers_;
+  std::unique_ptr<Scrubber> scrubber_;
   int num_ended_ = 0;
 };
 
@@ -513,6 +518,63 @@ TEST_F(SessionTiersTest, AKeyTwiceInOneListIsSoughtOnce) {
   const ClientId reader = Greet();
   NumFound(reader, {chain[0], chain[1], chain[0]});
   EXPECT_EQ(Gauges().num_sought_keys, 2u);
+}
+
+// What a client says is where to look, no more.
+TEST_F(SessionTiersTest, AReportedBlockIsDroppedIfItIsDamaged) {
+  const std::vector<Sentence> chain = MakeChain(1, 3);
+  const ClientId writer = Greet();
+  Store(writer, chain);
+  const GetReply reply = GetBy(writer, chain);
+  arena_[reply.blocks[2].offset + HeaderBytes(1) + 7] ^= std::byte{1};
+  ReleaseBy(writer, reply.lease);
+  EXPECT_EQ(Ask<ReportReply>(writer, Report{{chain[0].item.key, MakeSentence(50).item.key}}),
+            ReportReply{});
+  ASSERT_TRUE(scrubber_->Step(clock_.Now()));
+  EXPECT_EQ(scrubber_->gauges().num_damaged_entries, 0u);
+  EXPECT_EQ(Ask<ReportReply>(writer, Report{{chain[2].item.key}}), ReportReply{});
+  ASSERT_TRUE(scrubber_->Step(clock_.Now()));
+  EXPECT_EQ(scrubber_->gauges().num_damaged_entries, 0u) << "at its rate, not at once";
+  Advance(seconds(1));
+  ASSERT_TRUE(scrubber_->Step(clock_.Now()));
+  EXPECT_EQ(scrubber_->gauges().num_damaged_entries, 1u);
+  EXPECT_EQ(GetBy(writer, {chain[0], chain[1]}).blocks.size(), 2u);
+  EXPECT_EQ(CreateBy(writer, chain[2]).outcome, CreateOutcome::kCreated);
+}
+
+TEST_F(SessionTiersTest, ReportsBeyondTheCapAreDropped) {
+  const ClientId writer = Greet();
+  std::vector<PrefixKey> keys;
+  for (int i = 0; i < 12; ++i) keys.push_back(MakeSentence(i + 1).item.key);
+  Ask<ReportReply>(writer, Report{keys});
+  EXPECT_EQ(scrubber_->gauges().num_waiting_reports, 10u);
+  EXPECT_EQ(scrubber_->gauges().num_dropped_reports, 2u);
+}
+
+TEST_F(SessionTiersTest, TheScrubberFindsWhatNobodyReads) {
+  const std::vector<Sentence> chain = MakeChain(1, 20);
+  const ClientId writer = Greet();
+  Store(writer, chain);
+  const GetReply reply = GetBy(writer, chain);
+  arena_[reply.blocks[18].offset + HeaderBytes(1)] ^= std::byte{1};
+  ReleaseBy(writer, reply.lease);
+  // 16 places a step, at 10 kB a second: 3072 bytes take 0.3 s.
+  ASSERT_TRUE(scrubber_->Step(clock_.Now()));
+  EXPECT_EQ(scrubber_->gauges().num_checked_bytes, 16u * kSmall);
+  Advance(milliseconds(306));
+  ASSERT_TRUE(scrubber_->Step(clock_.Now()));
+  EXPECT_EQ(scrubber_->gauges().num_checked_bytes, 16u * kSmall);
+  Advance(milliseconds(2));
+  ASSERT_TRUE(scrubber_->Step(clock_.Now()));
+  EXPECT_EQ(scrubber_->gauges().num_checked_bytes, 20u * kSmall);
+  EXPECT_EQ(scrubber_->gauges().num_damaged_entries, 1u);
+  EXPECT_EQ(scrubber_->gauges().num_rounds, 1u);
+  EXPECT_EQ(store_.gauges().index.num_leases, 0u);
+  EXPECT_EQ(NumFound(writer, chain), 18u);
+  // The next walk is some seconds later.
+  Advance(seconds(1));
+  ASSERT_TRUE(scrubber_->Step(clock_.Now()));
+  EXPECT_EQ(scrubber_->gauges().num_checked_bytes, 20u * kSmall);
 }
 
 TEST_F(SessionTiersTest, AStoppingStoreEndsNothingAndHarmsNothing) {

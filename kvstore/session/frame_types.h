@@ -14,7 +14,7 @@
 
 namespace skv::kvstore {
 
-inline constexpr uint32_t kSessionVersion = 1;
+inline constexpr uint32_t kSessionVersion = 2;
 inline constexpr size_t kMaxFrameBytes = 64 << 10;
 inline constexpr size_t kMaxCreateItems = 1024;
 inline constexpr size_t kMaxFrameItems = 4000;  // of every other list; both lists of a Notice
@@ -151,6 +151,17 @@ struct Error {
   absl::StatusCode code = absl::StatusCode::kInternal;  // not kOk
   std::string message;  // 1 to kMaxMessageBytes bytes without control characters
   bool operator==(const Error&) const = default;
+};
+
+// Blocks of a Get reply that the client found not to be whole. The store looks for itself, and
+// drops the entries of those that are not, some time after its reply.
+struct Report {
+  std::vector<PrefixKey> keys;
+  bool operator==(const Report&) const = default;
+};
+struct ReportReply {
+  absl::StatusCode code = absl::StatusCode::kOk;
+  bool operator==(const ReportReply&) const = default;
 };
 
 }  // namespace skv::kvstore

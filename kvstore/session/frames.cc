@@ -28,9 +28,10 @@ constexpr FieldRange kCount = {1, kMaxFrameItems};
 static_assert(kHeaderBytes + 4 + kMaxCreateItems * kCreateItemBytes <= kMaxFrameBytes);
 static_assert(kHeaderBytes + 4 + 4 + 8 + kMaxFrameItems * kKeyBytes <= kMaxFrameBytes);
 
-constexpr std::string_view kNames[] = {
-    "hello",     "welcome", "create",        "create reply", "seal",       "seal reply", "get",
-    "get reply", "release", "release reply", "wait",         "wait reply", "notice",     "error"};
+constexpr std::string_view kNames[] = {"hello",   "welcome",       "create", "create reply",
+                                       "seal",    "seal reply",    "get",    "get reply",
+                                       "release", "release reply", "wait",   "wait reply",
+                                       "notice",  "error",         "report", "report reply"};
 static_assert(std::size(kNames) == std::variant_size_v<FrameBody>);
 
 // Codec is a writer, which sees constants, or a reader.
@@ -188,6 +189,16 @@ template <typename Codec>
 void Fields(Codec& codec, Of<Codec, Error>& error) {
   codec.U32("code", error.code, {1, kMaxCode});
   codec.Text("message", error.message, {1, kMaxMessageBytes}, TextKind::kMessage);
+}
+
+template <typename Codec>
+void Fields(Codec& codec, Of<Codec, Report>& report) {
+  KeyList(codec, "keys", report.keys, kCount);
+}
+
+template <typename Codec>
+void Fields(Codec& codec, Of<Codec, ReportReply>& reply) {
+  CodeFields(codec, reply.code);
 }
 
 FieldRange RequestIds(const FrameBody& body) {

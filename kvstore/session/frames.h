@@ -16,8 +16,9 @@
 namespace skv::kvstore {
 
 // In the order of their numbers on the wire, which begin at 1.
-using FrameBody = std::variant<Hello, Welcome, Create, CreateReply, Seal, SealReply, Get, GetReply,
-                               Release, ReleaseReply, Wait, WaitReply, Notice, Error>;
+using FrameBody =
+    std::variant<Hello, Welcome, Create, CreateReply, Seal, SealReply, Get, GetReply, Release,
+                 ReleaseReply, Wait, WaitReply, Notice, Error, Report, ReportReply>;
 
 struct Frame {
   // Of a request: chosen by the client, not 0, and echoed in its reply. Hello, Welcome and Notice

@@ -71,7 +71,7 @@ bool Scrubber::Step(TimePoint deadline) {
     std::vector<HeldEntry> held;
     owner_->Run([&](TierDesk* desk) { held = desk->Hold(reported); });
     Check(held);
-  } else if (options_.bytes_per_second > 0 && clock_->Now() >= walk_from_) {
+  } else if (options_.bytes_per_second > 0 && clock_->Now() >= std::max(check_from_, walk_from_)) {
     Walk();
   }
   return true;

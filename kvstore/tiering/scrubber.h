@@ -71,7 +71,7 @@ class Scrubber {
   // Of the thread:
   EntryIdx next_ = 0;  // of the walk
   TimePoint check_from_ = TimePoint::min();
-  TimePoint walk_from_ = TimePoint::min();  // not before check_from_
+  TimePoint walk_from_ = TimePoint::min();
   std::thread thread_;
   mutable Mutex mutex_;
   CondVar changed_;

@@ -28,8 +28,10 @@ struct TierDeskOptions {
   SoughtLimits limits;
   // A tier that has been waiting longer for an answer is not asked until it has one.
   Duration max_call = std::chrono::seconds(2);
-  // Told how long each seek took, and what of it was found. May be null.
+  // Told how long each seek took. May be null.
   std::function<void(Duration)> on_seek_end;
+  // Gets what clients say is damaged (Scrubber::Report). May be null.
+  std::function<void(absl::Span<const EntryKey>)> on_report;
 };
 
 // A snapshot; totals are since the start.
@@ -86,6 +88,10 @@ class TierDesk {
   bool IsSought(const EntryKey& key) const { return sought_.IsSought(key); }
   // It may be waited for: IsSought, or what was found is being copied.
   bool IsComing(const EntryKey& key) const { return IsSought(key) || copied_.contains(key); }
+  // A client found these damaged.
+  void Report(absl::Span<const EntryKey> keys) const {
+    if (options_.on_report) options_.on_report(keys);
+  }
   // What the store's news say.
   void OnSealed(const EntryKey& key);
   void OnAbandoned(const EntryKey& key) { copied_.erase(key); }

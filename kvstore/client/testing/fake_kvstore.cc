@@ -143,6 +143,7 @@ FrameBody FakeKvstore::Answer(Client* client, const FrameBody& request) {
   if (const auto* seal = std::get_if<Seal>(&request)) return AnswerSeal(*client, *seal);
   if (const auto* get = std::get_if<Get>(&request)) return AnswerGet(*client, *get);
   if (const auto* wait = std::get_if<Wait>(&request)) return AnswerWait(client, *wait);
+  if (const auto* report = std::get_if<Report>(&request)) return AnswerReport(*client, *report);
   if (const auto* release = std::get_if<Release>(&request)) {
     return AnswerRelease(*client, *release);
   }
@@ -217,6 +218,14 @@ FrameBody FakeKvstore::AnswerWait(Client* client, const Wait& wait) {
   }
   if (!notice.sealed.empty() || !notice.abandoned.empty()) Send(client, {.body = notice});
   return WaitReply();
+}
+
+// At its client's word, and at once.
+FrameBody FakeKvstore::AnswerReport(const Client& client, const Report& report) {
+  for (const PrefixKey& key : report.keys) {
+    store_.Invalidate({key, client.hello.layout}).IgnoreError();
+  }
+  return ReportReply();
 }
 
 bool FakeKvstore::IsVisible(const Client& client, const PrefixKey& key) {

@@ -64,6 +64,7 @@ class FakeKvstore {
   FrameBody AnswerGet(const Client& client, const Get& get) SKV_REQUIRES(mutex_);
   FrameBody AnswerRelease(const Client& client, const Release& release) SKV_REQUIRES(mutex_);
   FrameBody AnswerWait(Client* client, const Wait& wait) SKV_REQUIRES(mutex_);
+  FrameBody AnswerReport(const Client& client, const Report& report) SKV_REQUIRES(mutex_);
   void Send(Client* client, Frame frame) SKV_REQUIRES(mutex_);
   void SendNotices() SKV_REQUIRES(mutex_);
   bool IsVisible(const Client& client, const PrefixKey& key) SKV_REQUIRES(mutex_);
