@@ -102,6 +102,13 @@ class EngineStoreTest : public testing::Test {
     const size_t at = page.find("skv_kvstore_" + series);
     return at == std::string::npos ? 0 : std::atof(page.c_str() + page.find("} ", at) + 2);
   }
+  // All that can be found is in the folder, too.
+  bool IsWrittenBehind() const {
+    const double num_sealed = StoreMetric("entries{role=\"kvstore\",state=\"sealed\"}");
+    return num_sealed > 0 && num_sealed == StoreMetric(
+                                               "tier_written_entries_total"
+                                               "{role=\"kvstore\",tier=\"nvme\"}");
+  }
 
   std::unique_ptr<LocalEngine> Open(int chunk = 256, bool caching = true) const {
     auto local = LocalEngine::Open({.rank = {.model_path = model_.path(),
@@ -254,12 +261,7 @@ TEST_F(EngineStoreTest, WhatWasReadBeforeAStoreWasKilledIsFoundInItsFolder) {
   store_flags_ = {"--nvme-folder", folder_ + "/nvme", "--nvme-bytes", absl::StrCat(64 << 20)};
   StartStore();
   ExpectSame(RunNext(Open().get(), 1, MakeRequest(1)), cold);
-  ASSERT_TRUE(Becomes([&] {
-    const double num_sealed = StoreMetric("entries{role=\"kvstore\",state=\"sealed\"}");
-    return num_sealed > 0 && num_sealed == StoreMetric(
-                                               "tier_written_entries_total"
-                                               "{role=\"kvstore\",tier=\"nvme\"}");
-  }));
+  ASSERT_TRUE(Becomes([&] { return IsWrittenBehind(); }));
   store_->Signal(SIGKILL);
   StartStore();
   const auto reader = Open();
@@ -343,6 +345,25 @@ TEST_F(GroupStoreTest, OfTwoGroupsThatAreAskedAtOnceOneWaitsForTheOther) {
     });
   });
 }
+
+#if SKV_WITH_ROCKSDB
+TEST_F(GroupStoreTest, WhatAGroupReadBeforeAStoreWasKilledAnotherFindsInItsFolder) {
+  const Run cold = RunCold(MakeRequest(1));
+  store_flags_ = {"--nvme-folder", folder_ + "/nvme", "--nvme-bytes", absl::StrCat(64 << 20)};
+  StartStore();
+  for (const bool is_warm : {false, true}) {
+    MakeGroup()->Run([&](Engine* engine, const StepRecorder& recorder) {
+      const RankGroup::Result result = engine::RunNext(engine, recorder, 1, MakeRequest(1));
+      EXPECT_EQ(result.num_cached_tokens > kPrompt - kComputedAnyway, is_warm);
+      ExpectBits(result, cold);
+    });
+    if (is_warm) break;
+    ASSERT_TRUE(Becomes([&] { return IsWrittenBehind(); }));
+    store_->Signal(SIGKILL);
+    StartStore();
+  }
+}
+#endif
 
 // Of what not all ranks can keep nobody waits for the blocks of some.
 TEST_F(GroupStoreTest, WhereTheStoreIsTooSmallForAPromptNobodyWaitsInVain) {
