@@ -93,6 +93,8 @@ class FakeTier : public Tier {
     const MutexLock lock(&mutex_);
     const auto found = blocks_.find(NameOf(key));
     if (found == blocks_.end()) return false;
+    // Whoever has the value already keeps it as it was.
+    found->second = std::make_shared<Bytes>(*found->second);
     found->second->back() ^= std::byte{1};
     return true;
   }
