@@ -48,7 +48,8 @@ nlohmann::ordered_json ToJson(const std::string& text, const GenerateSummary& su
                                    {"cached_tokens", summary.cached_tokens},
                                    {"completion_tokens", summary.completion_tokens}}},
                                  {"ttft_ms", summary.ttft_ms},
-                                 {"decode_ms", summary.decode_ms}};
+                                 {"decode_ms", summary.decode_ms},
+                                 {"num_migrations", summary.num_migrations}};
   if (summary.kv) json["kv"] = ToJson(*summary.kv);
   return json;
 }
@@ -61,6 +62,10 @@ void PrintSummary(const GenerateSummary& summary) {
             << "), TTFT " << static_cast<int>(summary.ttft_ms) << " ms";
   if (steps > 0 && summary.decode_ms > 0) {
     std::cerr << ", " << static_cast<int>(steps / summary.decode_ms * 1e3) << " tokens/s";
+  }
+  if (summary.num_migrations > 0) {
+    std::cerr << ", went on with another worker group " << summary.num_migrations
+              << (summary.num_migrations == 1 ? " time" : " times");
   }
   if (summary.kv && summary.kv->generated_positions > 0) {
     const policy::KvMeans& means = summary.kv->means;

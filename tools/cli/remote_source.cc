@@ -89,6 +89,7 @@ class RemoteSource : public TextSource {
       if (event.has_timings()) {
         summary.ttft_ms = event.timings().ttft_ms();
         summary.decode_ms = event.timings().decode_ms();
+        summary.num_migrations = event.timings().num_migrations();
       }
     }
     SKV_RETURN_IF_ERROR(ToAbslStatus(reader->Finish()));

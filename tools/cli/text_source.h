@@ -73,6 +73,7 @@ struct GenerateSummary {
   int completion_tokens = 0;
   double ttft_ms = 0;
   double decode_ms = 0;         // first to last token
+  int num_migrations = 0;       // skv.v1.Timings documents it
   std::optional<KvSummary> kv;  // null when the source does not tell
   std::vector<ExplainedSentence> explanations;
 };
