@@ -260,6 +260,17 @@ TEST_F(SessionTiersTest, ADamagedBlockIsErasedAndTheNextTierAsked) {
   EXPECT_EQ(NumFound(reader, chain), 3u);
 }
 
+TEST_F(SessionTiersTest, ABlockThatTheTierItselfFindsDamagedIsCountedAndTheNextTierAsked) {
+  const std::vector<Sentence> chain = MakeChain(1, 3);
+  const ClientId writer = Greet(), reader = Greet();
+  Demote(writer, chain);
+  nvme_.MakeUnreadable(KeyOf(chain[1]));
+  NumFound(reader, chain);
+  Settle();
+  EXPECT_EQ(movers_[0]->gauges().num_corrupt_blocks, 1u);
+  EXPECT_EQ(NumFound(reader, chain), 3u);
+}
+
 TEST_F(SessionTiersTest, WhatIsDamagedEverywhereIsNotThere) {
   const std::vector<Sentence> chain = MakeChain(1, 3);
   const ClientId writer = Greet(), reader = Greet();

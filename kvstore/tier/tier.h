@@ -59,7 +59,8 @@ class Tier {
 
   virtual std::string_view name() const = 0;  // for metrics and logs: "nvme", "redis"
 
-  // One result for each key, in order. NotFound: it is not there.
+  // One result for each key, in order. NotFound: it is not there. DataLoss: it was, but the tier
+  // itself found it damaged, has said so in the log, and has it no more.
   virtual absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> Get(std::span<const TierKey> keys,
                                                                      TimePoint deadline) = 0;
 

@@ -150,6 +150,7 @@ std::optional<TierMover::FoundEntry> TierMover::Check(const Seek& seek, size_t i
   if (index > 0) parent = seek.keys[index - 1].prefix;
   std::vector<TierKey> damaged;
   for (uint32_t rank = 0; rank < seek.world_size; ++rank) {
+    if (absl::IsDataLoss(values[rank].status())) Count(&TierMoverGauges::num_corrupt_blocks, 1);
     if (!values[rank].ok()) continue;
     absl::StatusOr<ParsedBlock> block =
         CheckBlock({entry.key, rank}, seek.world_size, values[rank]->bytes,

@@ -37,6 +37,9 @@ class FakeTier : public Tier {
       ++(found == blocks_.end() ? gauges_.num_misses : gauges_.num_hits);
       if (found == blocks_.end()) {
         values.emplace_back(absl::NotFoundError("not there"));
+      } else if (found->second->empty()) {
+        blocks_.erase(found);
+        values.emplace_back(absl::DataLossError("cannot be read"));
       } else {
         values.emplace_back(TierValue{*found->second, found->second});
       }
@@ -97,6 +100,11 @@ class FakeTier : public Tier {
     found->second = std::make_shared<Bytes>(*found->second);
     found->second->back() ^= std::byte{1};
     return true;
+  }
+  // The tier itself will find that it is damaged.
+  void MakeUnreadable(const TierKey& key) {
+    const MutexLock lock(&mutex_);
+    blocks_.at(NameOf(key)) = std::make_shared<Bytes>();
   }
   // As if the tier had dropped it.
   void Lose(const TierKey& key) {
