@@ -155,7 +155,9 @@ def wait_until(condition, what, seconds=60):
 class Store:
     """A skv-kvstore that can be killed and started again: the same flags, socket and metrics' address."""
 
-    def __init__(self, *flags, admin_port):
+    def __init__(self, *flags, admin_port, log=None):
+        """`log`: a file for what it writes to its standard error; None: to ours."""
+        self._log = log
         self._folder = tempfile.TemporaryDirectory()
         self.socket = pathlib.Path(self._folder.name) / "kvstore.sock"
         self.metrics = f"http://127.0.0.1:{admin_port}/metrics"
@@ -168,7 +170,7 @@ class Store:
         return self
 
     def start(self):
-        self.process = subprocess.Popen(self._command, stdout=sys.stderr)
+        self.process = subprocess.Popen(self._command, stdout=sys.stderr, stderr=self._log)
         wait_until(self._is_ready, "the start of skv-kvstore")
 
     def _is_ready(self):
@@ -248,10 +250,11 @@ def bench_engine(stack, name, *flags, env=None):
 class LineProcess:
     """A bench process: JSON lines both ways (bench/peers/PROTOCOL.md). Not thread-safe."""
 
-    def __init__(self, name, command, env=None):
+    def __init__(self, name, command, env=None, log=None):
+        """`log`: a file for what it writes to its standard error; None: to ours."""
         self.name = name
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                         text=True, env=env)
+                                         stderr=log, text=True, env=env)
 
     def ask(self, **request):
         """One request, its reply. Ends the row when the process died or answered an error."""
