@@ -55,7 +55,7 @@ absl::Status BadHellos(Target& target) {
     std::string frame;
     const char* message;
   } kCases[] = {{"magic", Patched(hello, 12, 0, 1), "magic"},
-                {"version", Patched(hello, 20, 2, 4), "version"},
+                {"version", Patched(hello, 20, kvstore::kSessionVersion + 1, 4), "version"},
                 {"group of none", Patched(hello, 28, 0, 4), "world"},
                 {"group of too many", Patched(hello, 28, 1025, 4), "world"},
                 {"rank beyond its group", Patched(hello, 32, 1, 4), "rank"},
@@ -63,7 +63,7 @@ absl::Status BadHellos(Target& target) {
                 {"a name without end", Patched(hello, 52, UINT32_MAX, 4), "name"},
                 {"more behind the frame", hello + "x", "expected 64"},
                 {"half a frame", hello.substr(0, hello.size() / 2), ""},
-                {"a kind that is none", Patched(hello, 0, 15, 4), "kind"}};
+                {"a kind that is none", Patched(hello, 0, 255, 4), "kind"}};
   for (const auto& c : kCases) {
     SKV_ASSIGN_OR_RETURN(RawClient client, RawClient::Connect(target.socket));
     SKV_RETURN_IF_ERROR(client.Send(c.frame));

@@ -49,8 +49,9 @@ void ExpectGenerateJson(std::vector<std::string> flags) {
   ASSERT_TRUE(ended.state.ok()) << ended.output;
   const auto json = nlohmann::json::parse(ended.output, nullptr, /*allow_exceptions=*/false);
   ASSERT_TRUE(json.is_object()) << ended.output;
-  EXPECT_THAT(KeysOf(json), ::testing::UnorderedElementsAre("text", "finish_reason", "usage", "kv",
-                                                            "ttft_ms", "decode_ms"));
+  EXPECT_THAT(KeysOf(json),
+              ::testing::UnorderedElementsAre("text", "finish_reason", "usage", "kv", "ttft_ms",
+                                              "decode_ms", "num_migrations"));
   EXPECT_TRUE(json["text"].is_string());
   EXPECT_EQ(json["finish_reason"], "length");
   EXPECT_EQ(json["usage"]["prompt_tokens"], 4);  // H e ll o
