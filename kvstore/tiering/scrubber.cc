@@ -83,7 +83,6 @@ void Scrubber::Walk() {
   owner_->Run([&](TierDesk* desk) { next = desk->HoldNext(next_, kMaxPlaces, &held); });
   Check(held);
   next_ = next.value_or(0);
-  walk_from_ = check_from_;
   if (next.has_value()) return;
   walk_from_ = std::max(walk_from_, clock_->Now() + kRoundPause);
   const MutexLock lock(&mutex_);
@@ -112,6 +111,7 @@ void Scrubber::Check(const std::vector<HeldEntry>& held) {
   const std::chrono::duration<double> pause(static_cast<double>(num_bytes) /
                                             static_cast<double>(rate));
   check_from_ = clock_->Now() + std::max(std::chrono::duration_cast<Duration>(pause), kMinPause);
+  walk_from_ = std::max(walk_from_, check_from_);
   const MutexLock lock(&mutex_);
   gauges_.num_checked_bytes += num_bytes;
   gauges_.num_damaged_entries += damaged.size();
