@@ -136,6 +136,20 @@ TEST(ArenaTest, RoomThatOthersTakeMeanwhileIsNoticed) {
               StatusIs(absl::StatusCode::kResourceExhausted, HasSubstr("67108864 taken")));
 }
 
+TEST(ArenaTest, PagesThatItHasTakenAreNotWantedAgain) {
+  FakeSystem system;
+  const auto leave = [&](uint64_t num_mib) {
+    system.Write("/proc/meminfo", absl::StrCat("MemAvailable: ", num_mib << 10, " kB\n"));
+  };
+  leave(420);
+  ArenaOptions options = {.num_bytes = 150 * kMiB, .system_root = system.root()};
+  options.on_progress = [&](uint64_t num_bytes) {
+    leave(420 - num_bytes / kMiB);
+    return true;
+  };
+  EXPECT_OK(Arena::Create(options, RealClock()));
+}
+
 // The signal would come first; the process that shows it is a child.
 TEST(ArenaTest, AFileSizeLimitIsAnErrorAndNoSignal) {
   const pid_t child = fork();
