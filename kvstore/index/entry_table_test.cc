@@ -218,6 +218,21 @@ TEST_F(EntryTableTest, APinKeepsItsChainUntilItsTime) {
   EXPECT_THAT(table_.Pin(KeyOfNumber(2), now_), StatusIs(StatusCode::kNotFound, HasSubstr("key")));
 }
 
+TEST_F(EntryTableTest, APinSetAgainKeepsToItsNewTime) {
+  Store(Block(1));
+  Store(Block(2));
+  EXPECT_OK(table_.Pin(KeyOfNumber(1), now_ + std::chrono::seconds(5)));
+  EXPECT_OK(table_.Pin(KeyOfNumber(1), now_ + std::chrono::seconds(20)));
+  EXPECT_OK(table_.Pin(KeyOfNumber(2), now_ + std::chrono::seconds(20)));
+  EXPECT_OK(table_.Pin(KeyOfNumber(2), now_ + std::chrono::seconds(5)));
+  EXPECT_EQ(table_.gauges().num_pins, 2u);
+  now_ += std::chrono::seconds(5);
+  EXPECT_EQ(EvictAll(), 10);
+  EXPECT_TRUE(IsThere(1));
+  now_ += std::chrono::seconds(15);
+  EXPECT_EQ(EvictAll(), 10);
+}
+
 TEST_F(EntryTableTest, AnUnpinnedEntryMayGo) {
   Store(Block(1));
   EXPECT_OK(table_.Pin(KeyOfNumber(1), TimePoint::max()));
