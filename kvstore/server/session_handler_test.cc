@@ -134,6 +134,26 @@ TEST_F(SessionHandlerTest, ABlockThatIsNotAsCreatedIsAbandoned) {
   EXPECT_THAT(NoticeTo(second).abandoned, ElementsAre(sentence.item.key));
 }
 
+TEST_F(SessionHandlerTest, AllWhoWaitHearOfEachSeal) {
+  const ClientId writer = Greet(), second = Greet(), third = Greet();
+  const Sentence sentences[] = {MakeSentence(1), MakeSentence(2)};
+  const CreateReplyItem created[] = {CreateBy(writer, sentences[0]),
+                                     CreateBy(writer, sentences[1])};
+  for (const ClientId id : {second, third}) {
+    Ask<WaitReply>(id, Wait{{sentences[0].item.key, sentences[1].item.key}});
+  }
+  EXPECT_EQ(handler_->gauges().num_waits, 4u);
+  for (const int i : {0, 1}) {
+    Write(sentences[i], created[i].range);
+    SealBy(writer, created[i].lease);
+    EXPECT_THAT(handler_->TakeNotified(), ElementsAre(second, third));
+    for (const ClientId id : {second, third}) {
+      EXPECT_EQ(NoticeTo(id), (Notice{.sealed = {sentences[i].item.key}}));
+    }
+    EXPECT_EQ(handler_->gauges().num_waits, i == 0 ? 2u : 0u);
+  }
+}
+
 TEST_F(SessionHandlerTest, AWaitForWhatNobodyWritesIsAnsweredAtOnce) {
   const ClientId id = Greet();
   Keep(id, MakeSentence(1));
