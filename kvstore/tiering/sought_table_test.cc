@@ -60,6 +60,15 @@ TEST_F(SoughtTableTest, AnEndedSeekEndsNothingOfTheNext) {
   EXPECT_TRUE(table_.IsSought(KeyOfNumber(1)));
 }
 
+TEST_F(SoughtTableTest, AKeyThatWasFoundAndIsSoughtAnewIsNotEndedByTheFirstSeek) {
+  const SeekId first = Begin({1, 2});
+  table_.Found(KeyOfNumber(1));
+  Begin({1});  // the arena has lost it again
+  table_.End(first, now_, &ended_);
+  EXPECT_THAT(ended_, ElementsAre(KeyOfNumber(2)));
+  EXPECT_TRUE(table_.IsSought(KeyOfNumber(1)));
+}
+
 TEST_F(SoughtTableTest, SeeksEndByTheirTimeInTheirOrder) {
   const SeekId first = Begin({1});
   now_ += seconds(2);
