@@ -83,6 +83,24 @@ class SessionTiersTest : public SessionHandlerFixture {
       ASSERT_EQ(ReleaseBy(id, created.lease), StatusCode::kOk);
     }
   }
+  // The same by the two ranks of a group, each of which has bytes of its own.
+  void StoreByRanks(const ClientId (&ranks)[2], const std::vector<Sentence>& chain) {
+    for (size_t i = 0; i < chain.size(); ++i) {
+      LeaseHandle leases[2] = {};
+      for (uint32_t rank = 0; rank < 2; ++rank) {
+        const CreateReplyItem created = CreateBy(ranks[rank], chain[i]);
+        Sentence sentence = chain[i];
+        sentence.fill = FillOf(rank, i);
+        Write(sentence, created.range, HelloOfRank(rank, 2));
+        leases[rank] = created.lease;
+        EXPECT_EQ(SealBy(ranks[rank], created.lease).is_visible, rank == 1);
+      }
+      for (int rank = 0; rank < 2; ++rank) ReleaseBy(ranks[rank], leases[rank]);
+    }
+  }
+  static std::byte FillOf(uint32_t rank, size_t i) {
+    return static_cast<std::byte>(100 * rank + i);
+  }
   // The arena forgets all that nobody holds.
   void Forget() {
     while (!store_.Purge(std::nullopt, 100, now_).is_done) {
@@ -288,21 +306,9 @@ TEST_F(SessionTiersTest, WhatIsDamagedEverywhereIsNotThere) {
 }
 
 TEST_F(SessionTiersTest, AnEntryIsFoundWithAllRanksOrNotAtAll) {
-  const Hello hellos[] = {HelloOfRank(0, 2), HelloOfRank(1, 2)};
-  const ClientId ranks[] = {Greet(hellos[0]), Greet(hellos[1])};
+  const ClientId ranks[] = {Greet(HelloOfRank(0, 2)), Greet(HelloOfRank(1, 2))};
   const std::vector<Sentence> chain = MakeChain(1, 3);
-  for (int i = 0; i < 3; ++i) {
-    LeaseHandle leases[2] = {};
-    for (int rank = 0; rank < 2; ++rank) {
-      const CreateReplyItem created = CreateBy(ranks[rank], chain[i]);
-      Sentence sentence = chain[i];
-      sentence.fill = static_cast<std::byte>(100 * rank + i);  // each rank has bytes of its own
-      Write(sentence, created.range, hellos[rank]);
-      leases[rank] = created.lease;
-      EXPECT_EQ(SealBy(ranks[rank], created.lease).is_visible, rank == 1);
-    }
-    for (int rank = 0; rank < 2; ++rank) ReleaseBy(ranks[rank], leases[rank]);
-  }
+  StoreByRanks(ranks, chain);
   Settle();
   Forget();
   for (FakeTier* tier : {&nvme_, &redis_}) {
@@ -323,9 +329,60 @@ TEST_F(SessionTiersTest, AnEntryIsFoundWithAllRanksOrNotAtAll) {
     const auto block = ParseBlock(place, "block");
     ASSERT_OK(block);
     EXPECT_EQ(block->header.id.rank, rank);
-    EXPECT_EQ(block->payload.front(), static_cast<std::byte>(100 * rank + 1));
+    EXPECT_EQ(block->payload.front(), FillOf(rank, 1));
     ReleaseBy(ranks[rank], reply.lease);
   }
+}
+
+TEST_F(SessionTiersTest, WhereATierLacksARankTheNextOneIsAsked) {
+  const ClientId ranks[] = {Greet(HelloOfRank(0, 2)), Greet(HelloOfRank(1, 2))};
+  const std::vector<Sentence> chain = MakeChain(1, 3);
+  StoreByRanks(ranks, chain);
+  Settle();
+  Forget();
+  nvme_.Lose(KeyOf(chain[1], 1));
+  GetBy(ranks[0], chain);
+  WaitBy(ranks[0], chain[2]);
+  Settle();
+  EXPECT_THAT(NoticeTo(ranks[0]).sealed, ElementsAre(chain[2].item.key));
+  EXPECT_EQ(movers_[0]->gauges().num_found_entries, 1u);
+  EXPECT_EQ(movers_[1]->gauges().num_found_entries, 2u);
+  ExpectNothingIsLeft();
+}
+
+TEST_F(SessionTiersTest, ABlockOfAnotherRankIsErased) {
+  const ClientId ranks[] = {Greet(HelloOfRank(0, 2)), Greet(HelloOfRank(1, 2))};
+  const std::vector<Sentence> chain = MakeChain(1, 1);
+  StoreByRanks(ranks, chain);
+  Settle();
+  Forget();
+  for (FakeTier* tier : {&nvme_, &redis_}) tier->Swap(KeyOf(chain[0], 0), KeyOf(chain[0], 1));
+  GetBy(ranks[0], chain);
+  WaitBy(ranks[0], chain[0]);
+  Settle();
+  EXPECT_THAT(NoticeTo(ranks[0]).abandoned, ElementsAre(chain[0].item.key));
+  EXPECT_EQ(movers_[0]->gauges().num_corrupt_blocks, 2u);
+  EXPECT_EQ(nvme_.gauges().num_blocks, 0u);
+  EXPECT_EQ(redis_.gauges().num_blocks, 0u);
+}
+
+TEST_F(SessionTiersTest, WithRoomForOneOfTwoRanksNothingStaysPlaced) {
+  const ClientId ranks[] = {Greet(HelloOfRank(0, 2)), Greet(HelloOfRank(1, 2))};
+  const std::vector<Sentence> chain = MakeChain(1, 1);
+  StoreByRanks(ranks, chain);
+  Settle();
+  Forget();
+  for (int i = 0; i < 29; ++i) {  // of 30
+    const CreateReplyItem created = CreateBy(ranks[i % 2], MakeSentence(100 + i / 2));
+    ASSERT_EQ(created.outcome, CreateOutcome::kCreated);
+  }
+  GetBy(ranks[0], chain);
+  WaitBy(ranks[0], chain[0]);
+  Settle();
+  EXPECT_THAT(NoticeTo(ranks[0]).abandoned, ElementsAre(chain[0].item.key));
+  EXPECT_EQ(Gauges().num_unplaced_seeks, 1u);
+  EXPECT_EQ(store_.gauges().index.num_leases, 29u);
+  EXPECT_EQ(store_.gauges().num_blocks, 29u);
 }
 
 TEST_F(SessionTiersTest, BlocksOfAnotherWorldSizeAreNotThere) {
@@ -427,6 +484,49 @@ TEST_F(SessionTiersTest, ASeekThatEndsWhileATierAnswersChangesNothing) {
   EXPECT_EQ(Gauges().num_expired_seeks, 1u);
   EXPECT_EQ(Gauges().num_found_entries, 0u);
   EXPECT_EQ(store_.gauges().index.num_entries, 0u);
+}
+
+TEST_F(SessionTiersTest, WhatWasFoundOfAChainStaysUntilTheRestIs) {
+  const std::vector<Sentence> chain = MakeChain(1, 12);  // a tier is asked for eight, then for all
+  const ClientId writer = Greet(), reader = Greet();
+  Demote(writer, chain);
+  const size_t num_calls = nvme_.num_calls();
+  nvme_.OnCall([this] { Forget(); });
+  NumFound(reader, chain);
+  Settle();
+  nvme_.OnCall(nullptr);
+  EXPECT_EQ(nvme_.num_calls(), num_calls + 2);
+  EXPECT_EQ(NumFound(reader, chain), 12u);
+  ExpectNothingIsLeft();
+}
+
+TEST_F(SessionTiersTest, ASeekThatEndsAfterItsFirstBlocksHoldsNothing) {
+  const std::vector<Sentence> chain = MakeChain(1, 12);
+  const ClientId writer = Greet(), reader = Greet();
+  Demote(writer, chain);
+  NumFound(reader, chain);
+  nvme_.OnCall([this] {
+    if (Gauges().num_found_entries > 0) Advance(seconds(6));
+  });
+  Settle();
+  nvme_.OnCall(nullptr);
+  EXPECT_EQ(Gauges().num_expired_seeks, 1u);
+  EXPECT_EQ(Gauges().num_found_entries, 8u);
+  ExpectNothingIsLeft();
+}
+
+TEST_F(SessionTiersTest, ABlockIsNotFoundBelowAParentThatIsNotItsOwn) {
+  const std::vector<Sentence> chain = MakeChain(1, 2), other = MakeChain(11, 1);
+  const ClientId writer = Greet(), reader = Greet();
+  Demote(writer, chain);
+  Demote(writer, other);
+  NumFound(reader, {other[0], chain[1]});
+  WaitBy(reader, chain[1]);
+  Settle();
+  EXPECT_THAT(NoticeTo(reader).abandoned, ElementsAre(chain[1].item.key));
+  EXPECT_EQ(movers_[0]->gauges().num_found_entries, 1u);
+  EXPECT_EQ(Gauges().num_unplaced_seeks, 0u);
+  ExpectNothingIsLeft();
 }
 
 TEST_F(SessionTiersTest, ATierThatDoesNotAnswerIsNotAsked) {
