@@ -311,6 +311,20 @@ TEST_F(SessionBlockClientTest, ManyLeasesEndInOneFrame) {
   store().set_tamper(nullptr);
 }
 
+TEST_F(SessionBlockClientTest, MoreLeasesThanAFrameTakesEndInTwo) {
+  const auto client = fixture_.Connect();
+  const TestChain chain = MakeChain(1, 1);
+  const std::vector<SealedBlock> sealed = Store(*client, chain);
+  std::vector<LeasedChain> leased(kMaxFrameItems + 100);
+  for (LeasedChain& lease : leased) {
+    ASSERT_OK_AND_ASSIGN(lease, client->Get(chain.keys, Soon()));
+  }
+  EXPECT_EQ(NumStoreLeases(), leased.size() + 1);
+  leased.clear();
+  Sync(*client);
+  EXPECT_EQ(NumStoreLeases(), 1u);
+}
+
 TEST_F(SessionBlockClientTest, AStoreMayAllowOneRequestAtATime) {
   fixture_.StartStore(/*max_requests=*/1);
   const auto client = fixture_.Connect();
