@@ -1,4 +1,4 @@
-"""tools/mutants in a repository of four text files, whose tests are greps."""
+"""tools/mutants in a repository of five text files, whose tests are greps."""
 import json
 import os
 import pathlib
@@ -17,8 +17,13 @@ cmake_minimum_required(VERSION 3.25)
 project(tiny NONE)
 enable_testing()
 add_custom_target(skv_near_test)
+add_custom_target(skv_near_deep_test)
+add_custom_target(skv_near_wide_test)
 add_custom_target(everything ALL COMMAND grep -q good ${CMAKE_SOURCE_DIR}/built.txt)
 add_test(NAME skv_near_test COMMAND grep -q good ${CMAKE_SOURCE_DIR}/near/a.txt)
+add_test(NAME another COMMAND grep -q good ${CMAKE_SOURCE_DIR}/near/deep/d.txt)
+add_test(NAME skv_near_deep_test COMMAND grep -q good ${CMAKE_SOURCE_DIR}/built.txt)
+add_test(NAME skv_near_wide_test COMMAND grep -q good ${CMAKE_SOURCE_DIR}/near/deep/d.txt)
 add_test(NAME other COMMAND grep -q good ${CMAKE_SOURCE_DIR}/near/b.txt)
 add_test(NAME slow COMMAND grep -q good ${CMAKE_SOURCE_DIR}/near/c.txt)
 add_test(NAME tools_mutants_test COMMAND grep -q good ${CMAKE_SOURCE_DIR}/near/c.txt)
@@ -26,7 +31,7 @@ set_tests_properties(slow PROPERTIES LABELS slow)
 """
 PRESETS = {"version": 6, "configurePresets": [
     {"name": "release", "generator": "Ninja", "binaryDir": "${sourceDir}/build/release"}]}
-FILES = ("near/a.txt", "near/b.txt", "near/c.txt", "built.txt")
+FILES = ("near/a.txt", "near/b.txt", "near/c.txt", "near/deep/d.txt", "built.txt")
 
 
 def fault(path, old="good"):
@@ -81,6 +86,11 @@ class MutantsTest(unittest.TestCase):
                           "only_slow": ("missed", []), "outdated": ("does not apply", []),
                           "unbuildable": ("does not build", [])})
         self.assertEqual((result["seeded"], result["applied"], result["missed"]), (5, 3, 1))
+
+    def test_tests_of_the_top_folder_come_before_all_others(self):
+        self.write("tests/mutants/deep.patch", fault("near/deep/d.txt"))
+        _, result, _ = self.mutants()
+        self.assertEqual(result["faults"]["deep"]["caught_by"], ["skv_near_wide_test Failed"])
 
     def test_outcomes_are_kept_until_the_commit_or_the_patch_changes(self):
         self.write("tests/mutants/near.patch", fault("near/a.txt"))
