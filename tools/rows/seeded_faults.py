@@ -9,6 +9,7 @@ import rowlib
 AREAS = {
     "A.mutants": ["comm", "detokenizer", "kernels", "loader", "model", "router", "scheduler"],
     "B.mutants": ["segmenter", "masks", "selection", "working_set", "policy"],
+    "C.mutants": ["kvstore", "tiers", "prefix", "migration"],
 }
 MIN_FAULTS = 20
 
