@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/status.h"
 
 namespace skv::kvstore {
 
@@ -14,15 +15,31 @@ CommandQueue::CommandQueue(size_t capacity)
 
 absl::Status CommandQueue::Submit(TimePoint deadline, Command command) {
   const MutexLock lock(&mutex_);
-  if (!is_open_) return absl::UnavailableError("the store is starting or stopping");
+  SKV_RETURN_IF_ERROR(CheckOpen());
   if (items_.size() >= capacity_) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the store has ", capacity_, " commands waiting, its most"));
   }
+  Push(deadline, std::move(command));
+  return absl::OkStatus();
+}
+
+absl::Status CommandQueue::SubmitRelease(Command command) {
+  const MutexLock lock(&mutex_);
+  SKV_RETURN_IF_ERROR(CheckOpen());
+  Push(TimePoint::max(), std::move(command));
+  return absl::OkStatus();
+}
+
+absl::Status CommandQueue::CheckOpen() const {
+  if (is_open_) return absl::OkStatus();
+  return absl::UnavailableError("the store is starting or stopping");
+}
+
+void CommandQueue::Push(TimePoint deadline, Command command) {
   items_.push_back({deadline, std::move(command)});
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = write(event_.get(), &one, sizeof(one));
-  return absl::OkStatus();
 }
 
 void CommandQueue::Open() {

@@ -36,6 +36,9 @@ class CommandQueue {
   //   ResourceExhausted  `capacity` commands wait
   //   Unavailable        not open
   absl::Status Submit(TimePoint deadline, Command command);
+  // The same without a deadline, and also when `capacity` commands wait: for what gives something
+  // back to the store. The caller bounds how many there are. Unavailable: not open.
+  absl::Status SubmitRelease(Command command);
 
   // The owner's: takes commands from now on, and no more.
   void Open();
@@ -53,6 +56,8 @@ class CommandQueue {
     TimePoint deadline;
     Command command;
   };
+  void Push(TimePoint deadline, Command command) SKV_REQUIRES(mutex_);
+  absl::Status CheckOpen() const SKV_REQUIRES(mutex_);
 
   const size_t capacity_;
   const Descriptor event_;

@@ -57,6 +57,19 @@ TEST_F(CommandQueueTest, IsBounded) {
   EXPECT_EQ(queue_.size(), 2u);
 }
 
+TEST_F(CommandQueueTest, WhatGivesBackToTheStoreIsTakenBeyondThatAndWithoutADeadline) {
+  EXPECT_OK(queue_.Submit(soon_, Note(1)));
+  EXPECT_OK(queue_.Submit(soon_, Note(2)));
+  EXPECT_OK(queue_.SubmitRelease(Note(3)));
+  const TimePoint late = soon_ + std::chrono::hours(1);
+  while (queue_.RunNext(late, nullptr)) {
+  }
+  EXPECT_EQ(called_.back(), std::pair(3, StatusCode::kOk));
+  queue_.Close();
+  EXPECT_EQ(queue_.SubmitRelease(Note(4)).code(), StatusCode::kUnavailable);
+  EXPECT_THAT(called_, testing::SizeIs(3));
+}
+
 TEST_F(CommandQueueTest, ACommandWhoseTurnComesTooLateIsTold) {
   EXPECT_OK(queue_.Submit(soon_, Note(1)));
   EXPECT_TRUE(queue_.RunNext(soon_, nullptr));
