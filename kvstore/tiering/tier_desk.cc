@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "common/log.h"
+#include "common/status.h"
 
 namespace skv::kvstore {
 
@@ -80,13 +81,23 @@ std::vector<HeldEntry> TierDesk::Hold(absl::Span<const EntryKey> keys) {
   for (const EntryKey& key : keys) {
     const absl::StatusOr<LeaseId> lease = store_->Hold(session_, key, &blocks_);
     if (!lease.ok()) continue;  // gone, or no lease is left
-    HeldEntry& entry = held.emplace_back(HeldEntry{.key = key, .lease = *lease});
-    for (const ShardBytes& block : blocks_) {
-      entry.blocks.push_back(
-          BytesOf(static_cast<uint64_t>(block.offset), static_cast<uint64_t>(block.bytes)));
-    }
+    held.push_back({.key = key, .lease = *lease, .blocks = BytesOfBlocks()});
   }
   return held;
+}
+
+std::vector<std::span<const std::byte>> TierDesk::BytesOfBlocks() const {
+  std::vector<std::span<const std::byte>> bytes;
+  for (const ShardBytes& block : blocks_) {
+    bytes.push_back(
+        BytesOf(static_cast<uint64_t>(block.offset), static_cast<uint64_t>(block.bytes)));
+  }
+  return bytes;
+}
+
+absl::StatusOr<HeldChain> TierDesk::HoldChain(uint32_t rank, absl::Span<const EntryKey> keys) {
+  SKV_ASSIGN_OR_RETURN(const Hit hit, store_->Get(session_, rank, keys, &blocks_));
+  return HeldChain{.lease = hit.lease, .blocks = BytesOfBlocks()};
 }
 
 std::optional<EntryIdx> TierDesk::HoldNext(EntryIdx begin, uint32_t max_places,

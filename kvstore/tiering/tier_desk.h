@@ -51,6 +51,12 @@ struct HeldEntry {
   std::vector<std::span<const std::byte>> blocks;
 };
 
+// The longest visible prefix of a chain, under one lease: its blocks of one rank.
+struct HeldChain {
+  LeaseId lease;  // none (a default one) where there are no blocks
+  std::vector<std::span<const std::byte>> blocks;
+};
+
 // An entry to be written to the arena: one block a rank, in their order.
 struct NewEntry {
   std::vector<NewBlock> blocks;
@@ -108,6 +114,8 @@ class TierDesk {
   // The same of the entries at `max_places` from `begin` on; returns where to go on, or nullopt.
   std::optional<EntryIdx> HoldNext(EntryIdx begin, uint32_t max_places,
                                    std::vector<HeldEntry>* held);
+  // What is visible of a chain, its root first. A use of it. ResourceExhausted: no lease is left.
+  absl::StatusOr<HeldChain> HoldChain(uint32_t rank, absl::Span<const EntryKey> keys);
   void Release(absl::Span<const LeaseId> leases);
   // Drops entries with a damaged block.
   void Invalidate(absl::Span<const EntryKey> keys);
@@ -130,6 +138,7 @@ class TierDesk {
   std::span<std::byte> BytesOf(uint64_t offset, uint64_t num_bytes) const {
     return arena_.subspan(offset, num_bytes);
   }
+  std::vector<std::span<const std::byte>> BytesOfBlocks() const;
 
   const TierDeskOptions options_;
   BlockStore* const store_;

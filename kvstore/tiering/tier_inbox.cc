@@ -14,6 +14,7 @@ bool TierInbox::PushSeek(const Seek& seek) {
 }
 
 void TierInbox::PushWrite(const EntryKey& key) {
+  if (limits_.max_writes == 0) return;
   const MutexLock lock(&mutex_);
   if (writes_.size() >= limits_.max_writes) {
     writes_.pop_front();
@@ -59,7 +60,9 @@ void TierInbox::Stop() {
 
 bool TierInbox::IsUsable(TimePoint now, Duration max_call) const {
   const TimePoint since = busy_since_;
-  return is_on_ && (since == TimePoint::max() || now - since <= max_call);
+  // Writes find out when a tier is back; where there are none, seeks must.
+  const bool may_be_on = is_on_ || limits_.max_writes == 0;
+  return may_be_on && (since == TimePoint::max() || now - since <= max_call);
 }
 
 TierInboxGauges TierInbox::gauges() const {

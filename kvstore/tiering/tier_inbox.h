@@ -19,7 +19,8 @@ namespace skv::kvstore {
 
 struct TierInboxLimits {
   size_t max_seeks = 64;
-  size_t max_writes = 1 << 14;  // 560 KB of keys; at 460 KB a block 7 GB of the arena
+  // 560 KB of keys; at 460 KB a block 7 GB of the arena. 0: the tier is only read.
+  size_t max_writes = 1 << 14;
 };
 
 // A snapshot; totals are since the start.
@@ -36,7 +37,7 @@ class TierInbox {
 
   // False: as many wait as may.
   bool PushSeek(const Seek& seek);
-  // The oldest of those that wait makes room.
+  // The oldest of those that wait makes room. Nothing where the tier is only read.
   void PushWrite(const EntryKey& key);
   // Writes that could not be done yet: they come first again, as far as there is room.
   void PutBack(absl::Span<const EntryKey> keys);
@@ -54,7 +55,8 @@ class TierInbox {
   // answer (TimePoint::max(): it is not).
   void SetOn(bool is_on) { is_on_ = is_on; }
   void SetBusySince(TimePoint since) { busy_since_ = since; }
-  // Whether it makes sense to seek here: the tier is on, and no call takes longer than `max_call`.
+  // Whether it makes sense to seek here: the tier is on, or only read, and then it says itself when
+  // it is tried again; and no call takes longer than `max_call`.
   bool IsUsable(TimePoint now, Duration max_call) const;
 
   TierInboxGauges gauges() const;

@@ -89,5 +89,17 @@ TEST_F(TierInboxTest, ATierThatIsOffOrWaitsForAnAnswerForLongIsNotUsable) {
   EXPECT_FALSE(inbox_.IsUsable(now, seconds(2)));
 }
 
+TEST_F(TierInboxTest, ATierThatIsOnlyReadGetsNothingToWriteAndIsTriedBySeeks) {
+  const TimePoint now{seconds(50)};
+  TierInbox inbox({.max_writes = 0});
+  inbox.PushWrite(KeyOfNumber(1));
+  EXPECT_EQ(inbox.gauges().num_writes, 0u);
+  EXPECT_EQ(inbox.gauges().num_dropped_writes, 0u);
+  inbox.SetOn(false);
+  EXPECT_TRUE(inbox.IsUsable(now, seconds(2)));
+  inbox.SetBusySince(now - seconds(3));
+  EXPECT_FALSE(inbox.IsUsable(now, seconds(2)));
+}
+
 }  // namespace
 }  // namespace skv::kvstore
