@@ -2,15 +2,17 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "grpc/grpc.h"
 #include "grpcpp/health_check_service_interface.h"
 
 namespace skv::kvstore {
 namespace {
 
-// The largest request is a few hundred bytes.
+// The largest request, the keys of a Read, is 11 KiB.
 constexpr int kMaxRequestBytes = 64 << 10;
-// A caller that vanished without closing its connection is noticed after this and 20 s more.
-constexpr int kKeepaliveMs = 30'000;
+// A caller that vanished, or stands still, without closing its connection is noticed after both.
+constexpr int kKeepaliveMs = 10'000;
+constexpr int kKeepaliveTimeoutMs = 10'000;
 // Callers of Watch look after the store in the same way, also while nothing happens.
 constexpr int kMinPingIntervalMs = 10'000;
 constexpr auto kStopTime = std::chrono::milliseconds(500);
@@ -18,13 +20,17 @@ constexpr auto kStopTime = std::chrono::milliseconds(500);
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<KvStoreServer>> KvStoreServer::Start(
-    const KvStoreServerOptions& options, EventFeed* feed, CommandQueue* commands) {
-  std::unique_ptr<KvStoreServer> server(new KvStoreServer(options, feed, commands));
+    const KvStoreServerOptions& options, EventFeed* feed, CommandQueue* commands,
+    CommandStoreOwner* owner) {
+  std::unique_ptr<KvStoreServer> server(new KvStoreServer(options, feed, commands, owner));
   SKV_RETURN_IF_ERROR(server->Listen(options));
   return server;
 }
 
 absl::Status KvStoreServer::Listen(const KvStoreServerOptions& options) {
+  // gRPC's own end, with the last server or channel, may wait 10 s for a poller that a large write
+  // has left behind: this keeps it from coming before the process' end.
+  grpc_init();
   const std::string address = absl::StrCat(options.host, ":", options.port);
   grpc::EnableDefaultHealthCheckService(true);
   grpc::ServerBuilder builder;
@@ -32,6 +38,7 @@ absl::Status KvStoreServer::Listen(const KvStoreServerOptions& options) {
   // With the default a second store would silently share the port.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kMinPingIntervalMs);
   builder.SetMaxReceiveMessageSize(kMaxRequestBytes);

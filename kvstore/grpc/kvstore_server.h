@@ -20,10 +20,12 @@ struct KvStoreServerOptions {
 class KvStoreServer {
  public:
   // Listens; health says NOT_SERVING, and calls get UNAVAILABLE while `commands` is not open.
-  // `feed` and `commands` outlive the server. Unavailable: cannot listen there.
+  // `feed`, `commands` and `owner`, which submits to `commands`, outlive the server. Unavailable:
+  // cannot listen there.
   static absl::StatusOr<std::unique_ptr<KvStoreServer>> Start(const KvStoreServerOptions& options,
                                                               EventFeed* feed,
-                                                              CommandQueue* commands);
+                                                              CommandQueue* commands,
+                                                              CommandStoreOwner* owner);
   // Stops. The owner of the store still answers commands, or has closed their queue.
   ~KvStoreServer();
   KvStoreServer(const KvStoreServer&) = delete;
@@ -39,8 +41,9 @@ class KvStoreServer {
   void Stop();
 
  private:
-  KvStoreServer(const KvStoreServerOptions& options, EventFeed* feed, CommandQueue* commands)
-      : service_(options.service, feed, commands) {}
+  KvStoreServer(const KvStoreServerOptions& options, EventFeed* feed, CommandQueue* commands,
+                CommandStoreOwner* owner)
+      : service_(options.service, feed, commands, owner) {}
   absl::Status Listen(const KvStoreServerOptions& options);
 
   KvStoreService service_;

@@ -15,12 +15,15 @@ namespace {
 
 constexpr auto kMaxCommandTime = std::chrono::seconds(10);
 
-// A Watch call that never began. Owns itself.
-class RefusedWatch : public grpc::ServerWriteReactor<v1::WatchResponse> {
+// A stream that never began. Owns itself.
+template <typename Message>
+class RefusedStream : public grpc::ServerWriteReactor<Message> {
  public:
-  explicit RefusedWatch(const absl::Status& status) { Finish(ToGrpcStatus(status)); }
+  explicit RefusedStream(const absl::Status& status) { this->Finish(ToGrpcStatus(status)); }
   void OnDone() override { delete this; }
 };
+using RefusedWatch = RefusedStream<v1::WatchResponse>;
+using RefusedRead = RefusedStream<grpc::ByteBuffer>;
 
 grpc::ServerUnaryReactor* Refuse(grpc::CallbackServerContext* context, const absl::Status& status) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
@@ -33,6 +36,26 @@ TimePoint DeadlineOf(const grpc::CallbackServerContext& context) {
   const auto left = std::min<std::chrono::system_clock::duration>(
       context.deadline() - std::chrono::system_clock::now(), kMaxCommandTime);
   return RealClock().Now() + std::chrono::duration_cast<Duration>(left);
+}
+
+absl::StatusOr<ReadQuery> ParseReadQuery(const grpc::CallbackServerContext& context,
+                                         const grpc::ByteBuffer& message) {
+  SKV_ASSIGN_OR_RETURN(const v1::ReadRequest request, ParseReadRequest(message));
+  if (request.keys_size() < 1 || request.keys_size() > kMaxReadKeys) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("keys: got ", request.keys_size(), ", expected 1 to ", kMaxReadKeys));
+  }
+  // A second more: the caller's clock may have been read a moment ago.
+  if (context.deadline() - std::chrono::system_clock::now() >
+      kMaxReadTime + std::chrono::seconds(1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("read: the call needs a deadline, at most ", kMaxReadTime.count(), " s away"));
+  }
+  ReadQuery query{.rank = request.rank()};
+  for (const v1::Key& key : request.keys()) {
+    SKV_ASSIGN_OR_RETURN(query.keys.emplace_back(), FromProto(key));
+  }
+  return query;
 }
 
 // `act(StoreAdmin&)` on the store's thread; its status is the call's. Request and response live
@@ -52,11 +75,12 @@ grpc::ServerUnaryReactor* Ask(CommandQueue* commands, grpc::CallbackServerContex
 }  // namespace
 
 KvStoreService::KvStoreService(const KvStoreServiceOptions& options, EventFeed* feed,
-                               CommandQueue* commands)
+                               CommandQueue* commands, CommandStoreOwner* owner)
     : options_(options),
       feed_(feed),
       commands_(commands),
-      watches_(options.epoch, options.max_watch_streams, feed, commands, options.clock) {}
+      watches_(options.epoch, options.max_watch_streams, feed, commands, options.clock),
+      reads_(options.max_read_streams, owner) {}
 
 grpc::ServerWriteReactor<v1::WatchResponse>* KvStoreService::Watch(
     grpc::CallbackServerContext* context, const v1::WatchRequest* request) {
@@ -87,8 +111,8 @@ void KvStoreService::AddLimits(v1::Stats* stats) const {
   stats->set_num_watch_events(feed_->num_kept());
   stats->set_max_watch_events(feed_->capacity());
   stats->set_watch_stride(options_.index.watch_stride);
-  if (options_.tiering == nullptr) return;
   stats->set_num_sessions(stats->num_sessions() - 1);  // without that of who moves blocks
+  if (options_.tiering == nullptr) return;
   for (const TierStatus& tier : options_.tiering->tiers()) *stats->add_tiers() = ToProto(tier);
   const ScrubberGauges scrubber = options_.tiering->scrubber();
   stats->set_num_scrubbed_bytes(scrubber.num_checked_bytes);
@@ -136,6 +160,16 @@ grpc::ServerUnaryReactor* KvStoreService::Purge(grpc::CallbackServerContext* con
                                                 const v1::PurgeRequest* request,
                                                 v1::PurgeResponse* response) {
   return StartPurge(commands_, context, *request, response);
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* KvStoreService::Read(
+    grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
+  absl::StatusOr<ReadQuery> query = ParseReadQuery(*context, *request);
+  if (!query.ok()) return new RefusedRead(query.status());
+  const absl::StatusOr<ReadStream*> stream =
+      reads_.Open(context, *std::move(query), DeadlineOf(*context));
+  if (!stream.ok()) return new RefusedRead(stream.status());
+  return *stream;
 }
 
 }  // namespace skv::kvstore

@@ -244,7 +244,8 @@ TEST_F(KvStoreServiceTest, APortInUseIsNamed) {
   Start();
   EventFeed feed(1);
   CommandQueue commands(1);
-  EXPECT_THAT(KvStoreServer::Start({.port = store_->port()}, &feed, &commands).status(),
+  CommandStoreOwner owner(&commands);
+  EXPECT_THAT(KvStoreServer::Start({.port = store_->port()}, &feed, &commands, &owner).status(),
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("--port")));
 }
 

@@ -248,7 +248,7 @@ TEST_F(WatchTest, AReaderThatIsTooSlowIsToldAndMayComeAgain) {
 }
 
 TEST_F(WatchTest, AReaderThatTakesNothingForAMinuteIsCutOff) {
-  Start({.max_watch_events = 2000, .clock = &clock_});
+  Start({.clock = &clock_});
   Reader stuck(store_.get(), {});
   stuck.ReadSnapshot();
   Block();

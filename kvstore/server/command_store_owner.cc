@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "common/clock.h"
@@ -48,6 +49,20 @@ bool CommandStoreOwner::Run(const std::function<void(TierDesk*)>& call) {
     std::this_thread::sleep_for(kFullQueuePause);
   }
   return WaitFor(outcome.get());
+}
+
+CommandQueue::Command CommandStoreOwner::OnDesk(Command command) const {
+  return [desk = desk_, command = std::move(command)](const absl::StatusOr<StoreAdmin*>& admin) {
+    command(admin.ok() ? absl::StatusOr<TierDesk*>(desk) : admin.status());
+  };
+}
+
+absl::Status CommandStoreOwner::Submit(TimePoint deadline, Command command) {
+  return commands_->Submit(deadline, OnDesk(std::move(command)));
+}
+
+absl::Status CommandStoreOwner::SubmitRelease(Command command) {
+  return commands_->SubmitRelease(OnDesk(std::move(command)));
 }
 
 }  // namespace skv::kvstore

@@ -3,6 +3,9 @@
 
 #include <functional>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/clock.h"
 #include "kvstore/server/command_queue.h"
 #include "kvstore/tiering/tier_desk.h"
 
@@ -16,12 +19,19 @@ class CommandStoreOwner : public StoreOwner {
   // `commands` outlives this.
   explicit CommandStoreOwner(CommandQueue* commands) : commands_(commands) {}
 
-  // What Run calls get. REQUIRES: no thread is in Run yet; `desk` outlives all that will be.
+  // What commands get. REQUIRES: none was called yet; `desk` outlives all that will be.
   void SetDesk(TierDesk* desk) { desk_ = desk; }
 
   bool Run(const std::function<void(TierDesk*)>& call) override;
 
+  // For those who cannot wait: as CommandQueue's, with the desk.
+  using Command = std::function<void(absl::StatusOr<TierDesk*>)>;
+  absl::Status Submit(TimePoint deadline, Command command);
+  absl::Status SubmitRelease(Command command);
+
  private:
+  CommandQueue::Command OnDesk(Command command) const;
+
   CommandQueue* const commands_;
   TierDesk* desk_ = nullptr;
 };

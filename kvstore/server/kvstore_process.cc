@@ -21,6 +21,7 @@
 #include "common/status.h"
 #include "kvstore/arena/arena.h"
 #include "kvstore/grpc/kvstore_server.h"
+#include "kvstore/grpc/read_metrics.h"
 #include "kvstore/grpc/watch_metrics.h"
 #include "kvstore/index/lru_order.h"
 #include "kvstore/index/s3fifo_order.h"
@@ -47,7 +48,7 @@ constexpr auto kHealthPeriod = std::chrono::milliseconds(200);
 constexpr int kProgressSeconds = 2;
 // 3 MB: some seconds of a store that is written to as fast as it can be.
 constexpr uint32_t kMaxWatchEvents = 1 << 16;
-// Each Watch call and each administrative call has one at most.
+// Each call has one at most.
 constexpr size_t kMaxCommands = 1024;
 
 using TenantQuotas = std::map<std::string, int64_t>;
@@ -223,8 +224,9 @@ absl::Status RunKvStore(const KvStoreOptions& options) {
   const KvStoreServerOptions grpc_options =
       GrpcOptions(options, store_options.index, server_options.handler.epoch, &tiering);
   SKV_ASSIGN_OR_RETURN(const auto grpc_server,
-                       KvStoreServer::Start(grpc_options, &events, &commands));
+                       KvStoreServer::Start(grpc_options, &events, &commands, &owner));
   AddWatchMetrics(grpc_options.service, &grpc_server->service(), &events, &commands, &metrics);
+  AddReadMetrics(grpc_options.service, &grpc_server->service(), &metrics);
   SKV_ASSIGN_OR_RETURN(const auto admin, StartAdmin(options, metrics, &status));
   // Before the arena: of two stores that want one path, the second takes no memory.
   const std::string path = options.socket.empty() ? DefaultSocketPath() : options.socket;

@@ -69,11 +69,16 @@ TestStore::TestStore(const TestStoreOptions& options) : events_(options.max_watc
   store.index.max_pins = 2;
   store_ = std::make_unique<BlockStore>(store, CreateS3FifoOrder(store.index.order()),
                                         arena_->Bytes(0, arena_->num_bytes()));
+  desk_ =
+      std::make_unique<TierDesk>(TierDeskOptions(), store_.get(),
+                                 arena_->Bytes(0, arena_->num_bytes()), std::vector<TierInbox*>());
+  owner_.SetDesk(desk_.get());
   SessionServerOptions sessions{.arena_fd = arena_->fd(), .commands = &commands_};
   std::random_device random;
   for (uint8_t& byte : sessions.handler.epoch) byte = static_cast<uint8_t>(random());
   sessions.handler.arena_bytes = arena_->num_bytes();
   sessions.handler.events = &events_;
+  sessions.handler.tiers = desk_.get();
   for (const auto& [tenant, bytes] : options.quotas) {
     sessions.handler.tenants[tenant] = store_->tenants().Add(bytes).value();
   }
@@ -84,6 +89,7 @@ TestStore::TestStore(const TestStoreOptions& options) : events_(options.max_watc
                    .service = {.epoch = sessions.handler.epoch,
                                .index = store.index,
                                .max_watch_streams = options.max_watch_streams,
+                               .max_read_streams = options.max_read_streams,
                                .clock = options.clock}};
   StartGrpc();
   thread_ = std::thread([this] { EXPECT_OK(server_->Run()); });
@@ -100,7 +106,7 @@ TestStore::~TestStore() {
 void TestStore::StartGrpc() {
   // The port may not be free at once.
   SKV_CHECK(Eventually([this] {
-    auto started = KvStoreServer::Start(grpc_options_, &events_, &commands_);
+    auto started = KvStoreServer::Start(grpc_options_, &events_, &commands_, &owner_);
     if (!started.ok()) return false;
     grpc_ = *std::move(started);
     return true;

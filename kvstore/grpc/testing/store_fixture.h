@@ -50,6 +50,7 @@ struct TestStoreOptions {
   uint32_t watch_stride = 1;
   uint32_t max_watch_events = 1 << 16;
   uint32_t max_watch_streams = 4;
+  uint32_t max_read_streams = 4;
   int port = 0;
   const Clock* clock = &RealClock();
   std::map<std::string, int64_t> quotas;  // bytes, by tenant
@@ -87,8 +88,10 @@ class TestStore {
   ServerStatus status_{&RealClock()};
   EventFeed events_;
   CommandQueue commands_{64};
+  CommandStoreOwner owner_{&commands_};
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<BlockStore> store_;
+  std::unique_ptr<TierDesk> desk_;
   std::unique_ptr<SessionServer> server_;
   std::unique_ptr<KvStoreServer> grpc_;
   std::thread thread_;
