@@ -9,6 +9,7 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -25,6 +26,7 @@
 #include "kvstore/grpc/watch_metrics.h"
 #include "kvstore/index/lru_order.h"
 #include "kvstore/index/s3fifo_order.h"
+#include "kvstore/peer/peer_tier.h"
 #include "kvstore/server/command_queue.h"
 #include "kvstore/server/command_store_owner.h"
 #include "kvstore/server/event_feed.h"
@@ -50,6 +52,7 @@ constexpr int kProgressSeconds = 2;
 constexpr uint32_t kMaxWatchEvents = 1 << 16;
 // Each call has one at most.
 constexpr size_t kMaxCommands = 1024;
+constexpr size_t kMaxPeers = 16;
 
 using TenantQuotas = std::map<std::string, int64_t>;
 
@@ -169,6 +172,29 @@ absl::Status Serve(SessionServer* server, const ServerStatus& status, KvStoreSer
   return served;
 }
 
+// Behind all other tiers: what is found there is written to those.
+absl::StatusOr<std::vector<TierSetup>> OpenAllTiers(const KvStoreOptions& options) {
+  SKV_ASSIGN_OR_RETURN(std::vector<TierSetup> tiers,
+                       OpenTiers(options.tiers, ArenaBytes(options.arena_bytes)));
+  if (options.peers.size() > kMaxPeers) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--peers: ", options.peers.size(), " addresses, at most ", kMaxPeers));
+  }
+  const std::set<std::string> addresses(options.peers.begin(), options.peers.end());
+  if (addresses.size() < options.peers.size()) {
+    return absl::InvalidArgumentError("--peers: an address is named twice");
+  }
+  for (const std::string& address : options.peers) {
+    absl::StatusOr<std::unique_ptr<Tier>> peer = OpenPeerTier(address);
+    SKV_RETURN_IF_ERROR(Annotate(peer.status(), "--peers"));
+    TierSetup setup =
+        Guarded(*std::move(peer), std::chrono::milliseconds(options.tiers.timeout_ms));
+    setup.limits.max_writes = 0;
+    tiers.push_back(std::move(setup));
+  }
+  return tiers;
+}
+
 ScrubberOptions ScrubberOptionsOf(const TierFlags& flags) {
   return {.bytes_per_second = static_cast<uint64_t>(flags.scrub_bytes_per_second)};
 }
@@ -188,6 +214,7 @@ KvStoreServerOptions GrpcOptions(const KvStoreOptions& options, const EntryTable
           .service = {.epoch = epoch,
                       .index = index,
                       .max_watch_streams = static_cast<uint32_t>(options.max_watch_streams),
+                      .max_read_streams = static_cast<uint32_t>(options.max_read_streams),
                       .tiering = tiering}};
 }
 
@@ -216,8 +243,7 @@ absl::Status RunKvStore(const KvStoreOptions& options) {
   Metrics metrics(MetricLabels{{"role", "kvstore"}});
   AddProcessMetrics(&metrics);
   AddKvStoreMetrics(store_options.index, server_options.handler, &status, &metrics);
-  SKV_ASSIGN_OR_RETURN(std::vector<TierSetup> tiers,
-                       OpenTiers(options.tiers, ArenaBytes(options.arena_bytes)));
+  SKV_ASSIGN_OR_RETURN(std::vector<TierSetup> tiers, OpenAllTiers(options));
   Tiering tiering(std::move(tiers), ScrubberOptionsOf(options.tiers), &owner, &RealClock());
   const TierDeskOptions desk_options = DeskOptions(options.tiers, &tiering, &metrics);
   AddTierMetrics(&tiering, desk_options.limits, &status, &metrics);

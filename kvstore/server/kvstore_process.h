@@ -24,6 +24,8 @@ struct KvStoreOptions {
   int max_watch_streams = 64;
   int admin_port = 0;  // HTTP; 0: any free one
   TierFlags tiers;
+  std::vector<std::string> peers;  // HOST:PORT of other hosts' stores
+  int max_read_streams = 16;
 };
 
 // $XDG_RUNTIME_DIR/skv-kvstore.sock; /tmp/skv-kvstore-<user id>.sock where that is not set.

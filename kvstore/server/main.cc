@@ -29,7 +29,7 @@ void AddTierFlags(TierFlags* tiers, Flags* flags) {
              "if any");
   flags->Add("redis-database", &tiers->redis_database, IntRange{0, 1 << 20}, "Its database");
   flags->Add("tier-timeout-ms", &tiers->timeout_ms, {10, 10000},
-             "Longest wait for one answer of the disk or of Redis");
+             "Longest wait for one answer of the disk, of Redis or of a peer");
   flags->Add("scrub-bytes-per-second", &tiers->scrub_bytes_per_second, {0, int64_t{1} << 40},
              "Bytes of the arena compared with their checksums, again and again; 0: none");
 }
@@ -52,18 +52,25 @@ void AddFlags(KvStoreOptions* options, Flags* flags) {
              "NAME=BYTES,...: tenants with room of their own; all others share what there is");
   flags->Add("host", &options->host, "Address to listen on");
   flags->Add("port", &options->port, IntRange{0, 65535},
-             "gRPC port of Watch and administration; 0: any");
+             "gRPC port of Watch, administration and other hosts' stores; 0: any");
   flags->Add("max-watch-streams", &options->max_watch_streams, {1, 4096},
              "Watch calls at one time; more are refused");
   flags->Add("admin-port", &options->admin_port, IntRange{0, 65535},
              "HTTP port of metrics and health; 0: any");
   AddTierFlags(&options->tiers, flags);
+  flags->Add(
+      "peers", &options->peers,
+      "HOST:PORT,...: gRPC ports of other hosts' stores, at most 16, that are asked for what "
+      "this store and its own tiers lack, in this order. Whoever answers there is trusted");
+  flags->Add("max-read-streams", &options->max_read_streams, {1, 1024},
+             "Calls at one time by which other stores read blocks here; more are refused");
   flags->SetExamples(
       "  skv-kvstore --arena-bytes 8589934592 --port 9400 --admin-port 9500\n"
       "  skv-kvstore --socket /run/skv/kvstore.sock --socket-mode 0660 --tenant-quota "
       "batch=1073741824\n"
       "  skv-kvstore --nvme-folder /var/lib/skv --redis cache.internal:6379 "
-      "--redis-password-file /run/secrets/redis");
+      "--redis-password-file /run/secrets/redis\n"
+      "  skv-kvstore --host 10.0.0.1 --port 9400 --peers 10.0.0.2:9400,10.0.0.3:9400");
 }
 
 int Main(int argc, char** argv) {

@@ -60,13 +60,6 @@ absl::Status CheckFlags(const TierFlags& flags) {
   return absl::OkStatus();
 }
 
-TierSetup Guarded(std::unique_ptr<Tier> tier, Duration call_time) {
-  TierSetup setup;
-  setup.tier = std::make_unique<GuardedTier>(std::move(tier), RealClock());
-  setup.mover.call_time = call_time;
-  return setup;
-}
-
 absl::StatusOr<TierSetup> OpenNvme(const TierFlags& flags, uint64_t arena_bytes,
                                    Duration call_time) {
   NvmeTierOptions options{
@@ -99,6 +92,13 @@ absl::StatusOr<TierSetup> OpenRedis(const TierFlags& flags, Duration call_time) 
 }
 
 }  // namespace
+
+TierSetup Guarded(std::unique_ptr<Tier> tier, Duration call_time) {
+  TierSetup setup;
+  setup.tier = std::make_unique<GuardedTier>(std::move(tier), RealClock());
+  setup.mover.call_time = call_time;
+  return setup;
+}
 
 absl::StatusOr<uint64_t> DefaultNvmeBytes(const std::string& folder, uint64_t arena_bytes) {
   struct statvfs disk = {};

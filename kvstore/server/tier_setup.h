@@ -2,10 +2,13 @@
 // The tiers that a process is told to have.
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "kvstore/tier/tier.h"
 #include "kvstore/tiering/tiering.h"
 
 namespace skv::kvstore {
@@ -29,7 +32,10 @@ inline constexpr int64_t kMinNvmeWriteRate = 16 << 20;
 // it. `folder` need not exist, its parent must. FailedPrecondition: neither can be looked at.
 absl::StatusOr<uint64_t> DefaultNvmeBytes(const std::string& folder, uint64_t arena_bytes);
 
-// Opened, and guarded against being asked again and again while they fail; fastest first.
+// Guarded against being asked again and again while it fails; `call_time` is that of one call.
+TierSetup Guarded(std::unique_ptr<Tier> tier, Duration call_time);
+
+// Opened, and guarded; fastest first.
 // InvalidArgument: flags that do not go together, or out of range. Others as open_tier.h says.
 absl::StatusOr<std::vector<TierSetup>> OpenTiers(const TierFlags& flags, uint64_t arena_bytes);
 
