@@ -115,12 +115,13 @@ def cluster(*flags, model=None):
 
 
 @contextlib.contextmanager
-def kvstore(*flags, core=None):
-    """A running skv-kvstore with these flags, on all cores or on one; its socket's path and its process."""
+def kvstore(*flags, core=None, within=()):
+    """A running skv-kvstore with these flags, on all cores or on one, started by the command `within`; its socket's path
+    and its process."""
     with tempfile.TemporaryDirectory() as folder:
         socket = pathlib.Path(folder) / "kvstore.sock"
         on_core = ["taskset", "-c", str(core)] if core is not None else []
-        process = subprocess.Popen([*on_core, binary("skv-kvstore"), "--socket", socket, *flags], stdout=sys.stderr)
+        process = subprocess.Popen([*within, *on_core, binary("skv-kvstore"), "--socket", socket, *flags], stdout=sys.stderr)
         try:
             while not socket.exists():
                 if process.poll() is not None:
