@@ -30,7 +30,7 @@ constexpr Duration kMaxRedisWait = std::chrono::milliseconds(500);
 uint64_t BytesOfFiles(const std::string& folder) {
   uint64_t num_bytes = 0;
   std::error_code error;
-  for (fs::directory_iterator file(folder, error), end; !error && file != end;
+  for (fs::recursive_directory_iterator file(folder, error), end; !error && file != end;
        file.increment(error)) {
     std::error_code no_size;  // gone since
     const uintmax_t size = file->file_size(no_size);
