@@ -24,15 +24,25 @@ namespace {
 
 constexpr char kDatabaseName[] = "blocks-1";  // 1: the format in the header
 constexpr char kLockName[] = "lock";
-constexpr char kDirectoryName[] = "directory";
+constexpr char kBlockPrefix = 'b';
+constexpr char kRowPrefix = 'd';
+constexpr uint64_t kMinBlobBytes = 64;        // a row is smaller: it lies in a table
 constexpr size_t kBlockCacheBytes = 8 << 20;  // of the tables' names and indices; blobs bypass it
 // Each holds a descriptor; there is a blob file for every memtable that was written.
 constexpr int kMaxOpenFiles = 512;
 
+// Of a disk that may work again later.
+bool MayPass(int error) {
+  return error == EROFS || error == ENOSPC || error == EDQUOT || error == EIO;
+}
+
 absl::Status FolderError(const std::string& folder, std::string_view what) {
+  const int error = errno;
+  const std::string text = absl::StrCat("nvme tier: folder ", folder, " cannot be used: ", Sv(what),
+                                        ": ", std::strerror(error));
+  if (MayPass(error)) return absl::UnavailableError(text);
   return absl::FailedPreconditionError(
-      absl::StrCat("nvme tier: folder ", folder, " cannot be used: ", Sv(what), ": ",
-                   std::strerror(errno), "; give a folder on a disk that this user may write to"));
+      absl::StrCat(text, "; give a folder on a disk that this user may write to"));
 }
 
 // The lock, held as long as the descriptor is open. RocksDB has one of its own, but says in words
@@ -65,14 +75,11 @@ bool SupportsDirectIo(const std::string& folder) {
 rocksdb::DBOptions MakeDbOptions(const NvmeTierOptions& options) {
   rocksdb::DBOptions db;
   db.create_if_missing = true;
-  db.create_missing_column_families = true;
   db.max_open_files = kMaxOpenFiles;
   db.max_background_jobs = 2;
   db.max_total_wal_size = 4 * MemtableBytes(options.capacity_bytes);
   // What the log ends with after a crash may be cut off; all before that is taken.
   db.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
-  // Otherwise a cut-off log may end before what one of the two families has in files.
-  db.atomic_flush = true;
   // Blocks are written once and seldom read soon: they should not push other things out of the
   // page cache.
   db.use_direct_io_for_flush_and_compaction = SupportsDirectIo(options.folder);
@@ -92,9 +99,8 @@ rocksdb::DBOptions MakeDbOptions(const NvmeTierOptions& options) {
   return db;
 }
 
-// The tables hold only names, about 60 bytes a block.
-rocksdb::ColumnFamilyOptions MakeTableOptions(uint64_t memtable_bytes,
-                                              const std::shared_ptr<rocksdb::Cache>& cache) {
+// The tables hold only names and rows, about 120 bytes a block.
+rocksdb::ColumnFamilyOptions MakeTableOptions(uint64_t memtable_bytes) {
   rocksdb::ColumnFamilyOptions family;
   family.write_buffer_size = memtable_bytes;
   family.max_write_buffer_number = 3;
@@ -103,24 +109,16 @@ rocksdb::ColumnFamilyOptions MakeTableOptions(uint64_t memtable_bytes,
   family.level0_file_num_compaction_trigger = 2;
   family.level_compaction_dynamic_level_bytes = true;
   rocksdb::BlockBasedTableOptions table;
-  table.block_cache = cache;
+  table.block_cache = rocksdb::NewLRUCache(kBlockCacheBytes);
   table.cache_index_and_filter_blocks = true;
   family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  return family;
-}
-
-std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies(const NvmeTierOptions& options) {
-  const uint64_t memtable_bytes = MemtableBytes(options.capacity_bytes);
-  const std::shared_ptr<rocksdb::Cache> cache = rocksdb::NewLRUCache(kBlockCacheBytes);
-  rocksdb::ColumnFamilyOptions blocks = MakeTableOptions(memtable_bytes, cache);
-  blocks.enable_blob_files = true;
-  blocks.min_blob_size = 0;
-  blocks.blob_file_size = memtable_bytes;
+  family.enable_blob_files = true;
+  family.min_blob_size = kMinBlobBytes;
+  family.blob_file_size = memtable_bytes;
   // Blob files are written in the order of eviction, so the oldest becomes garbage as a whole, and
   // RocksDB's collector would only copy blobs that are about to go.
-  blocks.enable_blob_garbage_collection = false;
-  return {{rocksdb::kDefaultColumnFamilyName, blocks},
-          {kDirectoryName, MakeTableOptions(memtable_bytes, cache)}};
+  family.enable_blob_garbage_collection = false;
+  return family;
 }
 
 bool IsDamage(const rocksdb::Status& status) {
@@ -146,26 +144,16 @@ absl::StatusOr<std::unique_ptr<RocksDbDatabase>> RocksDbDatabase::Open(
 }
 
 RocksDbDatabase::~RocksDbDatabase() {
-  Close();
+  db_.reset();
   close(lock_fd_);
 }
 
-void RocksDbDatabase::Close() {
-  if (db_ == nullptr) return;
-  db_->DestroyColumnFamilyHandle(blocks_);
-  db_->DestroyColumnFamilyHandle(directory_);
-  db_.reset();
-}
-
 rocksdb::Status RocksDbDatabase::TryOpen() {
-  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  const rocksdb::Options options(MakeDbOptions(options_),
+                                 MakeTableOptions(MemtableBytes(options_.capacity_bytes)));
   rocksdb::DB* db = nullptr;
-  rocksdb::Status status =
-      rocksdb::DB::Open(MakeDbOptions(options_), path_, MakeFamilies(options_), &handles, &db);
-  if (!status.ok()) return status;
+  rocksdb::Status status = rocksdb::DB::Open(options, path_, &db);
   db_.reset(db);
-  blocks_ = handles[0];
-  directory_ = handles[1];
   return status;
 }
 
@@ -180,12 +168,14 @@ absl::Status RocksDbDatabase::OpenOrStartOver() {
 absl::Status RocksDbDatabase::StartOver(std::string_view why) {
   SKV_LOG(WARNING) << "nvme tier: " << path_ << " is damaged (" << why
                    << "); it is deleted, and the tier starts empty";
-  Close();
+  db_.reset();
   std::error_code error;
   std::filesystem::remove_all(path_, error);
   if (error) {
-    return absl::FailedPreconditionError(absl::StrCat("nvme tier: cannot delete ", path_, ": ",
-                                                      error.message(), "; delete it by hand"));
+    const std::string text =
+        absl::StrCat("nvme tier: cannot delete ", path_, ": ", error.message());
+    if (MayPass(error.value())) return absl::UnavailableError(text);
+    return absl::FailedPreconditionError(absl::StrCat(text, "; delete it by hand"));
   }
   const rocksdb::Status status = TryOpen();
   if (status.ok()) return absl::OkStatus();
@@ -193,9 +183,13 @@ absl::Status RocksDbDatabase::StartOver(std::string_view why) {
       absl::StrCat("nvme tier: cannot make ", path_, ": ", status.ToString()));
 }
 
-std::string EncodeSequence(uint64_t sequence) {
-  std::string bytes(8, '\0');
-  for (size_t i = 0; i < 8; ++i) bytes[i] = static_cast<char>(sequence >> (56 - 8 * i));
+std::string BlockName(const EncodedTierKey& key) {
+  return std::string(1, kBlockPrefix).append(View(key));
+}
+
+std::string RowName(uint64_t sequence) {
+  std::string bytes(9, kRowPrefix);
+  for (size_t i = 0; i < 8; ++i) bytes[1 + i] = static_cast<char>(sequence >> (56 - 8 * i));
   return bytes;
 }
 
@@ -205,11 +199,12 @@ std::string EncodeRowValue(const EncodedTierKey& key, uint64_t size) {
   return bytes;
 }
 
-std::optional<DirectoryRow> DecodeRow(const rocksdb::Slice& sequence, const rocksdb::Slice& value) {
-  if (sequence.size() != 8 || value.size() != kTierKeyBytes + 8) return std::nullopt;
+std::optional<DirectoryRow> DecodeRow(const rocksdb::Slice& name, const rocksdb::Slice& value) {
+  if (name.size() != 9 || name[0] != kRowPrefix) return std::nullopt;
+  if (value.size() != kTierKeyBytes + 8) return std::nullopt;
   DirectoryRow row;
-  for (size_t i = 0; i < 8; ++i) {
-    row.sequence = row.sequence << 8 | static_cast<unsigned char>(sequence[i]);
+  for (size_t i = 1; i < 9; ++i) {
+    row.sequence = row.sequence << 8 | static_cast<unsigned char>(name[i]);
   }
   row.key = *DecodeTierKey({value.data(), kTierKeyBytes});
   std::memcpy(&row.size, value.data() + kTierKeyBytes, sizeof(row.size));

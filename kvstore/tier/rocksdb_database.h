@@ -2,9 +2,11 @@
 // The RocksDB that the nvme tier keeps its blocks in: how it is set up, opened, and given up when
 // it is damaged. The only file pair beside rocksdb_tier that knows RocksDB.
 //
-// Two column families. "default": name of a block (tier_key.h) -> its bytes, kept in blob files.
-// "directory": sequence (8 bytes, big-endian) -> name and size (8 bytes, little-endian), in the
-// order of eviction. Both change in one batch, so neither is ever ahead of the other.
+// Keys: "b" and the name of a block (tier_key.h) -> its bytes, kept in blob files; "d" and a
+// sequence (8 bytes, big-endian) -> name and size (8 bytes, little-endian), the directory, in the
+// order of eviction, behind all blocks. Both change in one batch, so neither is ever ahead of the
+// other. One column family: with several, RocksDB 7.8 ends the process when it is closed after it
+// could not open a new log.
 
 #include <rocksdb/db.h>
 
@@ -30,7 +32,7 @@ class RocksDbDatabase {
   // Opens what is in the folder, or an empty one. A database that is damaged is deleted, with a
   // warning: all that is lost is a cache.
   // FailedPrecondition: another process has the folder, or it cannot be used (what to do is said).
-  // Unavailable: the disk is full, or fails.
+  // Unavailable: the disk is full, read-only, or fails.
   static absl::StatusOr<std::unique_ptr<RocksDbDatabase>> Open(const NvmeTierOptions& options);
 
   ~RocksDbDatabase();
@@ -38,8 +40,6 @@ class RocksDbDatabase {
   RocksDbDatabase& operator=(const RocksDbDatabase&) = delete;
 
   rocksdb::DB& db() { return *db_; }
-  rocksdb::ColumnFamilyHandle* blocks() { return blocks_; }
-  rocksdb::ColumnFamilyHandle* directory() { return directory_; }
 
   // Deletes all of it and begins again, empty. The errors of Open; afterwards it must not be used.
   absl::Status StartOver(std::string_view why);
@@ -48,14 +48,11 @@ class RocksDbDatabase {
   RocksDbDatabase(const NvmeTierOptions& options, int lock_fd);
   rocksdb::Status TryOpen();
   absl::Status OpenOrStartOver();
-  void Close();
 
   const NvmeTierOptions options_;
   const std::string path_;
   const int lock_fd_;
   std::unique_ptr<rocksdb::DB> db_;
-  rocksdb::ColumnFamilyHandle* blocks_ = nullptr;  // of db_
-  rocksdb::ColumnFamilyHandle* directory_ = nullptr;
 };
 
 // A row of the directory: the block that stands at `sequence` of the order.
@@ -64,9 +61,10 @@ struct DirectoryRow {
   TierKey key;
   uint64_t size = 0;
 };
-std::string EncodeSequence(uint64_t sequence);
+std::string BlockName(const EncodedTierKey& key);
+std::string RowName(uint64_t sequence);
 std::string EncodeRowValue(const EncodedTierKey& key, uint64_t size);
 // Nothing: not a row that this file has written.
-std::optional<DirectoryRow> DecodeRow(const rocksdb::Slice& sequence, const rocksdb::Slice& value);
+std::optional<DirectoryRow> DecodeRow(const rocksdb::Slice& name, const rocksdb::Slice& value);
 
 }  // namespace skv::kvstore

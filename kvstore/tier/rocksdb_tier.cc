@@ -3,8 +3,10 @@
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
 #include <rocksdb/write_batch.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <deque>
@@ -31,7 +33,6 @@ constexpr size_t kRowsPerScan = 64;
 constexpr auto kShrinkTimeout = std::chrono::minutes(1);
 constexpr auto kStallPoll = std::chrono::milliseconds(2);
 
-rocksdb::Slice ToSlice(const EncodedTierKey& key) { return {key.data(), key.size()}; }
 rocksdb::Slice ToSlice(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
@@ -119,10 +120,9 @@ absl::Status RocksDbTier::Open() {
 absl::Status RocksDbTier::LoadDirectory() {
   ClearIndex();
   uint64_t num_bytes = 0;
-  std::unique_ptr<rocksdb::Iterator> rows(
-      database_->db().NewIterator(rocksdb::ReadOptions(), database_->directory()));
+  std::unique_ptr<rocksdb::Iterator> rows(database_->db().NewIterator(rocksdb::ReadOptions()));
   bool is_whole = true;
-  for (rows->SeekToFirst(); rows->Valid() && is_whole; rows->Next()) {
+  for (rows->Seek(RowName(0)); rows->Valid() && is_whole; rows->Next()) {
     const std::optional<DirectoryRow> row = DecodeRow(rows->key(), rows->value());
     is_whole = row.has_value();
     if (!is_whole) break;
@@ -208,6 +208,11 @@ absl::Status RocksDbTier::MakeWritable() {
                      " bytes are left, at least ", needed,
                      " are needed; make room, or give the tier a smaller capacity"));
   }
+  if (access(options_.folder.c_str(), W_OK) != 0) {
+    return absl::ResourceExhaustedError(absl::StrCat("nvme tier: the disk of ", options_.folder,
+                                                     " takes no writes: ", std::strerror(errno),
+                                                     "; it is written again when it can be"));
+  }
   const rocksdb::Status resumed = database_->db().Resume();
   if (resumed.ok()) return LoadDirectory();
   SKV_LOG(WARNING) << "nvme tier: " << options_.folder
@@ -240,17 +245,15 @@ absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> RocksDbTier::Read(
   std::vector<absl::StatusOr<TierValue>> values(
       keys.size(), absl::StatusOr<TierValue>(absl::NotFoundError("not in the nvme tier")));
   std::vector<size_t> asked;  // index of each key that may be there
-  std::vector<EncodedTierKey> names;
+  std::vector<std::string> names;
   for (size_t i = 0; i < keys.size(); ++i) {
     if (!index_.Contains(NvmeIndex::Hash(keys[i]))) continue;
     asked.push_back(i);
-    names.push_back(EncodeTierKey(keys[i]));
+    names.push_back(BlockName(EncodeTierKey(keys[i])));
   }
   if (asked.empty()) return values;
 
-  std::vector<rocksdb::Slice> slices(names.size());
-  std::transform(names.begin(), names.end(), slices.begin(),
-                 [](const EncodedTierKey& name) { return ToSlice(name); });
+  const std::vector<rocksdb::Slice> slices(names.begin(), names.end());
   std::vector<rocksdb::PinnableSlice> found(names.size());
   std::vector<rocksdb::Status> statuses(names.size());
   rocksdb::ReadOptions options;
@@ -259,8 +262,8 @@ absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> RocksDbTier::Read(
       std::max(deadline - RealClock().Now(), Duration(std::chrono::microseconds(1)));
   options.deadline = std::chrono::microseconds(rocksdb::Env::Default()->NowMicros()) +
                      std::chrono::duration_cast<std::chrono::microseconds>(left);
-  database_->db().MultiGet(options, database_->blocks(), slices.size(), slices.data(), found.data(),
-                           statuses.data());
+  database_->db().MultiGet(options, database_->db().DefaultColumnFamily(), slices.size(),
+                           slices.data(), found.data(), statuses.data());
 
   std::vector<TierKey> damaged;
   bool any_read = false;
@@ -354,9 +357,8 @@ absl::Status RocksDbTier::MakeRoom(uint64_t bytes, Plan* plan) {
 
 absl::StatusOr<std::optional<DirectoryRow>> RocksDbTier::NextOldest() {
   if (oldest_.empty()) {
-    std::unique_ptr<rocksdb::Iterator> rows(
-        database_->db().NewIterator(rocksdb::ReadOptions(), database_->directory()));
-    for (rows->Seek(EncodeSequence(scan_from_)); rows->Valid() && oldest_.size() < kRowsPerScan;
+    std::unique_ptr<rocksdb::Iterator> rows(database_->db().NewIterator(rocksdb::ReadOptions()));
+    for (rows->Seek(RowName(scan_from_)); rows->Valid() && oldest_.size() < kRowsPerScan;
          rows->Next()) {
       const std::optional<DirectoryRow> row = DecodeRow(rows->key(), rows->value());
       if (!row) {
@@ -375,12 +377,12 @@ absl::StatusOr<std::optional<DirectoryRow>> RocksDbTier::NextOldest() {
 
 // False when it cannot be read whole.
 bool RocksDbTier::WriteAgain(const DirectoryRow& row, uint64_t hash, Plan* plan) {
-  const EncodedTierKey name = EncodeTierKey(row.key);
+  rocksdb::DB& db = database_->db();
   rocksdb::PinnableSlice bytes;
-  const rocksdb::Status status =
-      database_->db().Get(rocksdb::ReadOptions(), database_->blocks(), ToSlice(name), &bytes);
+  const rocksdb::Status status = db.Get(rocksdb::ReadOptions(), db.DefaultColumnFamily(),
+                                        BlockName(EncodeTierKey(row.key)), &bytes);
   if (!status.ok() || bytes.size() != row.size) return false;
-  plan->batch.Delete(database_->directory(), EncodeSequence(row.sequence));
+  plan->batch.Delete(RowName(row.sequence));
   plan->bytes_delta -= static_cast<int64_t>(row.size);
   Add(row.key, hash, bytes, plan);
   plan->num_rewritten_bytes += row.size;
@@ -390,17 +392,16 @@ bool RocksDbTier::WriteAgain(const DirectoryRow& row, uint64_t hash, Plan* plan)
 void RocksDbTier::Add(const TierKey& key, uint64_t hash, const rocksdb::Slice& bytes, Plan* plan) {
   const EncodedTierKey name = EncodeTierKey(key);
   const uint64_t sequence = next_sequence_++;
-  plan->batch.Put(database_->blocks(), ToSlice(name), bytes);
-  plan->batch.Put(database_->directory(), EncodeSequence(sequence),
-                  EncodeRowValue(name, bytes.size()));
+  plan->batch.Put(BlockName(name), bytes);
+  plan->batch.Put(RowName(sequence), EncodeRowValue(name, bytes.size()));
   plan->set.emplace_back(hash, NvmeIndex::Place{.sequence = sequence});
   plan->set_hashes.insert(hash);
   plan->bytes_delta += static_cast<int64_t>(bytes.size());
 }
 
 void RocksDbTier::Drop(const DirectoryRow& row, uint64_t hash, Plan* plan) {
-  plan->batch.Delete(database_->blocks(), ToSlice(EncodeTierKey(row.key)));
-  plan->batch.Delete(database_->directory(), EncodeSequence(row.sequence));
+  plan->batch.Delete(BlockName(EncodeTierKey(row.key)));
+  plan->batch.Delete(RowName(row.sequence));
   plan->removed.push_back(hash);
   plan->bytes_delta -= static_cast<int64_t>(row.size);
 }
@@ -418,12 +419,11 @@ absl::Status RocksDbTier::Forget(std::span<const TierKey> keys, TimePoint deadli
     const uint64_t hash = NvmeIndex::Hash(key);
     const std::optional<NvmeIndex::Place> place = index_.Find(hash);
     if (!place || !seen.insert(hash).second) continue;
-    const std::string sequence = EncodeSequence(place->sequence);
+    const std::string name = RowName(place->sequence);
     std::string value;
-    const rocksdb::Status status =
-        database_->db().Get(rocksdb::ReadOptions(), database_->directory(), sequence, &value);
+    const rocksdb::Status status = database_->db().Get(rocksdb::ReadOptions(), name, &value);
     if (!status.ok()) continue;
-    const std::optional<DirectoryRow> row = DecodeRow(sequence, value);
+    const std::optional<DirectoryRow> row = DecodeRow(name, value);
     if (row && row->key == key) Drop(*row, hash, &plan);
   }
   return Commit(&plan, deadline);

@@ -349,6 +349,24 @@ class SmallDisk {
   bool is_mounted_ = false;
 };
 
+// A file system over itself, read-only for all that is opened while this lives.
+class ReadOnlyCover {
+ public:
+  explicit ReadOnlyCover(const std::string& path) : path_(path) {
+    is_mounted_ =
+        mount(path.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) == 0 &&
+        mount(nullptr, path.c_str(), nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY, nullptr) == 0;
+  }
+  ~ReadOnlyCover() { umount2(path_.c_str(), MNT_DETACH); }
+  ReadOnlyCover(const ReadOnlyCover&) = delete;
+  ReadOnlyCover& operator=(const ReadOnlyCover&) = delete;
+  bool is_mounted() const { return is_mounted_; }
+
+ private:
+  const std::string path_;
+  bool is_mounted_ = false;
+};
+
 // Puts blocks until the disk is full; those that are there can be read all the while.
 void FillUp(Tier& tier, uint64_t first) {
   absl::Status status;
@@ -391,17 +409,49 @@ TEST_F(RocksDbTierTest, FullDiskTakesNoMoreUntilThereIsRoom) {
   EXPECT_OK(PutOne(*tier, 2000, kBlockBytes));
 }
 
-TEST_F(RocksDbTierTest, ReadOnlyFolderIsRefusedAndKept) {
+// Puts new blocks until one is taken, as a tier may tell of a failure behind its back.
+bool TakesBlocksAgain(Tier& tier, uint64_t first) {
+  for (uint64_t i = first; i < first + 5; ++i) {
+    if (PutOne(tier, i, kBlockBytes).ok()) return IsTestBlock(GetOne(tier, i), i, kBlockBytes);
+  }
+  return false;
+}
+
+TEST_F(RocksDbTierTest, ReadOnlyDiskAtTheStartIsTriedAgain) {
   const SmallDisk disk(folder_.path() + "/disk");
   if (!disk.is_mounted()) GTEST_SKIP() << "needs the right to mount a file system";
   const NvmeTierOptions on_disk = {.folder = folder_.path() + "/disk/nvme",
                                    .capacity_bytes = kCapacity};
   ASSERT_OK(PutOne(*OpenRocksDbTier(on_disk).value(), 1, kBlockBytes));
   ASSERT_TRUE(disk.SetReadOnly(true));
-  EXPECT_THAT(OpenRocksDbTier(on_disk),
-              StatusIs(StatusCode::kFailedPrecondition, HasSubstr("Read-only file system")));
+  ASSERT_OK_AND_ASSIGN(const auto tier, OpenRocksDbTier(on_disk));
+  EXPECT_THAT(GetOne(*tier, 1),
+              StatusIs(StatusCode::kUnavailable, HasSubstr("Read-only file system")));
+  EXPECT_THAT(PutOne(*tier, 2, kBlockBytes), StatusIs(StatusCode::kUnavailable, HasSubstr("")));
+  EXPECT_FALSE(tier->gauges().is_on);
   ASSERT_TRUE(disk.SetReadOnly(false));
-  EXPECT_TRUE(IsTestBlock(GetOne(*OpenRocksDbTier(on_disk).value(), 1), 1, kBlockBytes));
+  EXPECT_TRUE(IsTestBlock(GetOne(*tier, 1), 1, kBlockBytes));
+  EXPECT_TRUE(TakesBlocksAgain(*tier, 2));
+}
+
+// As of a disk that the kernel makes read-only after an error, but that files which are open for
+// writing still can be written.
+TEST_F(RocksDbTierTest, DiskThatBecomesReadOnlyIsReadAndTriedAgain) {
+  const SmallDisk disk(folder_.path() + "/disk");
+  if (!disk.is_mounted()) GTEST_SKIP() << "needs the right to mount a file system";
+  const NvmeTierOptions on_disk = {.folder = folder_.path() + "/disk/nvme",
+                                   .capacity_bytes = kCapacity};
+  const auto tier = OpenRocksDbTier(on_disk).value();
+  for (uint64_t round = 0; round < 3; ++round) {
+    const uint64_t first = 1000 * round;
+    ASSERT_OK(PutOne(*tier, first, kBlockBytes));
+    {
+      const ReadOnlyCover cover(folder_.path() + "/disk");
+      ASSERT_TRUE(cover.is_mounted());
+      FillUp(*tier, first + 1);
+    }
+    EXPECT_TRUE(TakesBlocksAgain(*tier, first + 990));
+  }
 }
 
 TEST(NvmeIndexTest, TakesAtMost48BytesABlock) {
