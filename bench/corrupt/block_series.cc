@@ -1,5 +1,6 @@
 #include "bench/corrupt/block_series.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>

@@ -2,6 +2,7 @@
 // Blocks that follow from their numbers, so that every process knows what each must hold. Each is
 // the only sentence of its chain.
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 

@@ -1,5 +1,8 @@
 #include "bench/corrupt/commands.h"
 
+#include <istream>
+#include <ostream>
+
 #include "absl/strings/str_cat.h"
 #include "bench/corrupt/blob_files.h"
 #include "bench/corrupt/reader.h"
@@ -109,6 +112,18 @@ absl::StatusOr<Json> Commands::Read(const Json& request) const {
               {"wrong", counts.num_wrong},
               {"missed", counts.num_missed},
               {"corrupt", counts.num_corrupt}};
+}
+
+void ServeCommands(uint64_t seed, std::istream& in, std::ostream& out) {
+  Commands commands(seed);
+  std::string line;
+  while (std::getline(in, line)) {
+    const absl::StatusOr<Json> answer = commands.Answer(line);
+    Json reply = answer.ok() ? *answer : Json::object();
+    reply["ok"] = answer.ok();
+    if (!answer.ok()) reply["error"] = answer.status().ToString();
+    out << reply.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace) << std::endl;
+  }
 }
 
 }  // namespace skv::corrupt

@@ -9,6 +9,8 @@
 //   flip_blobs  at, count              -> files, bytes: bits of RocksDB's files
 //   read        socket, first, count, waits -> right, wrong, missed, corrupt: as a worker does
 
+#include <cstdint>
+#include <iosfwd>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -41,5 +43,9 @@ class Commands {
   const BlockSeries series_;
   std::unique_ptr<ArenaBlocks> arena_;
 };
+
+// Answers each line until the end of `in` by one line: what Answer says and "ok": true, or "ok":
+// false and "error".
+void ServeCommands(uint64_t seed, std::istream& in, std::ostream& out);
 
 }  // namespace skv::corrupt

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sstream>
+
 namespace skv::corrupt {
 namespace {
 
@@ -22,6 +24,21 @@ TEST(CommandsTest, WrongRequestsAreRefused) {
     ASSERT_FALSE(answer.ok()) << line;
     EXPECT_THAT(std::string(answer.status().message()), HasSubstr(problem));
   }
+}
+
+TEST(CommandsTest, EachLineHasAnAnswer) {
+  std::istringstream in("{\"cmd\": \"fl\xff\"}\nread\n");
+  std::ostringstream out;
+  ServeCommands(1, in, out);
+  std::istringstream answers(out.str());
+  std::string line;
+  int num_answers = 0;
+  for (; std::getline(answers, line); ++num_answers) {
+    const nlohmann::json answer = nlohmann::json::parse(line);
+    EXPECT_EQ(answer["ok"], false);
+    EXPECT_THAT(answer["error"].get<std::string>(), HasSubstr("request"));
+  }
+  EXPECT_EQ(num_answers, 2);
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 // One JSON request a line on standard input, one reply a line on standard output.
 
 #include <iostream>
-#include <string>
+#include <optional>
 
 #include "bench/corrupt/commands.h"
 #include "common/flags.h"
@@ -20,15 +20,7 @@ int Main(int argc, char** argv) {
       "  echo '{\"cmd\": \"write\", \"socket\": \"s\", \"first\": 0, \"count\": 9}' | "
       "skv-bench-corrupt");
   if (const std::optional<int> exit_code = flags.Parse(argc, argv)) return *exit_code;
-  Commands commands(static_cast<uint64_t>(seed));
-  std::string line;
-  while (std::getline(std::cin, line)) {
-    const absl::StatusOr<nlohmann::json> answer = commands.Answer(line);
-    nlohmann::json reply = answer.ok() ? *answer : nlohmann::json::object();
-    reply["ok"] = answer.ok();
-    if (!answer.ok()) reply["error"] = answer.status().ToString();
-    std::cout << reply.dump() << std::endl;
-  }
+  ServeCommands(static_cast<uint64_t>(seed), std::cin, std::cout);
   return 0;
 }
 

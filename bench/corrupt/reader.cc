@@ -5,7 +5,9 @@
 #include <cstring>
 #include <memory>
 #include <set>
+#include <span>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
