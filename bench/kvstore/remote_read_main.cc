@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -170,7 +169,7 @@ int Read(const Options& options) {
   StoreReader store(options);
   RawConnection raw(options.host, options.raw_port);
   const uint64_t num_bytes = store.Read(/*are_checked=*/true);
-  const auto rate = [num_bytes](const std::function<void()>& read) {
+  const auto rate = [num_bytes](const auto& read) {
     const TimePoint begin = RealClock().Now();
     read();
     return static_cast<double>(num_bytes) / ToSeconds(RealClock().Now() - begin);

@@ -13,12 +13,6 @@ uint64_t BytesOf(const HeldChain& chain) {
 
 }  // namespace
 
-ReadHolds::ReadHolds(uint32_t max_streams, CommandStoreOwner* owner)
-    : state_(std::make_shared<State>(max_streams)) {
-  const MutexLock lock(&state_->mutex);
-  state_->owner = owner;
-}
-
 std::shared_ptr<ReadHold> ReadHolds::Take() {
   {
     const MutexLock lock(&state_->mutex);

@@ -33,7 +33,8 @@ class ReadHold;
 class ReadHolds {
  public:
   // `owner` lives until Close.
-  ReadHolds(uint32_t max_streams, CommandStoreOwner* owner);
+  ReadHolds(uint32_t max_streams, CommandStoreOwner* owner)
+      : state_(std::make_shared<State>(max_streams, owner)) {}
   ~ReadHolds() { Close(); }
   ReadHolds(const ReadHolds&) = delete;
   ReadHolds& operator=(const ReadHolds&) = delete;
@@ -50,6 +51,9 @@ class ReadHolds {
   friend class ReadHold;
   // Outlives this where gRPC still refers to blocks.
   struct State {
+    State(uint32_t max_streams, CommandStoreOwner* owner)
+        : max_streams(max_streams), owner(owner) {}
+
     const uint32_t max_streams;
     mutable Mutex mutex;
     CommandStoreOwner* owner SKV_GUARDED_BY(mutex);  // nullptr: closed

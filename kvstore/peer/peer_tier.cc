@@ -77,6 +77,7 @@ absl::StatusOr<PeerTier::Values> PeerTier::Read(std::span<const TierKey> keys, T
 absl::Status PeerTier::ReadRank(std::span<const TierKey> keys, const std::vector<size_t>& of_rank,
                                 TimePoint deadline, Values* values) {
   std::vector<EntryKey> entries;
+  entries.reserve(of_rank.size());
   for (const size_t i : of_rank) entries.push_back(keys[i].entry);
   SKV_ASSIGN_OR_RETURN(const ReadBlocks read,
                        connection_.Read(entries, keys[of_rank[0]].rank, deadline));
