@@ -25,8 +25,7 @@ struct BlobFile {
 absl::Status FlushToFiles(const std::string& folder) {
   SKV_ASSIGN_OR_RETURN(const auto database, kvstore::RocksDbDatabase::Open(
                                                 {.folder = folder, .capacity_bytes = kNvmeBytes}));
-  const rocksdb::Status status =
-      database->db().Flush(rocksdb::FlushOptions(), {database->blocks(), database->directory()});
+  const rocksdb::Status status = database->db().Flush(rocksdb::FlushOptions());
   return status.ok() ? absl::OkStatus() : absl::InternalError(status.ToString());
 }
 

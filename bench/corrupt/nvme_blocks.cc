@@ -23,10 +23,8 @@ class NvmeBlocks : public RawBlocks {
   absl::StatusOr<std::string> Read(const PrefixKey& key) override {
     rocksdb::ReadOptions options;
     options.verify_checksums = false;
-    const kvstore::EncodedTierKey name = kvstore::EncodeTierKey({{key, kLayout}, 0});
     std::string bytes;
-    const rocksdb::Status status =
-        database_->db().Get(options, database_->blocks(), {name.data(), name.size()}, &bytes);
+    const rocksdb::Status status = database_->db().Get(options, NameOf(key), &bytes);
     if (status.ok()) return bytes;
     const std::string problem = absl::StrCat("nvme: ", ToHex(key), ": ", status.ToString());
     return status.IsNotFound() ? absl::NotFoundError(problem) : absl::DataLossError(problem);
@@ -36,13 +34,15 @@ class NvmeBlocks : public RawBlocks {
     SKV_ASSIGN_OR_RETURN(std::string bytes, Read(key));
     if (bit / 8 >= bytes.size()) return absl::NotFoundError("nvme: a block is shorter");
     bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
-    const kvstore::EncodedTierKey name = kvstore::EncodeTierKey({{key, kLayout}, 0});
-    const rocksdb::Status status = database_->db().Put(rocksdb::WriteOptions(), database_->blocks(),
-                                                       {name.data(), name.size()}, bytes);
+    const rocksdb::Status status = database_->db().Put(rocksdb::WriteOptions(), NameOf(key), bytes);
     return status.ok() ? absl::OkStatus() : absl::InternalError(status.ToString());
   }
 
  private:
+  static std::string NameOf(const PrefixKey& key) {
+    return kvstore::BlockName(kvstore::EncodeTierKey({{key, kLayout}, 0}));
+  }
+
   const std::unique_ptr<RocksDbDatabase> database_;
 };
 
