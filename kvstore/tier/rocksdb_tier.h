@@ -27,10 +27,10 @@
 
 namespace skv::kvstore {
 
-// Takes about a second for 10^6 blocks. A disk that is full, read-only, or fails, is no error: calls
-// are Unavailable as long as it cannot be opened, which each of them tries.
-// InvalidArgument: a capacity below kMinNvmeCapacityBytes. FailedPrecondition: another process has
-// the folder, or it cannot be used.
+// Takes about a second for 10^6 blocks. A disk that is full, read-only, or fails, is no error:
+// calls are Unavailable as long as it cannot be opened, which each of them tries. InvalidArgument:
+// a capacity below kMinNvmeCapacityBytes. FailedPrecondition: another process has the folder, or it
+// cannot be used.
 absl::StatusOr<std::unique_ptr<Tier>> OpenRocksDbTier(const NvmeTierOptions& options);
 
 }  // namespace skv::kvstore
