@@ -81,12 +81,16 @@ absl::StatusOr<std::shared_ptr<Attempt>> Relay::PickLocked(Part part, GroupReque
   const std::shared_ptr<const Cluster> cluster = membership_->snapshot();
   const absl::StatusOr<ClusterModel> model = cluster->FindModel(job_.model->name());
   if (!model.ok()) return last_failure_.ok() ? model.status() : NoGroupLocked(*cluster);
-  const std::vector<GroupId> excluded = ExcludedLocked(*cluster, part);
-  const std::optional<PickResult> picked =
-      model->picker->Pick({.excluded = excluded,
-                           .sequence = job_.sequence,
-                           .num_prompt_tokens = stats_.usage.prompt_tokens,
-                           .prompt = &job_.prompt_prefix});
+  const auto pick = [&](std::span<const TriedGroup> tried) SKV_REQUIRES(mutex_) {
+    return model->picker->Pick({.excluded = ExcludedLocked(*cluster, tried),
+                                .sequence = job_.sequence,
+                                .num_prompt_tokens = stats_.usage.prompt_tokens,
+                                .prompt = &job_.prompt_prefix});
+  };
+  std::optional<PickResult> picked = pick(part.tried);
+  // One that was tried and has recovered is better than the end of a stream.
+  const bool may_return = part.num_migrations > 0;
+  if (!picked.has_value() && may_return) picked = pick(std::span(part.tried).last(1));
   if (!picked.has_value()) return NoGroupLocked(*cluster);
   const ClusterGroup& entry = cluster->groups.at(picked->group_id);
   if (!numerics_id_.has_value()) stats_.expected_cached_tokens = picked->cached_tokens;
@@ -98,14 +102,14 @@ absl::StatusOr<std::shared_ptr<Attempt>> Relay::PickLocked(Part part, GroupReque
                                                           &job_.prompt_prefix));
 }
 
-std::vector<GroupId> Relay::ExcludedLocked(const Cluster& cluster, const Part& part) const {
+std::vector<GroupId> Relay::ExcludedLocked(const Cluster& cluster,
+                                           std::span<const TriedGroup> tried) const {
   std::vector<GroupId> excluded;
-  if (part.tried.empty()) return excluded;
+  if (tried.empty()) return excluded;
   for (const auto& [id, entry] : cluster.groups) {
-    const bool tried =
-        std::ranges::find(part.tried, TriedGroup{id, entry.epoch}) != part.tried.end();
+    const bool was_tried = std::ranges::find(tried, TriedGroup{id, entry.epoch}) != tried.end();
     const bool other_bits = numerics_id_.has_value() && entry.numerics_id != *numerics_id_;
-    if (tried || other_bits || entry.fingerprint != job_.model->fingerprint()) {
+    if (was_tried || other_bits || entry.fingerprint != job_.model->fingerprint()) {
       excluded.push_back(id);
     }
   }

@@ -4,12 +4,14 @@
 // A failed attempt goes on with a group that was not tried yet. Before the first token the request
 // is sent again; after it, each sample that has not ended is sent on its own with the tokens that
 // it has, to a group of the same arithmetic, so that the client sees one stream with the tokens
-// that would have come. Nobody is called under the lock: who is called may call back.
+// that would have come: where all were tried, to one that is healthy again. Nobody is called under
+// the lock: who is called may call back.
 
 #include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -85,8 +87,8 @@ class Relay : public std::enable_shared_from_this<Relay> {
   // The attempt lives while the relay keeps it and while its stream may call.
   absl::StatusOr<std::shared_ptr<Attempt>> PickLocked(Part part, GroupRequest* request)
       SKV_REQUIRES(mutex_);
-  std::vector<GroupId> ExcludedLocked(const Cluster& cluster, const Part& part) const
-      SKV_REQUIRES(mutex_);
+  std::vector<GroupId> ExcludedLocked(const Cluster& cluster,
+                                      std::span<const TriedGroup> tried) const SKV_REQUIRES(mutex_);
   absl::Status NoGroupLocked(const Cluster& cluster) const SKV_REQUIRES(mutex_);
   GroupRequest MakeRequestLocked(const Part& part) SKV_REQUIRES(mutex_);
   void NoteMigrationLocked(const Part& part, const Group& group) SKV_REQUIRES(mutex_);

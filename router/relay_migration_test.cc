@@ -421,6 +421,22 @@ TEST_F(RelayMigrationTest, AWorkerThatRestartedMayBeTriedAgain) {
   EXPECT_EQ(client_->text, "ab");
 }
 
+TEST_F(RelayMigrationTest, WhereAllWereTriedOneThatHasRecoveredGoesOn) {
+  groups_["c:3"].probe = absl::UnavailableError("connection refused");
+  ASSERT_OK(Generate(MakeRequest()));
+  Stream("a:1").Send("a");
+  Lose(Stream("a:1"));
+  Stream("b:2").Send("ab");
+  clock_.Advance(seconds(1));
+  Settle();
+  Lose(Stream("b:2"));
+  ASSERT_EQ(groups_["a:1"].streams.size(), 2u);
+  Stream("a:1").Send("bc");
+  Stream("a:1").SendFinish(FinishReason::kStop);
+  EXPECT_OK(client_->status);
+  EXPECT_EQ(client_->text, "abc");
+}
+
 TEST_F(RelayMigrationTest, AStoppedGroupIsLeftAfterTheStallTimeout) {
   ASSERT_OK(Generate(MakeRequest()));
   Stream("a:1").Send("a");
