@@ -182,11 +182,14 @@ class Store:
     def metric(self, name, **labels):
         return metric(self.metrics, name, **labels)
 
+    def kill(self):
+        self.process.kill()
+        self.process.wait(timeout=60)
+
     def restart(self):
         """Killed and started again; back when all who had a session have one again."""
         num_sessions = self.metric("skv_kvstore_sessions")
-        self.process.kill()
-        self.process.wait(timeout=60)
+        self.kill()
         self.start()
         wait_until(lambda: self.metric("skv_kvstore_sessions") == num_sessions, "the clients' way back to skv-kvstore")
 
