@@ -313,6 +313,11 @@ absl::Status RocksDbTier::PutAll(std::span<const TierBlock> blocks, TimePoint de
   Plan plan;
   for (const TierBlock& block : blocks) {
     const uint64_t hash = NvmeIndex::Hash(block.key);
+    // The plan evicts it: it is there only once the plan is done.
+    if (std::ranges::find(plan.removed, hash) != plan.removed.end()) {
+      SKV_RETURN_IF_ERROR(Commit(&plan, deadline));
+      plan = Plan();
+    }
     if (index_.Contains(hash) || plan.set_hashes.contains(hash)) continue;
     if (block.bytes.size() > options_.capacity_bytes) {
       return absl::ResourceExhaustedError(absl::StrCat("nvme tier: a block of ", block.bytes.size(),
@@ -426,6 +431,9 @@ absl::Status RocksDbTier::Forget(std::span<const TierKey> keys, TimePoint deadli
     const std::optional<DirectoryRow> row = DecodeRow(name, value);
     if (row && row->key == key) Drop(*row, hash, &plan);
   }
+  // They are not to be evicted any more. Looked up anew, since a write that fails leaves them.
+  oldest_.clear();
+  scan_from_ = evict_from_;
   return Commit(&plan, deadline);
 }
 

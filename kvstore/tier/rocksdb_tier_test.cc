@@ -117,6 +117,19 @@ TEST_F(RocksDbTierTest, OldestGoesFirstUnlessItWasRead) {
   EXPECT_TRUE(IsTestBlock(GetOne(*tier, 1), 1, kBlockBytes));
 }
 
+TEST_F(RocksDbTierTest, WhatWasErasedIsNotEvictedAsWell) {
+  const auto tier = Open();
+  const uint64_t num_fit = kCapacity / kBlockBytes;
+  for (uint64_t i = 0; i <= num_fit; ++i) ASSERT_OK(PutOne(*tier, i, kBlockBytes));  // 0 went
+  const TierKey key = TestKey(5);
+  ASSERT_OK(tier->Erase(std::span(&key, 1), Soon()));
+  ASSERT_OK(PutOne(*tier, 5, kBlockBytes));
+  for (uint64_t i = 0; i < 10; ++i) ASSERT_OK(PutOne(*tier, 1000 + i, kBlockBytes));
+  EXPECT_TRUE(IsTestBlock(GetOne(*tier, 5), 5, kBlockBytes)) << "it is new";
+  EXPECT_EQ(tier->gauges().num_bytes, num_fit * kBlockBytes);
+  EXPECT_EQ(tier->gauges().num_evicted_blocks, 11u);
+}
+
 TEST_F(RocksDbTierTest, ReadBlocksGoToTheBackOnlyOnce) {
   const auto tier = Open();
   const uint64_t num_fit = kCapacity / kBlockBytes;
