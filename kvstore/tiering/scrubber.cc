@@ -53,7 +53,7 @@ bool Scrubber::WaitForWork(TimePoint deadline, std::vector<EntryKey>* reported) 
   const auto has_work = [&]() SKV_REQUIRES(mutex_) { return is_stopped_ || !reports_.empty(); };
   // Reports keep to the rate, too.
   changed_.WaitUntil(&mutex_, std::min(check_from_, deadline), is_stopped);
-  if (clock_->Now() >= check_from_) {
+  if (clock_->Now() >= check_from_ && !IsWalksTurn()) {
     const TimePoint walk_from = options_.bytes_per_second > 0 ? walk_from_ : deadline;
     changed_.WaitUntil(&mutex_, std::min(walk_from, deadline), has_work);
     const auto end =
@@ -64,6 +64,11 @@ bool Scrubber::WaitForWork(TimePoint deadline, std::vector<EntryKey>* reported) 
   return !is_stopped_;
 }
 
+// However much is reported, every other check is one of the walk.
+bool Scrubber::IsWalksTurn() const {
+  return was_report_ && options_.bytes_per_second > 0 && clock_->Now() >= walk_from_;
+}
+
 bool Scrubber::Step(TimePoint deadline) {
   std::vector<EntryKey> reported;
   if (!WaitForWork(deadline, &reported)) return false;
@@ -71,7 +76,9 @@ bool Scrubber::Step(TimePoint deadline) {
     std::vector<HeldEntry> held;
     owner_->Run([&](TierDesk* desk) { held = desk->Hold(reported); });
     Check(held);
+    was_report_ = true;
   } else if (options_.bytes_per_second > 0 && clock_->Now() >= std::max(check_from_, walk_from_)) {
+    was_report_ = false;
     Walk();
   }
   return true;
@@ -80,7 +87,12 @@ bool Scrubber::Step(TimePoint deadline) {
 void Scrubber::Walk() {
   std::vector<HeldEntry> held;
   std::optional<EntryIdx> next;
-  owner_->Run([&](TierDesk* desk) { next = desk->HoldNext(next_, kMaxPlaces, &held); });
+  const bool has_run =
+      owner_->Run([&](TierDesk* desk) { next = desk->HoldNext(next_, kMaxPlaces, &held); });
+  if (!has_run) {
+    check_from_ = clock_->Now() + kMinPause;
+    return;
+  }
   Check(held);
   next_ = next.value_or(0);
   if (next.has_value()) return;

@@ -62,6 +62,7 @@ class Scrubber {
 
  private:
   void Walk();
+  bool IsWalksTurn() const;
   void Check(const std::vector<HeldEntry>& held);
   bool WaitForWork(TimePoint deadline, std::vector<EntryKey>* reported);
 
@@ -72,6 +73,7 @@ class Scrubber {
   EntryIdx next_ = 0;  // of the walk
   TimePoint check_from_ = TimePoint::min();
   TimePoint walk_from_ = TimePoint::min();
+  bool was_report_ = false;  // the last check was of what is reported
   std::thread thread_;
   mutable Mutex mutex_;
   CondVar changed_;

@@ -154,6 +154,19 @@ TEST_F(SlowScrubberTest, ReportsAndTheWalkShareTheRate) {
   EXPECT_EQ(scrubber_.gauges().num_waiting_reports, 0u);
 }
 
+TEST_F(SlowScrubberTest, ReportsOfWhatIsNotThereDoNotStopTheWalk) {
+  StoreSome(kPiece);
+  std::vector<EntryKey> keys;
+  for (int i = 0; i < 4 * kPiece; ++i) keys.push_back(MakeSentence(1000 + i).block.key);
+  scrubber_.Report(keys);
+  Step();
+  EXPECT_EQ(NumChecked(), 0);
+  clock_.Advance(Scrubber::kMinPause);
+  Step();
+  EXPECT_EQ(NumChecked(), kPiece) << "the walk's turn";
+  EXPECT_EQ(scrubber_.gauges().num_waiting_reports, 3u * kPiece);
+}
+
 class ReportTest : public ScrubberTest {
  protected:
   ReportTest() : ScrubberTest({.bytes_per_second = 0, .max_reports = 3}) {}
