@@ -36,6 +36,16 @@ void SoughtTable::End(SeekId id, TimePoint now, std::vector<EntryKey>* ended) {
   chains_.erase(chain);
 }
 
+void SoughtTable::Withdraw(SeekId id) {
+  const auto chain = chains_.find(id);
+  if (chain == chains_.end()) return;
+  for (const EntryKey& key : chain->second.keys) {
+    const auto found = sought_.find(key);
+    if (found != sought_.end() && found->second == id) sought_.erase(found);
+  }
+  chains_.erase(chain);
+}
+
 void SoughtTable::AddAbsent(const EntryKey& key, TimePoint until) {
   if (absent_order_.size() >= limits_.max_absent) {
     const auto& [time, oldest] = absent_order_.front();

@@ -38,6 +38,8 @@ class SoughtTable {
   // Appends the keys still sought to `ended`; the first of them is absent now. A seek that has
   // ended before changes nothing.
   void End(SeekId id, TimePoint now, std::vector<EntryKey>* ended);
+  // It was not begun after all: its keys are neither sought nor absent.
+  void Withdraw(SeekId id);
   // Ends seeks whose time is over, appends their ids to `seeks`, and forgets absent keys.
   void Expire(TimePoint now, std::vector<SeekId>* seeks, std::vector<EntryKey>* ended);
   // When Expire has something to do; TimePoint::max(): nothing is sought, or absent.

@@ -51,6 +51,15 @@ TEST_F(SoughtTableTest, WhatIsFoundWholeLeavesNothing) {
   EXPECT_EQ(table_.num_absent(), 0u);
 }
 
+TEST_F(SoughtTableTest, WhatIsWithdrawnIsNeitherSoughtNorAbsent) {
+  const SeekId id = Begin({1, 2});
+  table_.Withdraw(id);
+  EXPECT_FALSE(table_.IsActive(id));
+  EXPECT_FALSE(table_.IsSought(KeyOfNumber(1)));
+  EXPECT_EQ(table_.num_keys(), 0u);
+  EXPECT_EQ(table_.num_absent(), 0u);
+}
+
 TEST_F(SoughtTableTest, AnEndedSeekEndsNothingOfTheNext) {
   const SeekId first = Begin({1});
   table_.End(first, now_, &ended_);

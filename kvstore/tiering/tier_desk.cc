@@ -40,8 +40,7 @@ void TierDesk::SeekChain(const Asker& asker, std::optional<PrefixKey> parent,
                                                  .deadline = now + options_.limits.seek_time});
   if (is_taken) return;
   ++totals_.num_refused_seeks;
-  std::vector<EntryKey> untold;  // nobody has been told that it is sought
-  sought_.End(id, now, &untold);
+  sought_.Withdraw(id);
 }
 
 void TierDesk::OnSealed(const EntryKey& key) {
