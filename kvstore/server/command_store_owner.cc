@@ -37,8 +37,8 @@ bool WaitFor(Outcome* outcome) {
 bool CommandStoreOwner::Run(const std::function<void(TierDesk*)>& call) {
   const auto outcome = std::make_shared<Outcome>();
   // Lives until the command was called: WaitFor returns after that.
-  const auto command = [outcome, &call, desk = desk_](const absl::StatusOr<StoreAdmin*>& admin) {
-    if (admin.ok()) call(desk);
+  const auto command = [this, outcome, &call](const absl::StatusOr<StoreAdmin*>& admin) {
+    if (admin.ok()) call(desk_);
     const MutexLock lock(&outcome->mutex);
     outcome->has_run = admin.ok();
     outcome->changed.NotifyOne();
@@ -52,8 +52,9 @@ bool CommandStoreOwner::Run(const std::function<void(TierDesk*)>& call) {
 }
 
 CommandQueue::Command CommandStoreOwner::OnDesk(Command command) const {
-  return [desk = desk_, command = std::move(command)](const absl::StatusOr<StoreAdmin*>& admin) {
-    command(admin.ok() ? absl::StatusOr<TierDesk*>(desk) : admin.status());
+  // The desk is read on the owner's thread: whoever submits may do so before there is one.
+  return [this, command = std::move(command)](const absl::StatusOr<StoreAdmin*>& admin) {
+    command(admin.ok() ? absl::StatusOr<TierDesk*>(desk_) : admin.status());
   };
 }
 
