@@ -182,14 +182,13 @@ void Relay::WriteOut() {
     }
     const bool last = event.usage.has_value();
     const bool taken = client_->Write(std::move(event));
-    {
-      MutexLock lock(&mutex_);
-      writing_ = false;
-    }
+    // After a refusal nobody writes any more: the client would see a gap.
     if (!taken) {
       return End(absl::CancelledError("the client reads too slowly: its buffer is full"));
     }
     if (last) return End(absl::OkStatus());
+    MutexLock lock(&mutex_);
+    writing_ = false;
   }
 }
 
