@@ -151,6 +151,10 @@ TEST_F(SlowScrubberTest, ReportsAndTheWalkShareTheRate) {
   clock_.Advance(milliseconds(1));
   Step();
   EXPECT_EQ(NumChecked(), 2 * kPiece);
+  EXPECT_EQ(scrubber_.gauges().num_waiting_reports, size_t{kPiece}) << "it was the walk's turn";
+  clock_.Advance(seconds(1));
+  Step();
+  EXPECT_EQ(NumChecked(), 3 * kPiece);
   EXPECT_EQ(scrubber_.gauges().num_waiting_reports, 0u);
 }
 
