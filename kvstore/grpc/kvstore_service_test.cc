@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "common/testing/eventually.h"
 #include "common/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "grpc/health/v1/health.grpc.pb.h"

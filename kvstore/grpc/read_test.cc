@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/testing/eventually.h"
 #include "common/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "grpcpp/generic/generic_stub.h"

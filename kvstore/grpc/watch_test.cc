@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/testing/eventually.h"
 #include "common/testing/fake_clock.h"
 #include "common/testing/status_matchers.h"
 #include "gmock/gmock.h"

@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "common/testing/eventually.h"
 #include "common/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -30,16 +31,6 @@ using testing::HasSubstr;
 
 constexpr uint64_t kArenaBytes = 1 << 20;
 constexpr uint64_t kLarge = (64 << 10) - 128;  // payload: sixteen fill the arena
-
-// For what must happen, however loaded the machine is.
-bool Eventually(const std::function<bool()>& condition) {
-  const TimePoint end = RealClock().Now() + std::chrono::seconds(120);
-  while (!condition()) {
-    if (RealClock().Now() > end) return false;
-    std::this_thread::sleep_for(milliseconds(1));
-  }
-  return true;
-}
 
 void RaiseDescriptorLimit() {
   rlimit limit = {};

@@ -1,6 +1,7 @@
 #include <atomic>
 #include <thread>
 
+#include "common/testing/eventually.h"
 #include "gmock/gmock.h"
 #include "router/grpc/testing/server_fixture.h"
 

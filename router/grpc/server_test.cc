@@ -1,5 +1,6 @@
 #include <functional>
 
+#include "common/testing/eventually.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "grpcpp/generic/generic_stub.h"

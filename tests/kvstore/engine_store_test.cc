@@ -7,15 +7,14 @@
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/http_get.h"
 #include "common/process.h"
+#include "common/testing/eventually.h"
 #include "common/testing/status_matchers.h"
 #include "tests/e2e/testing/sanitizer_report.h"
 #include "worker/engine/prefix_waits.h"
@@ -31,18 +30,8 @@ constexpr int kLongStream = 1500;
 constexpr int kSlowly = 8;  // tokens of a step: a prefill lasts until a test does something
 // Of a sentence that is not finished, and of what the policy looks at.
 constexpr int kComputedAnyway = kBudget / 2 + 128;
-constexpr std::chrono::seconds kPatience{120};
 // What is promised of a stream that runs while the store stands still.
 constexpr double kMaxStallSeconds = 5 * SKV_SLOWDOWN;
-
-bool Becomes(absl::FunctionRef<bool()> condition) {
-  const TimePoint end = RealClock().Now() + kPatience;
-  while (!condition()) {
-    if (RealClock().Now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
-}
 
 // Also measures the longest time between two tokens.
 class TimedSink : public CollectingSink {
@@ -88,7 +77,7 @@ class EngineStoreTest : public testing::Test {
         .log_path = folder_ + "/log"};
     options.args.insert(options.args.end(), store_flags_.begin(), store_flags_.end());
     store_ = ScopedChild::Start(options).value();
-    EXPECT_TRUE(Becomes(
+    EXPECT_TRUE(Eventually(
         [&] { return e2e::ReadFile(folder_ + "/log").find("/metrics\n") != std::string::npos; }));
   }
   std::string SocketPath() const { return folder_ + "/s"; }
@@ -180,7 +169,7 @@ TEST_F(EngineStoreTest, OfTwoEnginesThatAreAskedAtOnceOneWaitsForTheOther) {
   for (int number = 1; number <= 20 && second->engine().stats().prefix.waits == 0; ++number) {
     const GenerationRequest request = MakeRequest(number);
     const auto written = Submit(first.get(), request);
-    ASSERT_TRUE(Becomes(
+    ASSERT_TRUE(Eventually(
         [&] { return first->engine().stats().num_prompt_tokens > (number - 1) * kPrompt; }));
     const auto waited = Submit(second.get(), request);
     const Run cold = RunCold(request);
@@ -196,9 +185,9 @@ TEST_F(EngineStoreTest, WhoWaitsGoesOnWhenTheEngineThatWritesIsGone) {
   auto writer = Open(kSlowly);
   const auto reader = Open(kSlowly);
   const auto lost = Submit(writer.get(), MakeRequest(1));
-  ASSERT_TRUE(Becomes([&] { return writer->engine().stats().num_prompt_tokens > 256; }));
+  ASSERT_TRUE(Eventually([&] { return writer->engine().stats().num_prompt_tokens > 256; }));
   const auto sink = Submit(reader.get(), MakeRequest(1));
-  ASSERT_TRUE(Becomes([&] { return reader->engine().stats().prefix.num_held == 1; }));
+  ASSERT_TRUE(Eventually([&] { return reader->engine().stats().prefix.num_held == 1; }));
   writer.reset();
   EXPECT_FALSE(lost->finish().status.ok());
   const Run run = Finish(*reader, 1, sink.get());
@@ -214,7 +203,7 @@ TEST_F(EngineStoreTest, WhenTheStoreIsKilledAllGoesOnAndItsSuccessorIsUsed) {
   ASSERT_TRUE(stream->WaitForTokens(5));
   const auto prefill = Submit(engine.get(), MakeRequest(2));
   const auto waiting = Submit(engine.get(), MakeRequest(2));
-  ASSERT_TRUE(Becomes([&] { return engine->engine().stats().prefix.num_held == 1; }));
+  ASSERT_TRUE(Eventually([&] { return engine->engine().stats().prefix.num_held == 1; }));
   store_->Signal(SIGKILL);
   ExpectSame(Finish(*engine, 2, prefill.get()), cold[1]);
   ExpectSame(Finish(*engine, 3, waiting.get()), cold[1]);
@@ -225,7 +214,7 @@ TEST_F(EngineStoreTest, WhenTheStoreIsKilledAllGoesOnAndItsSuccessorIsUsed) {
   EXPECT_GT(RunNext(engine.get(), 5, MakeRequest(3)).num_cached_tokens, 0) << "of its own memory";
 
   StartStore();
-  ASSERT_TRUE(Becomes([&] { return IsShared(engine.get()) && IsShared(other.get()); }));
+  ASSERT_TRUE(Eventually([&] { return IsShared(engine.get()) && IsShared(other.get()); }));
   ExpectSame(RunNext(engine.get(), 6, MakeRequest(2)), cold[1]);
   const Run warm = RunNext(other.get(), 1, MakeRequest(2));
   EXPECT_GT(warm.num_cached_tokens, 0);
@@ -249,7 +238,7 @@ TEST_F(EngineStoreTest, WhenTheStoreStandsStillStreamsPauseForSecondsAtMost) {
   EXPECT_FALSE(IsShared(engine.get()));
 
   store_->Signal(SIGCONT);
-  ASSERT_TRUE(Becomes([&] { return IsShared(engine.get()); }));
+  ASSERT_TRUE(Eventually([&] { return IsShared(engine.get()); }));
   RunNext(engine.get(), 4, MakeRequest(3));
   EXPECT_GT(RunNext(Open().get(), 1, MakeRequest(3)).num_cached_tokens, 0);
 }
@@ -261,7 +250,7 @@ TEST_F(EngineStoreTest, WhatWasReadBeforeAStoreWasKilledIsFoundInItsFolder) {
   store_flags_ = {"--nvme-folder", folder_ + "/nvme", "--nvme-bytes", absl::StrCat(64 << 20)};
   StartStore();
   ExpectSame(RunNext(Open().get(), 1, MakeRequest(1)), cold);
-  ASSERT_TRUE(Becomes([&] { return IsWrittenBehind(); }));
+  ASSERT_TRUE(Eventually([&] { return IsWrittenBehind(); }));
   store_->Signal(SIGKILL);
   StartStore();
   const auto reader = Open();
@@ -358,7 +347,7 @@ TEST_F(GroupStoreTest, WhatAGroupReadBeforeAStoreWasKilledAnotherFindsInItsFolde
       ExpectBits(result, cold);
     });
     if (is_warm) break;
-    ASSERT_TRUE(Becomes([&] { return IsWrittenBehind(); }));
+    ASSERT_TRUE(Eventually([&] { return IsWrittenBehind(); }));
     store_->Signal(SIGKILL);
     StartStore();
   }
@@ -394,7 +383,7 @@ TEST_F(GroupStoreTest, WhenTheStoreIsKilledRanksAgreeAndItsSuccessorIsUsed) {
       const int64_t computed = engine->stats().num_prompt_tokens;
       ASSERT_OK(engine->Submit(MakeRequest(prompt), prefill));
       ASSERT_OK(engine->Submit(MakeRequest(prompt), waiting));
-      ASSERT_TRUE(Becomes([&] { return engine->stats().num_prompt_tokens > computed; }));
+      ASSERT_TRUE(Eventually([&] { return engine->stats().num_prompt_tokens > computed; }));
       store_->Signal(SIGKILL);
       for (const auto& [sink, id] : {std::pair(prefill, number), std::pair(waiting, number + 1)}) {
         ASSERT_TRUE(sink->WaitForFinish());
@@ -403,9 +392,9 @@ TEST_F(GroupStoreTest, WhenTheStoreIsKilledRanksAgreeAndItsSuccessorIsUsed) {
         EXPECT_EQ(recorder.logit_hashes(id), cold[prompt].hashes);
       }
       StartStore();
-      ASSERT_TRUE(Becomes([&] { return engine->stats().prefix.is_shared; }));
+      ASSERT_TRUE(Eventually([&] { return engine->stats().prefix.is_shared; }));
     }
-    ASSERT_TRUE(Becomes([&] {
+    ASSERT_TRUE(Eventually([&] {
       return engine::RunNext(engine, recorder, 9, MakeRequest(2)).num_cached_tokens > 0;
     })) << "once the other rank has connected, too";
   });

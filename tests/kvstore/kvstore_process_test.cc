@@ -11,13 +11,13 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/http_get.h"
 #include "common/process.h"
+#include "common/testing/eventually.h"
 #include "common/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -32,16 +32,6 @@ using testing::HasSubstr;
 
 constexpr uint64_t kArenaBytes = 1 << 20;
 constexpr uint64_t kLarge = (64 << 10) - 128;  // payload: sixteen fill the arena
-constexpr std::chrono::seconds kPatience{120};
-
-bool Eventually(const std::function<bool()>& condition) {
-  const TimePoint end = RealClock().Now() + kPatience;
-  while (!condition()) {
-    if (RealClock().Now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return true;
-}
 
 // A client in a process of its own, which runs `act` and ends with what it returns. `act` and the
 // test take turns: each tells the other to go on. Make them before the test has clients of its own,

@@ -7,16 +7,15 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/http_get.h"
 #include "common/process.h"
+#include "common/testing/eventually.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kvstore/server/testing/test_client.h"
@@ -30,18 +29,8 @@ using testing::HasSubstr;
 
 constexpr uint64_t kPayload = (64 << 10) - 128;
 constexpr uint64_t kArenaBytes = 8 << 20;  // 128 such blocks
-constexpr std::chrono::seconds kPatience{120};
 // A seek ends after 5 s; a store that is on the host answers within a few milliseconds.
 constexpr double kMaxSeekSeconds = 8 * SKV_SLOWDOWN;
-
-bool Eventually(const std::function<bool()>& condition) {
-  const TimePoint end = RealClock().Now() + kPatience;
-  while (!condition()) {
-    if (RealClock().Now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return true;
-}
 
 std::vector<Sentence> MakeLargeChain(int first_number, int length) {
   std::vector<Sentence> chain;

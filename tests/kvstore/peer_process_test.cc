@@ -3,17 +3,16 @@
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/http_get.h"
 #include "common/process.h"
+#include "common/testing/eventually.h"
 #include "common/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -26,21 +25,11 @@ namespace {
 using absl::StatusCode;
 using testing::HasSubstr;
 
-constexpr std::chrono::seconds kPatience{120};
 constexpr uint64_t kArenaBytes = 160 << 20;
 constexpr uint64_t kLarge = (2 << 20) - 128;
 constexpr int kNumLarge = 64;
 // A seek ends after 5 s, whatever its tiers do; then it is a miss.
 constexpr std::chrono::seconds kSeekTime{5};
-
-bool Eventually(const std::function<bool()>& condition) {
-  const TimePoint end = RealClock().Now() + kPatience;
-  while (!condition()) {
-    if (RealClock().Now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
-}
 
 std::vector<Sentence> MakeLargeChain(int first_number, int length) {
   std::vector<Sentence> chain;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "common/testing/eventually.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kvstore/grpc/testing/store_fixture.h"
@@ -62,7 +63,7 @@ class StoreFollowerTest : public testing::Test {
   }
   // Looks until then.
   bool Becomes(const std::function<bool()>& condition) {
-    return kvstore::Eventually([&] {
+    return Eventually([&] {
       follower_->Update(cluster_);
       return condition();
     });
@@ -182,8 +183,7 @@ TEST_F(StoreFollowerTest, AStoreThatNobodyNamesAnyMoreIsLeft) {
   ASSERT_TRUE(Follows(1));
   cluster_.groups.clear();
   EXPECT_TRUE(Follows(0));
-  EXPECT_TRUE(
-      kvstore::Eventually([&] { return store.grpc().service().watch_gauges().num_streams == 0; }));
+  EXPECT_TRUE(Eventually([&] { return store.grpc().service().watch_gauges().num_streams == 0; }));
 }
 
 // Nobody listens there: the follower goes on trying, and ends at once.

@@ -8,19 +8,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "common/testing/eventually.h"
 #include "common/testing/status_matchers.h"
 #include "kvstore/index/s3fifo_order.h"
 
 namespace skv::kvstore {
-
-bool Eventually(const std::function<bool()>& condition) {
-  const TimePoint end = RealClock().Now() + std::chrono::seconds(120);
-  while (!condition()) {
-    if (RealClock().Now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
-}
 
 void MirrorSet::OnSnapshotBegin(const StoreEpoch& /*epoch*/) {
   const MutexLock lock(&mutex_);

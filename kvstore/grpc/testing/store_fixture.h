@@ -2,7 +2,6 @@
 // A store with its two front doors, sessions and gRPC, in this process.
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -19,9 +18,6 @@
 #include "kvstore/watch/watch_mirror.h"
 
 namespace skv::kvstore {
-
-// For what must happen, however loaded the machine is.
-bool Eventually(const std::function<bool()>& condition);
 
 // The keys that a store has announced, as one who follows it knows them. Thread-safe.
 class MirrorSet : public WatchListener {

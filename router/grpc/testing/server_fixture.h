@@ -2,15 +2,14 @@
 // Workers, a router and a client, connected by real sockets.
 
 #include <chrono>
-#include <functional>
 #include <map>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "common/mutex.h"
+#include "common/testing/eventually.h"
 #include "common/testing/status_matchers.h"
 #include "grpc/health/v1/health.grpc.pb.h"
 #include "grpcpp/grpcpp.h"
@@ -24,18 +23,6 @@
 namespace skv::router {
 
 namespace pb = ::skv::v1;
-
-// Long enough for the slowest sanitizer; nothing waits for it when all is well.
-inline constexpr auto kPatience = std::chrono::seconds(60);
-
-inline bool Eventually(const std::function<bool()>& holds) {
-  const auto end = std::chrono::steady_clock::now() + kPatience;
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
-}
 
 class ServerTest : public testing::Test {
  protected:

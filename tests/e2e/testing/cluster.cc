@@ -10,7 +10,6 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -109,15 +108,6 @@ int FindFreePorts() {
     }
     if (all_free) return base;
   }
-}
-
-bool Eventually(const std::function<bool()>& condition) {
-  const TimePoint end = RealClock().Now() + kPatience;
-  while (!condition()) {
-    if (RealClock().Now() > end) return false;
-    std::this_thread::sleep_for(milliseconds(20));
-  }
-  return true;
 }
 
 bool IsRunning(pid_t pid) {

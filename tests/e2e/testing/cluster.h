@@ -4,13 +4,14 @@
 #include <sys/types.h>
 
 #include <chrono>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "common/process.h"
+#include "common/testing/eventually.h"
 #include "eval/cancel/scrape.h"
 #include "eval/cancel/storm.h"
 #include "eval/cancel/stream_call.h"
@@ -36,7 +37,9 @@ int FindFreePorts();
 inline constexpr std::chrono::seconds kPatience{120 * kSlowdown};
 
 // Asks again every 20 ms; false when `condition` did not hold within kPatience.
-bool Eventually(const std::function<bool()>& condition);
+inline bool Eventually(absl::FunctionRef<bool()> condition) {
+  return skv::Eventually(condition, kPatience, std::chrono::milliseconds(20));
+}
 
 // True while the process exists and is no zombie.
 bool IsRunning(pid_t pid);
