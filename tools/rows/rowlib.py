@@ -1,5 +1,6 @@
 """What the rows of tools/rows share: paths, progress, statistics, clusters, virtual environments."""
 import contextlib
+import http.client
 import json
 import math
 import os
@@ -138,7 +139,7 @@ def metric(url, name, **labels):
     try:
         with urllib.request.urlopen(url, timeout=1) as reply:
             text = reply.read().decode()
-    except OSError:
+    except (OSError, http.client.HTTPException):  # the latter: it was killed while it answered
         return None
     samples = re.findall(rf"^{name}(?:\{{(.*)\}})? (\S+)$", text, re.M)
     return sum(float(value) for found, value in samples

@@ -1,10 +1,8 @@
 """What rows share that look at streams while processes of a cluster are hit."""
 import json
-import re
 import subprocess
 import threading
 import time
-import urllib.request
 
 import rowlib
 
@@ -88,26 +86,16 @@ class Cluster:
     def __init__(self, ready):
         self.metrics = {process["name"]: process["metrics"] for process in ready["processes"]}
 
-    def _get(self, url):
-        try:
-            with urllib.request.urlopen(url, timeout=1) as reply:
-                return reply.read().decode()
-        except OSError:
-            return ""
-
     def pid(self, name):
         """0 where it does not answer."""
-        text = self._get(self.metrics[name].replace("/metrics", "/version"))
-        return json.loads(text)["pid"] if text else 0
+        return int(self.metric(name, "skv_process_pid") or 0)
 
     def metric(self, name, metric, **labels):
         return rowlib.metric(self.metrics[name], metric, **labels)
 
     def num_healthy(self):
-        """Groups that the router sees so; -1 where it does not answer."""
-        text = self._get(self.metrics["router"])
-        found = re.search(r'^skv_router_groups\{[^}]*state="healthy"[^}]*\} (\d+)', text, re.M)
-        return int(found[1]) if found else -1
+        """Groups that the router sees so; None where it does not answer."""
+        return self.metric("router", "skv_router_groups", state="healthy")
 
     def wait_for_healthy(self, count, seconds=60):
         """Seconds until that many groups were healthy."""
