@@ -124,6 +124,10 @@ class ResultTest(unittest.TestCase):
         self.add_row("A.bad", f"echo '{json.dumps({**GOOD_ROW, 'holds': False})}'\n")
         self.assertIn("NOT hold", self.run_tool("A.bad")[2])
 
+    def test_the_limits_that_were_not_met_are_named(self):
+        self.add_row("A.bad", f"echo '{json.dumps({**GOOD_ROW, 'holds': False, 'not_held': ['pause', 'memory']})}'\n")
+        self.assertIn("NOT hold: pause; memory", self.run_tool("A.bad")[2])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,6 +1,7 @@
 """Statistics and bench processes of tools/rows/rowlib.py."""
 import contextlib
 import io
+import json
 import pathlib
 import sys
 import tempfile
@@ -87,6 +88,22 @@ class ClusterTest(unittest.TestCase):
             with rowlib.cluster():
                 self.fail("entered")
         self.assertIn("exit code 3", stderr.getvalue())
+
+
+class EmitTest(unittest.TestCase):
+
+    def emit(self, limits):
+        stdout = io.StringIO()
+        with contextlib.redirect_stdout(stdout):
+            rowlib.emit("claim", "s", {"x": 1}, samples=1, limits=limits)
+        return json.loads(stdout.getvalue())
+
+    def test_a_row_holds_when_all_its_limits_are_met_and_names_those_that_are_not(self):
+        self.assertEqual([self.emit({"a": True, "b": True})[key] for key in ("holds", "not_held")], [True, []])
+        self.assertEqual([self.emit({"a": True, "b": False})[key] for key in ("holds", "not_held")], [False, ["b"]])
+
+    def test_a_row_without_limits_only_measures(self):
+        self.assertNotIn("holds", self.emit(None))
 
 
 class LineProcessTest(unittest.TestCase):

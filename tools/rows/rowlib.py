@@ -52,8 +52,10 @@ def fail(message):
     sys.exit(1)
 
 
-def emit(claim, unit, value, *, samples, interval=None, peer_samples=0, peers=None, **more):
-    """Prints the row: the last line of stdout (see tools/result)."""
+def emit(claim, unit, value, *, samples, interval=None, peer_samples=0, peers=None, limits=None, **more):
+    """Prints the row: the last line of stdout (see tools/result). `limits`: whether each, in words, was met."""
+    if limits is not None:
+        more = {"holds": all(limits.values()), "not_held": [limit for limit, met in limits.items() if not met], **more}
     row = {"claim": claim, "unit": unit, "value": value, "interval": interval or {},
            "samples": samples, "peer_samples": peer_samples, "peers": peers or {}, **more}
     print(json.dumps(row), flush=True)

@@ -33,7 +33,7 @@ def emit_row(row_id):
         "of them apply and build, and the tests of make test, which pass without a fault, catch "
         "every one",
         "faults", value, samples=value["applied"],
-        holds=value["seeded"] >= MIN_FAULTS and value["caught"] == value["seeded"],
+        limits={"seeded": value["seeded"] >= MIN_FAULTS, "caught": value["caught"] == value["seeded"]},
         caught_by={name: fault["caught_by"][:3] for name, fault in faults.items()},
         not_caught={name: fault["state"] for name, fault in faults.items()
                     if fault["state"] != "caught"})

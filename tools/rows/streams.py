@@ -52,6 +52,11 @@ class StreamLog:
         with self._lock:
             return set(self.running)
 
+    def records(self):
+        """Of the requests that have ended so far."""
+        with self._lock:
+            return list(self.ended)
+
     def num_ended(self):
         with self._lock:
             return len(self.ended)
