@@ -7,7 +7,6 @@ import ctypes
 import os
 import pathlib
 import random
-import re
 import signal
 import socket
 import subprocess

@@ -16,6 +16,7 @@ import urllib.request
 ROOT = pathlib.Path(os.environ.get("SKV_ROOT") or pathlib.Path(__file__).resolve().parents[2])
 BIN = pathlib.Path(os.environ.get("SKV_BIN") or ROOT / "build/release/bin")
 QUICK = os.environ.get("QUICK", "") not in ("", "0")
+JOBS = os.environ.get("JOBS") or str(os.cpu_count())  # processes of a build, at most
 
 
 def model_path():
@@ -32,6 +33,16 @@ def binary(name):
     if not path.exists():
         fail(f"program {path} is missing; run 'cmake --build build/release --target {name}'")
     return path
+
+
+def build(preset, *targets):
+    """Ends the row where it fails."""
+    progress(f"building {' '.join(targets)}, preset {preset}")
+    for command in (["cmake", "--preset", preset],
+                    ["cmake", "--build", f"build/{preset}", "-j", JOBS, "--target", *targets]):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            fail(f"{' '.join(command)}:\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
 
 
 def preloaded(name):

@@ -73,6 +73,26 @@ class StreamLog:
         return self.ended
 
 
+def make_request(ids, policy, tokens, budget, seed):
+    """Of token ids: `tokens` new ones, drawn with `seed`, or greedily where it is None. `full` takes no budget."""
+    request = {"tokenIds": {"ids": ids}, "maxTokens": tokens, "ignoreEos": True, "temperature": 0, "kvPolicy": {"name": policy}}
+    if policy != "full":
+        request["kvPolicy"]["maxCapacityPrompts"] = budget
+    if seed is not None:
+        request.update(temperature=1, seed=seed)
+    return request
+
+
+def run_undisturbed(endpoint, requests, num_streams):
+    """The records, by the request's place in the list. Ends the row when one fails."""
+    records = StreamLog(endpoint, iter(list(enumerate(requests))), num_streams).wait()
+    bad = [record for record in records
+           if record["status"] != 0 or len(record["tokens"]) != requests[record["key"]]["maxTokens"]]
+    if bad:
+        rowlib.fail(f"undisturbed, {len(bad)} requests failed: {bad[0]['message']}")
+    return {record["key"]: record for record in records}
+
+
 def compare(records, reference):
     """Requests that failed, and tokens that differ from those of the undisturbed run, `reference`, by key."""
     failed, wrong = 0, 0
