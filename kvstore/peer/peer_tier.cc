@@ -6,9 +6,9 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "common/mutex.h"
 #include "common/status.h"
 #include "kvstore/peer/peer_connection.h"
+#include "kvstore/tier/tier_tally.h"
 
 namespace skv::kvstore {
 namespace {
@@ -16,19 +16,14 @@ namespace {
 class PeerTier : public Tier {
  public:
   explicit PeerTier(const std::string& address)
-      : name_(absl::StrCat("peer:", address)), connection_(address) {
-    gauges_.is_on = true;
-  }
+      : name_(absl::StrCat("peer:", address)), connection_(address) {}
 
   std::string_view name() const override { return name_; }
   absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> Get(std::span<const TierKey> keys,
                                                              TimePoint deadline) override;
   absl::Status Put(std::span<const TierBlock>, TimePoint) override { return absl::OkStatus(); }
   absl::Status Erase(std::span<const TierKey>, TimePoint) override { return absl::OkStatus(); }
-  TierGauges gauges() const override {
-    const MutexLock lock(&mutex_);
-    return gauges_;
-  }
+  TierGauges gauges() const override { return tally_.gauges(); }
 
  private:
   using Values = std::vector<absl::StatusOr<TierValue>>;
@@ -38,24 +33,14 @@ class PeerTier : public Tier {
 
   const std::string name_;
   PeerConnection connection_;
-
-  mutable Mutex mutex_;
-  TierGauges gauges_ SKV_GUARDED_BY(mutex_);
+  TierTally tally_{/*is_on=*/true};
 };
 
 absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> PeerTier::Get(std::span<const TierKey> keys,
                                                                      TimePoint deadline) {
   auto values = Read(keys, deadline);
-  const MutexLock lock(&mutex_);
-  gauges_.is_on = !absl::IsUnavailable(values.status());
-  if (!values.ok()) {
-    ++gauges_.num_failures;
-    return values;
-  }
-  for (const absl::StatusOr<TierValue>& value : *values) {
-    ++(value.ok() ? gauges_.num_hits : gauges_.num_misses);
-    if (value.ok()) gauges_.num_read_bytes += value->bytes.size();
-  }
+  tally_.CountCall(values.status(), /*is_on=*/!absl::IsUnavailable(values.status()));
+  if (values.ok()) tally_.CountRead(*values);
   return values;
 }
 

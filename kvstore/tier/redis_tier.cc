@@ -6,11 +6,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/mutex.h"
 #include "common/status.h"
 #include "kvstore/tier/redis_connection.h"
 #include "kvstore/tier/redis_reply.h"
 #include "kvstore/tier/tier_key.h"
+#include "kvstore/tier/tier_tally.h"
 
 namespace skv::kvstore {
 namespace {
@@ -41,19 +41,14 @@ absl::StatusOr<std::string> ReadPassword(const std::string& file) {
 class RedisTier : public Tier {
  public:
   RedisTier(const RedisTierOptions& options, RedisAddress address, std::string password)
-      : options_(options), address_(std::move(address)), password_(std::move(password)) {
-    gauges_.is_on = true;
-  }
+      : options_(options), address_(std::move(address)), password_(std::move(password)) {}
 
   std::string_view name() const override { return "redis"; }
   absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> Get(std::span<const TierKey> keys,
                                                              TimePoint deadline) override;
   absl::Status Put(std::span<const TierBlock> blocks, TimePoint deadline) override;
   absl::Status Erase(std::span<const TierKey> keys, TimePoint deadline) override;
-  TierGauges gauges() const override {
-    MutexLock lock(&mutex_);
-    return gauges_;
-  }
+  TierGauges gauges() const override { return tally_.gauges(); }
 
  private:
   absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> Read(std::span<const TierKey> keys,
@@ -69,9 +64,7 @@ class RedisTier : public Tier {
   const RedisAddress address_;
   const std::string password_;
   std::unique_ptr<RedisConnection> connection_;  // null after a failure
-
-  mutable Mutex mutex_;
-  TierGauges gauges_ SKV_GUARDED_BY(mutex_);
+  TierTally tally_{/*is_on=*/true};
 };
 
 absl::Status CheckBatch(size_t num_items) {
@@ -83,9 +76,7 @@ absl::Status CheckBatch(size_t num_items) {
 absl::Status RedisTier::Count(const absl::Status& status) {
   // It may not be in step with the server any more.
   if (!status.ok()) connection_.reset();
-  MutexLock lock(&mutex_);
-  gauges_.is_on = !absl::IsUnavailable(status);
-  if (!status.ok()) ++gauges_.num_failures;
+  tally_.CountCall(status, /*is_on=*/!absl::IsUnavailable(status));
   return status;
 }
 
@@ -119,11 +110,7 @@ absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> RedisTier::Get(std::span<
                                                                       TimePoint deadline) {
   auto values = Read(keys, deadline);
   SKV_RETURN_IF_ERROR(Count(values.status()));
-  MutexLock lock(&mutex_);
-  for (const absl::StatusOr<TierValue>& value : *values) {
-    ++(value.ok() ? gauges_.num_hits : gauges_.num_misses);
-    if (value.ok()) gauges_.num_read_bytes += value->bytes.size();
-  }
+  tally_.CountRead(*values);
   return values;
 }
 
@@ -168,9 +155,10 @@ absl::Status RedisTier::PutAll(std::span<const TierBlock> blocks, TimePoint dead
     ++num_blocks;
     num_bytes += blocks[i].bytes.size();
   }
-  MutexLock lock(&mutex_);
-  gauges_.num_written_blocks += num_blocks;
-  gauges_.num_written_bytes += num_bytes;
+  tally_.Update([&](TierGauges& gauges) {
+    gauges.num_written_blocks += num_blocks;
+    gauges.num_written_bytes += num_bytes;
+  });
   return first;
 }
 
