@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <rocksdb/cache.h>
+#include <rocksdb/env.h>
 #include <rocksdb/rate_limiter.h>
 #include <rocksdb/table.h>
 #include <sys/file.h>
@@ -10,10 +11,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
-#include <vector>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
@@ -30,6 +32,7 @@ constexpr uint64_t kMinBlobBytes = 64;        // a row is smaller: it lies in a 
 constexpr size_t kBlockCacheBytes = 8 << 20;  // of the tables' names and indices; blobs bypass it
 // Each holds a descriptor; there is a blob file for every memtable that was written.
 constexpr int kMaxOpenFiles = 512;
+constexpr auto kStallPoll = std::chrono::milliseconds(2);
 
 // Of a disk that may work again later.
 bool MayPass(int error) {
@@ -181,6 +184,33 @@ absl::Status RocksDbDatabase::StartOver(std::string_view why) {
   if (status.ok()) return absl::OkStatus();
   return absl::UnavailableError(
       absl::StrCat("nvme tier: cannot make ", path_, ": ", status.ToString()));
+}
+
+std::vector<rocksdb::Status> RocksDbDatabase::Read(const std::vector<std::string>& names,
+                                                   TimePoint deadline,
+                                                   std::vector<rocksdb::PinnableSlice>* found) {
+  const std::vector<rocksdb::Slice> slices(names.begin(), names.end());
+  std::vector<rocksdb::Status> statuses(names.size());
+  *found = std::vector<rocksdb::PinnableSlice>(names.size());
+  rocksdb::ReadOptions options;
+  options.verify_checksums = false;  // the caller's is of the same bytes
+  const Duration left =
+      std::max(deadline - RealClock().Now(), Duration(std::chrono::microseconds(1)));
+  options.deadline = std::chrono::microseconds(rocksdb::Env::Default()->NowMicros()) +
+                     std::chrono::duration_cast<std::chrono::microseconds>(left);
+  db_->MultiGet(options, db_->DefaultColumnFamily(), slices.size(), slices.data(), found->data(),
+                statuses.data());
+  return statuses;
+}
+
+rocksdb::Status RocksDbDatabase::Write(rocksdb::WriteBatch* batch, TimePoint deadline) {
+  rocksdb::WriteOptions options;
+  options.no_slowdown = true;  // RocksDB would wait without end
+  while (true) {
+    rocksdb::Status status = db_->Write(options, batch);
+    if (!status.IsIncomplete() || RealClock().Now() >= deadline) return status;
+    std::this_thread::sleep_for(kStallPoll);
+  }
 }
 
 std::string BlockName(const EncodedTierKey& key) {

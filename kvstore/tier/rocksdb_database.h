@@ -1,6 +1,6 @@
 #pragma once
 // The RocksDB that the nvme tier keeps its blocks in: how it is set up, opened, and given up when
-// it is damaged. The only file pair beside rocksdb_tier that knows RocksDB.
+// it is damaged.
 //
 // Keys: "b" and the name of a block (tier_key.h) -> its bytes, kept in blob files; "d" and a
 // sequence (8 bytes, big-endian) -> name and size (8 bytes, little-endian), the directory, in the
@@ -9,15 +9,18 @@
 // could not open a new log.
 
 #include <rocksdb/db.h>
+#include <rocksdb/write_batch.h>
 
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/clock.h"
 #include "kvstore/tier/tier_key.h"
 #include "kvstore/tier/tier_options.h"
 
@@ -40,6 +43,12 @@ class RocksDbDatabase {
   RocksDbDatabase& operator=(const RocksDbDatabase&) = delete;
 
   rocksdb::DB& db() { return *db_; }
+
+  // Blocks by their names, a status each. TimedOut or Incomplete: not by the deadline.
+  std::vector<rocksdb::Status> Read(const std::vector<std::string>& names, TimePoint deadline,
+                                    std::vector<rocksdb::PinnableSlice>* found);
+  // Incomplete: the memtables were full until the deadline.
+  rocksdb::Status Write(rocksdb::WriteBatch* batch, TimePoint deadline);
 
   // Deletes all of it and begins again, empty. The errors of Open; afterwards it must not be used.
   absl::Status StartOver(std::string_view why);

@@ -1,58 +1,43 @@
 #include "kvstore/tier/rocksdb_tier.h"
 
 #include <rocksdb/db.h>
-#include <rocksdb/env.h>
-#include <rocksdb/write_batch.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <deque>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
-#include "common/mutex.h"
 #include "common/status.h"
 #include "kvstore/tier/nvme_index.h"
+#include "kvstore/tier/oldest_rows.h"
 #include "kvstore/tier/rocksdb_database.h"
+#include "kvstore/tier/rocksdb_plan.h"
 #include "kvstore/tier/tier_key.h"
+#include "kvstore/tier/tier_tally.h"
 
 namespace skv::kvstore {
 namespace {
 
-constexpr size_t kRowsPerScan = 64;
 constexpr auto kShrinkTimeout = std::chrono::minutes(1);
-constexpr auto kStallPoll = std::chrono::milliseconds(2);
 
 rocksdb::Slice ToSlice(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// Changes that are made on disk and then, if that went well, in memory.
-struct Plan {
-  rocksdb::WriteBatch batch;
-  std::vector<std::pair<uint64_t, NvmeIndex::Place>> set;  // by hash
-  absl::flat_hash_set<uint64_t> set_hashes;
-  std::vector<uint64_t> removed;
-  int64_t bytes_delta = 0;  // of all blocks
-  uint64_t num_new = 0, num_new_bytes = 0, num_evicted = 0, num_rewritten_bytes = 0;
-};
-
 class RocksDbTier : public Tier {
  public:
   explicit RocksDbTier(const NvmeTierOptions& options)
-      : options_(options), max_plan_bytes_(MemtableBytes(options.capacity_bytes) / 2) {
-    gauges_.capacity_bytes = options.capacity_bytes;
-  }
+      : options_(options),
+        max_plan_bytes_(MemtableBytes(options.capacity_bytes) / 2),
+        tally_(/*is_on=*/false, options.capacity_bytes) {}
 
   // Opens what is in the folder, for the first time or anew.
   absl::Status Reopen();
@@ -62,10 +47,7 @@ class RocksDbTier : public Tier {
                                                              TimePoint deadline) override;
   absl::Status Put(std::span<const TierBlock> blocks, TimePoint deadline) override;
   absl::Status Erase(std::span<const TierKey> keys, TimePoint deadline) override;
-  TierGauges gauges() const override {
-    MutexLock lock(&mutex_);
-    return gauges_;
-  }
+  TierGauges gauges() const override { return tally_.gauges(); }
 
  private:
   absl::Status CheckCall(size_t num_items);
@@ -79,38 +61,28 @@ class RocksDbTier : public Tier {
   absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> Read(std::span<const TierKey> keys,
                                                               TimePoint deadline);
   absl::Status PutAll(std::span<const TierBlock> blocks, TimePoint deadline);
-  absl::Status MakeRoom(uint64_t bytes, Plan* plan);
-  absl::StatusOr<std::optional<DirectoryRow>> NextOldest();
-  bool WriteAgain(const DirectoryRow& row, uint64_t hash, Plan* plan);
-  void Add(const TierKey& key, uint64_t hash, const rocksdb::Slice& bytes, Plan* plan);
-  void Drop(const DirectoryRow& row, uint64_t hash, Plan* plan);
+  absl::Status MakeRoom(uint64_t bytes, RocksDbPlan* plan);
+  bool WriteAgain(const DirectoryRow& row, RocksDbPlan* plan);
   absl::Status Forget(std::span<const TierKey> keys, TimePoint deadline);
-  absl::Status Commit(Plan* plan, TimePoint deadline);
-  rocksdb::Status Write(rocksdb::WriteBatch* batch, TimePoint deadline);
+  absl::Status Commit(RocksDbPlan* plan, TimePoint deadline);
   absl::Status GiveUpWriting(const rocksdb::Status& why);
   absl::Status Count(const absl::Status& status);
-  uint64_t num_bytes() const;
 
   const NvmeTierOptions options_;
   const uint64_t max_plan_bytes_;
   std::unique_ptr<RocksDbDatabase> database_;  // null after it could not be opened again
   NvmeIndex index_;
   uint64_t next_sequence_ = 1;
-  // The oldest blocks, as far as they are read; what follows them begins at scan_from_.
-  std::deque<DirectoryRow> oldest_;
-  uint64_t scan_from_ = 0;
-  uint64_t evict_from_ = 0;  // every row before it is gone
+  OldestRows oldest_;
   bool is_writable_ = true;  // the last write went well
   bool is_damaged_ = false;  // only deleting it all helps
-
-  mutable Mutex mutex_;
-  TierGauges gauges_ SKV_GUARDED_BY(mutex_);
+  TierTally tally_;
 };
 
 absl::Status RocksDbTier::Open() {
   SKV_ASSIGN_OR_RETURN(database_, RocksDbDatabase::Open(options_));
   SKV_RETURN_IF_ERROR(LoadDirectory());
-  Plan plan;  // the capacity may have become smaller
+  RocksDbPlan plan;  // the capacity may have become smaller
   absl::Status status = MakeRoom(0, &plan);
   status.Update(Commit(&plan, RealClock().Now() + kShrinkTimeout));
   // A disk that takes no writes now is met again by the next Put, and can be read meanwhile.
@@ -140,19 +112,19 @@ absl::Status RocksDbTier::LoadDirectory() {
 
 void RocksDbTier::ClearIndex() {
   index_.Clear();
-  oldest_.clear();
+  oldest_.Reset();
   next_sequence_ = 1;
-  scan_from_ = evict_from_ = 0;
 }
 
 // The database is as the index says.
 void RocksDbTier::SetTotals(uint64_t num_bytes) {
   is_writable_ = true;
   is_damaged_ = false;
-  MutexLock lock(&mutex_);
-  gauges_.is_on = true;
-  gauges_.num_blocks = index_.size();
-  gauges_.num_bytes = num_bytes;
+  tally_.Update([&](TierGauges& gauges) {
+    gauges.is_on = true;
+    gauges.num_blocks = index_.size();
+    gauges.num_bytes = num_bytes;
+  });
 }
 
 absl::Status RocksDbTier::StartOver(std::string_view why) {
@@ -165,15 +137,8 @@ absl::Status RocksDbTier::StartOver(std::string_view why) {
   return absl::OkStatus();
 }
 
-uint64_t RocksDbTier::num_bytes() const {
-  MutexLock lock(&mutex_);
-  return gauges_.num_bytes;
-}
-
 absl::Status RocksDbTier::Count(const absl::Status& status) {
-  MutexLock lock(&mutex_);
-  if (!status.ok()) ++gauges_.num_failures;
-  gauges_.is_on = database_ != nullptr;
+  tally_.CountCall(status, /*is_on=*/database_ != nullptr);
   return status;
 }
 
@@ -226,16 +191,9 @@ absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> RocksDbTier::Get(
   SKV_RETURN_IF_ERROR(Count(CheckCall(keys.size())));
   auto values = Read(keys, deadline);
   SKV_RETURN_IF_ERROR(Count(values.status()));
-  MutexLock lock(&mutex_);
+  tally_.CountRead(*values);
   for (size_t i = 0; i < keys.size(); ++i) {
-    const absl::StatusOr<TierValue>& value = (*values)[i];
-    if (value.ok()) {
-      index_.Mark(NvmeIndex::Hash(keys[i]));
-      ++gauges_.num_hits;
-      gauges_.num_read_bytes += value->bytes.size();
-    } else {
-      ++gauges_.num_misses;
-    }
+    if ((*values)[i].ok()) index_.Mark(NvmeIndex::Hash(keys[i]));
   }
   return values;
 }
@@ -253,18 +211,8 @@ absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> RocksDbTier::Read(
   }
   if (asked.empty()) return values;
 
-  const std::vector<rocksdb::Slice> slices(names.begin(), names.end());
-  std::vector<rocksdb::PinnableSlice> found(names.size());
-  std::vector<rocksdb::Status> statuses(names.size());
-  rocksdb::ReadOptions options;
-  options.verify_checksums = false;  // the caller's is of the same bytes
-  const Duration left =
-      std::max(deadline - RealClock().Now(), Duration(std::chrono::microseconds(1)));
-  options.deadline = std::chrono::microseconds(rocksdb::Env::Default()->NowMicros()) +
-                     std::chrono::duration_cast<std::chrono::microseconds>(left);
-  database_->db().MultiGet(options, database_->db().DefaultColumnFamily(), slices.size(),
-                           slices.data(), found.data(), statuses.data());
-
+  std::vector<rocksdb::PinnableSlice> found;
+  const std::vector<rocksdb::Status> statuses = database_->Read(names, deadline, &found);
   std::vector<TierKey> damaged;
   bool any_read = false;
   rocksdb::Status failure;
@@ -310,105 +258,65 @@ absl::Status RocksDbTier::PutAll(std::span<const TierBlock> blocks, TimePoint de
     }
   }
   SKV_RETURN_IF_ERROR(MakeWritable());
-  Plan plan;
+  RocksDbPlan plan;
   for (const TierBlock& block : blocks) {
     const uint64_t hash = NvmeIndex::Hash(block.key);
     // The plan evicts it: it is there only once the plan is done.
-    if (std::ranges::find(plan.removed, hash) != plan.removed.end()) {
+    if (plan.Removes(hash)) {
       SKV_RETURN_IF_ERROR(Commit(&plan, deadline));
-      plan = Plan();
+      plan = RocksDbPlan();
     }
-    if (index_.Contains(hash) || plan.set_hashes.contains(hash)) continue;
+    if (index_.Contains(hash) || plan.Places(hash)) continue;
     if (block.bytes.size() > options_.capacity_bytes) {
       return absl::ResourceExhaustedError(absl::StrCat("nvme tier: a block of ", block.bytes.size(),
                                                        " bytes in a capacity of ",
                                                        options_.capacity_bytes));
     }
-    if (plan.num_new_bytes + block.bytes.size() > max_plan_bytes_ && plan.num_new > 0) {
+    if (plan.totals().num_new_bytes + block.bytes.size() > max_plan_bytes_ &&
+        plan.totals().num_new > 0) {
       SKV_RETURN_IF_ERROR(Commit(&plan, deadline));
-      plan = Plan();
+      plan = RocksDbPlan();
     }
     SKV_RETURN_IF_ERROR(MakeRoom(block.bytes.size(), &plan));
-    Add(block.key, hash, ToSlice(block.bytes), &plan);
-    ++plan.num_new;
-    plan.num_new_bytes += block.bytes.size();
+    plan.Add(block.key, next_sequence_++, ToSlice(block.bytes));
   }
   return Commit(&plan, deadline);
 }
 
-absl::Status RocksDbTier::MakeRoom(uint64_t bytes, Plan* plan) {
+absl::Status RocksDbTier::MakeRoom(uint64_t bytes, RocksDbPlan* plan) {
+  const uint64_t num_bytes = tally_.gauges().num_bytes;
   const auto total = [&] {
-    return static_cast<int64_t>(num_bytes()) + plan->bytes_delta + static_cast<int64_t>(bytes);
+    return static_cast<int64_t>(num_bytes + bytes) + plan->totals().bytes_delta;
   };
   while (total() > static_cast<int64_t>(options_.capacity_bytes)) {
-    SKV_ASSIGN_OR_RETURN(const std::optional<DirectoryRow> row, NextOldest());
+    std::optional<DirectoryRow> row;
+    const rocksdb::Status status = oldest_.Take(database_->db(), &row);
+    if (!status.ok()) return GiveUpWriting(status);
     if (!row) {
       return absl::ResourceExhaustedError("nvme tier: nothing is left to evict");
     }
-    const uint64_t hash = NvmeIndex::Hash(row->key);
-    const std::optional<NvmeIndex::Place> place = index_.Find(hash);
+    const std::optional<NvmeIndex::Place> place = index_.Find(NvmeIndex::Hash(row->key));
     const bool is_read = place && place->sequence == row->sequence && place->is_marked;
-    const uint64_t rewritten = plan->num_rewritten_bytes + row->size;
-    const uint64_t brought = plan->num_new_bytes + bytes;
+    const uint64_t rewritten = plan->totals().num_rewritten_bytes + row->size;
+    const uint64_t brought = plan->totals().num_new_bytes + bytes;
     if (is_read && rewritten <= brought && rewritten + brought <= options_.capacity_bytes &&
-        WriteAgain(*row, hash, plan)) {
+        WriteAgain(*row, plan)) {
       continue;
     }
-    Drop(*row, hash, plan);
-    ++plan->num_evicted;
+    plan->Evict(*row);
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::optional<DirectoryRow>> RocksDbTier::NextOldest() {
-  if (oldest_.empty()) {
-    std::unique_ptr<rocksdb::Iterator> rows(database_->db().NewIterator(rocksdb::ReadOptions()));
-    for (rows->Seek(RowName(scan_from_)); rows->Valid() && oldest_.size() < kRowsPerScan;
-         rows->Next()) {
-      const std::optional<DirectoryRow> row = DecodeRow(rows->key(), rows->value());
-      if (!row) {
-        return GiveUpWriting(rocksdb::Status::Corruption("a row of its directory is malformed"));
-      }
-      oldest_.push_back(*row);
-      scan_from_ = row->sequence + 1;
-    }
-    if (!rows->status().ok()) return GiveUpWriting(rows->status());
-  }
-  if (oldest_.empty()) return std::optional<DirectoryRow>();
-  const DirectoryRow row = oldest_.front();
-  oldest_.pop_front();
-  return std::optional<DirectoryRow>(row);
-}
-
 // False when it cannot be read whole.
-bool RocksDbTier::WriteAgain(const DirectoryRow& row, uint64_t hash, Plan* plan) {
+bool RocksDbTier::WriteAgain(const DirectoryRow& row, RocksDbPlan* plan) {
   rocksdb::DB& db = database_->db();
   rocksdb::PinnableSlice bytes;
   const rocksdb::Status status = db.Get(rocksdb::ReadOptions(), db.DefaultColumnFamily(),
                                         BlockName(EncodeTierKey(row.key)), &bytes);
   if (!status.ok() || bytes.size() != row.size) return false;
-  plan->batch.Delete(RowName(row.sequence));
-  plan->bytes_delta -= static_cast<int64_t>(row.size);
-  Add(row.key, hash, bytes, plan);
-  plan->num_rewritten_bytes += row.size;
+  plan->Move(row, next_sequence_++, bytes);
   return true;
-}
-
-void RocksDbTier::Add(const TierKey& key, uint64_t hash, const rocksdb::Slice& bytes, Plan* plan) {
-  const EncodedTierKey name = EncodeTierKey(key);
-  const uint64_t sequence = next_sequence_++;
-  plan->batch.Put(BlockName(name), bytes);
-  plan->batch.Put(RowName(sequence), EncodeRowValue(name, bytes.size()));
-  plan->set.emplace_back(hash, NvmeIndex::Place{.sequence = sequence});
-  plan->set_hashes.insert(hash);
-  plan->bytes_delta += static_cast<int64_t>(bytes.size());
-}
-
-void RocksDbTier::Drop(const DirectoryRow& row, uint64_t hash, Plan* plan) {
-  plan->batch.Delete(BlockName(EncodeTierKey(row.key)));
-  plan->batch.Delete(RowName(row.sequence));
-  plan->removed.push_back(hash);
-  plan->bytes_delta -= static_cast<int64_t>(row.size);
 }
 
 absl::Status RocksDbTier::Erase(std::span<const TierKey> keys, TimePoint deadline) {
@@ -418,7 +326,7 @@ absl::Status RocksDbTier::Erase(std::span<const TierKey> keys, TimePoint deadlin
 }
 
 absl::Status RocksDbTier::Forget(std::span<const TierKey> keys, TimePoint deadline) {
-  Plan plan;
+  RocksDbPlan plan;
   absl::flat_hash_set<uint64_t> seen;
   for (const TierKey& key : keys) {
     const uint64_t hash = NvmeIndex::Hash(key);
@@ -429,34 +337,32 @@ absl::Status RocksDbTier::Forget(std::span<const TierKey> keys, TimePoint deadli
     const rocksdb::Status status = database_->db().Get(rocksdb::ReadOptions(), name, &value);
     if (!status.ok()) continue;
     const std::optional<DirectoryRow> row = DecodeRow(name, value);
-    if (row && row->key == key) Drop(*row, hash, &plan);
+    if (row && row->key == key) plan.Remove(*row);
   }
   // They are not to be evicted any more. Looked up anew, since a write that fails leaves them.
-  oldest_.clear();
-  scan_from_ = evict_from_;
+  oldest_.Rewind();
   return Commit(&plan, deadline);
 }
 
-absl::Status RocksDbTier::Commit(Plan* plan, TimePoint deadline) {
-  if (plan->batch.Count() == 0) return absl::OkStatus();
-  if (const rocksdb::Status status = Write(&plan->batch, deadline); !status.ok()) {
-    oldest_.clear();
-    scan_from_ = evict_from_;
+absl::Status RocksDbTier::Commit(RocksDbPlan* plan, TimePoint deadline) {
+  if (plan->IsEmpty()) return absl::OkStatus();
+  if (const rocksdb::Status status = database_->Write(&plan->batch(), deadline); !status.ok()) {
+    oldest_.Rewind();
     if (status.IsIncomplete()) {
       return absl::ResourceExhaustedError(
           absl::StrCat("nvme tier: the disk of ", options_.folder, " is behind with its writes"));
     }
     return GiveUpWriting(status);
   }
-  evict_from_ = oldest_.empty() ? scan_from_ : oldest_.front().sequence;
-  for (const uint64_t hash : plan->removed) index_.Remove(hash);
-  for (const auto& [hash, place] : plan->set) index_.Set(hash, place);
-  MutexLock lock(&mutex_);
-  gauges_.num_blocks = index_.size();
-  gauges_.num_bytes += static_cast<uint64_t>(plan->bytes_delta);
-  gauges_.num_written_blocks += plan->num_new;
-  gauges_.num_written_bytes += plan->num_new_bytes;
-  gauges_.num_evicted_blocks += plan->num_evicted;
+  oldest_.Commit();
+  plan->Apply(&index_);
+  tally_.Update([&](TierGauges& gauges) {
+    gauges.num_blocks = index_.size();
+    gauges.num_bytes += static_cast<uint64_t>(plan->totals().bytes_delta);
+    gauges.num_written_blocks += plan->totals().num_new;
+    gauges.num_written_bytes += plan->totals().num_new_bytes;
+    gauges.num_evicted_blocks += plan->totals().num_evicted;
+  });
   return absl::OkStatus();
 }
 
@@ -465,17 +371,6 @@ absl::Status RocksDbTier::GiveUpWriting(const rocksdb::Status& why) {
   is_damaged_ = why.IsCorruption();
   return absl::ResourceExhaustedError(
       absl::StrCat("nvme tier: ", options_.folder, " takes no more blocks: ", why.ToString()));
-}
-
-// Incomplete: the memtables are full, and stayed so.
-rocksdb::Status RocksDbTier::Write(rocksdb::WriteBatch* batch, TimePoint deadline) {
-  rocksdb::WriteOptions options;
-  options.no_slowdown = true;  // RocksDB would wait without end
-  while (true) {
-    rocksdb::Status status = database_->db().Write(options, batch);
-    if (!status.IsIncomplete() || RealClock().Now() >= deadline) return status;
-    std::this_thread::sleep_for(kStallPoll);
-  }
 }
 
 }  // namespace
