@@ -266,6 +266,7 @@ TEST_F(SessionServerTest, AThousandClientsAreServedAndLeaveNothingBehind) {
   const Sentence sentence = MakeSentence(1);
   ASSERT_TRUE(writer->Store(sentence).has_value());
   std::vector<std::unique_ptr<TestClient>> clients;
+  clients.reserve(1000);
   for (int i = 0; i < 1000; ++i) clients.push_back(Connect());
   for (const auto& client : clients) {
     const GetReply got = client->Get({sentence.item.key});

@@ -135,6 +135,7 @@ TEST_F(TieringThreadsTest, WhateverTiersDoBlocksAreRightAndNothingIsLeft) {
     }
   });
   std::vector<std::thread> readers;
+  readers.reserve(3);
   for (int reader = 0; reader < 3; ++reader) {
     readers.emplace_back([this, reader] {
       TestClient client(path());

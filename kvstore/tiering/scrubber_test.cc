@@ -161,6 +161,7 @@ TEST_F(SlowScrubberTest, ReportsAndTheWalkShareTheRate) {
 TEST_F(SlowScrubberTest, ReportsOfWhatIsNotThereDoNotStopTheWalk) {
   StoreSome(kPiece);
   std::vector<EntryKey> keys;
+  keys.reserve(4 * kPiece);
   for (int i = 0; i < 4 * kPiece; ++i) keys.push_back(MakeSentence(1000 + i).block.key);
   scrubber_.Report(keys);
   Step();

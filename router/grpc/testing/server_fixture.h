@@ -26,7 +26,8 @@ namespace pb = ::skv::v1;
 
 class ServerTest : public testing::Test {
  protected:
-  void StartCluster(std::vector<FakeWorker::Script> scripts, GrpcServerOptions options = {}) {
+  void StartCluster(std::vector<FakeWorker::Script> scripts,
+                    const GrpcServerOptions& options = {}) {
     std::vector<std::string> addresses;
     for (FakeWorker::Script& script : scripts) {
       workers_.push_back(std::make_unique<FakeWorker>(std::move(script)));
