@@ -33,6 +33,7 @@ constexpr size_t kBlockCacheBytes = 8 << 20;  // of the tables' names and indice
 // Each holds a descriptor; there is a blob file for every memtable that was written.
 constexpr int kMaxOpenFiles = 512;
 constexpr auto kStallPoll = std::chrono::milliseconds(2);
+constexpr int kMaxUnmergedTables = 4;
 
 // Of a disk that may work again later.
 bool MayPass(int error) {
@@ -110,6 +111,11 @@ rocksdb::ColumnFamilyOptions MakeTableOptions(uint64_t memtable_bytes) {
   family.compression = rocksdb::kNoCompression;  // hashes
   // A blob file goes when no table names one of its blobs any more, so tables are merged at once.
   family.level0_file_num_compaction_trigger = 2;
+  // Where merging falls behind, the tier's writes wait for it: a table that is not merged yet keeps
+  // a memtable's worth of evicted blocks on the disk. With those that the memtables may still add,
+  // 6 tables of 1/32 of the capacity, and the blob files at both ends that are dead in part.
+  family.level0_slowdown_writes_trigger = kMaxUnmergedTables;
+  family.level0_stop_writes_trigger = kMaxUnmergedTables;
   family.level_compaction_dynamic_level_bytes = true;
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(kBlockCacheBytes);
