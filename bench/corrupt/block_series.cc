@@ -70,6 +70,7 @@ NumberedBlock BlockSeries::Make(int number) const {
   const kvstore::BlockHeader header = {
       .id = {sentence.key, kLayout, 0},
       .parent = sentence.parent,
+      .is_first = sentence.is_first,
       .tokens = sentence.tokens,
       .payload_bytes = sentence.payload_bytes,
       .payload_checksum = kvstore::PayloadChecksum(std::as_bytes(payload))};

@@ -20,7 +20,8 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "numbers are stored as they lie");
 
 constexpr uint64_t kMagic = 0x6b636f6c62766b73;  // "skvblock"
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
+constexpr uint32_t kIsFirst = 1;  // of flags, which have no other bit
 
 // The part before the token ids. Its layout is the format's.
 struct FixedPart {
@@ -35,7 +36,7 @@ struct FixedPart {
   uint32_t rank;
   uint32_t group_size;
   uint32_t num_tokens;
-  uint32_t reserved;
+  uint32_t flags;
   uint64_t header_checksum;  // of the whole header with zeros here
 };
 static_assert(sizeof(FixedPart) == 104 && offsetof(FixedPart, header_checksum) == 96);
@@ -93,6 +94,7 @@ FixedPart FixedPartOf(const BlockHeader& header) {
   fixed.rank = static_cast<uint32_t>(header.id.rank);
   fixed.group_size = static_cast<uint32_t>(header.group_size);
   fixed.num_tokens = static_cast<uint32_t>(std::min<size_t>(header.tokens.size(), UINT32_MAX));
+  fixed.flags = header.is_first ? kIsFirst : 0;
   return fixed;
 }
 
@@ -100,6 +102,7 @@ BlockHeader HeaderOf(const FixedPart& fixed, const HeaderBuffer& buffer) {
   BlockHeader header;
   header.id = {fixed.prefix, fixed.layout, static_cast<int>(fixed.rank)};
   header.parent = fixed.parent;
+  header.is_first = fixed.flags == kIsFirst;
   header.group_size = static_cast<int>(fixed.group_size);
   header.tokens.resize(fixed.num_tokens);
   std::memcpy(header.tokens.data(), buffer.data() + sizeof(FixedPart), 4 * header.tokens.size());
@@ -132,10 +135,11 @@ std::string FrameProblem(const FixedPart& fixed, const HeaderBuffer& buffer, siz
                         absl::Hex(checksum));
   }
   const size_t used = sizeof(FixedPart) + 4 * fixed.num_tokens;
-  if (fixed.reserved != 0 ||
-      std::any_of(buffer.begin() + used, buffer.begin() + header_bytes,
+  problem = RangeProblem("flags", fixed.flags, 0, kIsFirst);
+  if (!problem.empty()) return problem;
+  if (std::any_of(buffer.begin() + used, buffer.begin() + header_bytes,
                   [](std::byte padding) { return padding != std::byte{0}; })) {
-    return "reserved bytes are not 0";
+    return "padding is not 0";
   }
   return "";
 }

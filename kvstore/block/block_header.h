@@ -27,8 +27,9 @@ inline constexpr int kMaxGroupSize = 1024;
 inline constexpr uint64_t kMaxPayloadBytes = uint64_t{1} << 36;
 
 struct BlockHeader {
-  BlockId id;        // id.prefix is ChildKey(parent, tokens)
-  PrefixKey parent;  // the key of the sentence before, or the root
+  BlockId id;             // id.prefix is ChildKey(parent, tokens)
+  PrefixKey parent;       // the key of the sentence before, or the root
+  bool is_first = false;  // the parent is a root: there is no sentence before
   int group_size = 1;
   std::vector<TokenId> tokens;  // 1 to kMaxBlockTokens, none negative
   uint64_t payload_bytes = 0;   // 1 to kMaxPayloadBytes

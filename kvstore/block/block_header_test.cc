@@ -21,6 +21,7 @@ std::span<const std::byte> Bytes(const std::string& text) {
 BlockHeader Header(std::vector<TokenId> tokens, const std::string& payload) {
   BlockHeader header;
   header.parent.bytes = {1, 2, 3};
+  header.is_first = tokens.size() % 2 == 1;
   header.tokens = std::move(tokens);
   header.id = {ChildKey(header.parent, header.tokens), {{7, 8, 9}}, 1};
   header.group_size = 2;
@@ -61,15 +62,15 @@ TEST(BlockHeaderTest, TheBytesStayWhatTheyAre) {
   const std::string bytes = Encode(Header({1, 2, 258}, "payload"), "");
   EXPECT_EQ(absl::BytesToHexString(bytes),
             "736b76626c6f636b"                  // magic
-            "0100000080000000"                  // version, header_bytes
+            "0200000080000000"                  // version, header_bytes
             "0700000000000000"                  // payload_bytes
             "7b8d2d5bf061fe32"                  // payload checksum
             "e00195bce6b64ee22315702e9c94e03a"  // prefix key
             "01020300000000000000000000000000"  // parent key
             "07080900000000000000000000000000"  // layout id
             "0100000002000000"                  // rank, group_size
-            "0300000000000000"                  // num_tokens, reserved
-            "365350ec32ac1f2f"                  // header checksum
+            "0300000001000000"                  // num_tokens, flags
+            "a4b91fa1b3cc21df"                  // header checksum
             "010000000200000002010000"          // token ids
             "000000000000000000000000");
 }
@@ -107,7 +108,7 @@ TEST(BlockHeaderTest, DamageIsNamed) {
     size_t num_bytes;
   } kCases[] = {
       {"magic is ", 0, 1, 8},
-      {"version is 2, expected 1", 8, 2, 4},
+      {"version is 1, expected 2", 8, 1, 4},
       {"header_bytes is 4294967295, expected 192 for 20 tokens", 12, 0xffffffff, 4},
       {"payload_bytes is 18446744073709551615, expected 1 to 68719476736", 16, ~uint64_t{0}, 8},
       {"payload_bytes is 0, expected 1", 16, 0, 8},
@@ -167,16 +168,27 @@ TEST(BlockHeaderTest, WritesNothingThatItWouldNotRead) {
                        HasSubstr("room for the header has 127 bytes, expected 128")));
 }
 
+void PutHeaderChecksum(size_t header_bytes, std::string* bytes) {
+  std::memset(bytes->data() + 96, 0, 8);
+  const uint64_t checksum = PayloadChecksum(Bytes(*bytes).first(header_bytes));
+  std::memcpy(bytes->data() + 96, &checksum, 8);
+}
+
+TEST(BlockHeaderTest, FlagsThatNobodyKnowsAreDataLoss) {
+  std::string bytes = Encode(Header({1, 2, 3}, "p"), "p");
+  bytes[92] = 2;
+  PutHeaderChecksum(HeaderBytes(3), &bytes);
+  EXPECT_THAT(ParseBlock(Bytes(bytes), "test"),
+              StatusIs(absl::StatusCode::kDataLoss, HasSubstr("flags is 2, expected 0 to 1")));
+}
+
 // Correct checksums say that nothing was damaged, not that the writer was honest.
 TEST(BlockHeaderTest, ABlockUnderAnotherBlocksNameIsDataLoss) {
   const std::string mine = Encode(Header({1, 2, 3}, "p"), "p");
   const std::string other = Encode(Header({4, 5, 6}, "p"), "p");
   std::string forged = mine;
   std::memcpy(forged.data() + 104, other.data() + 104, 12);
-  uint64_t zero = 0;
-  std::memcpy(forged.data() + 96, &zero, 8);
-  const uint64_t checksum = PayloadChecksum(Bytes(forged).first(HeaderBytes(3)));
-  std::memcpy(forged.data() + 96, &checksum, 8);
+  PutHeaderChecksum(HeaderBytes(3), &forged);
   EXPECT_THAT(ParseBlock(Bytes(forged), "test"),
               StatusIs(absl::StatusCode::kDataLoss, HasSubstr("prefix key is ")));
 }

@@ -66,6 +66,7 @@ absl::Status BlockMemory::WriteHeader(const WritableBlock& block) const {
   const NewSentence& sentence = block.sentence();
   const BlockHeader header = {.id = {sentence.key, owner_.layout, owner_.rank},
                               .parent = sentence.parent,
+                              .is_first = sentence.is_first,
                               .group_size = owner_.group_size,
                               .tokens = sentence.tokens,
                               .payload_bytes = sentence.payload_bytes,

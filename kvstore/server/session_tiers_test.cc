@@ -104,6 +104,22 @@ TEST_F(SessionTiersTest, AKeyOfTheMiddleOfAChainFindsItsParentByItsBlock) {
   EXPECT_EQ(NumFound(reader, chain), 4u);
 }
 
+// As such it would stay in the way of its own chain.
+TEST_F(SessionTiersTest, AKeyOfTheMiddleOfAChainIsNotTheFirstOfAnother) {
+  const std::vector<Sentence> chain = MakeChain(1, 4);
+  const ClientId writer = Greet(), reader = Greet();
+  Demote(writer, chain);
+  const std::vector<Sentence> rest = {chain.begin() + 2, chain.end()};
+  EXPECT_EQ(NumFound(reader, rest), 0u);
+  Settle();
+  EXPECT_EQ(NumFound(reader, rest), 0u);
+  EXPECT_EQ(Gauges().num_unplaced_seeks, 1u);
+  EXPECT_EQ(NumFound(reader, chain), 0u);
+  Settle();
+  EXPECT_EQ(NumFound(reader, chain), 4u);
+  ExpectNothingIsLeft();
+}
+
 TEST_F(SessionTiersTest, TheNextTierIsAskedForWhatOneDoesNotHaveAndTheFirstGetsIt) {
   const std::vector<Sentence> chain = MakeChain(1, 4);
   const ClientId writer = Greet(), reader = Greet();

@@ -108,7 +108,8 @@ void AddSought(const SoughtLimits& limits, const ServerStatus* status, Metrics* 
           [](const Gauges& g) { return g.num_refused_seeks; });
   counter("skv_kvstore_expired_seeks_total", "Seeks that took too long.",
           [](const Gauges& g) { return g.num_expired_seeks; });
-  counter("skv_kvstore_unplaced_seeks_total", "Seeks for which the arena had no room.",
+  counter("skv_kvstore_unplaced_seeks_total",
+          "Seeks that ended since what they found has no place in the arena.",
           [](const Gauges& g) { return g.num_unplaced_seeks; });
 }
 

@@ -185,6 +185,9 @@ absl::Status BlockStore::CheckHeader(const Block& block) const {
   if (header->id.layout != created.key.layout) {
     return mismatch("layout id", ToHex(header->id.layout), ToHex(created.key.layout));
   }
+  if (header->is_first != created.is_first) {
+    return mismatch("is_first", header->is_first, created.is_first);
+  }
   if (!created.is_first && header->parent != created.parent) {
     return mismatch("parent key", ToHex(header->parent), ToHex(created.parent));
   }

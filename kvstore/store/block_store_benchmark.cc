@@ -82,7 +82,8 @@ class Churn {
     for (int i = 0; i < chain_length_; ++i) {
       std::lognormal_distribution<double> tokens(std::log(17.0), 0.6);
       const int num_tokens = std::clamp(static_cast<int>(tokens(random_)), 4, kMaxBlockTokens);
-      BlockHeader header{.parent = parent, .tokens = std::vector<TokenId>(num_tokens)};
+      BlockHeader header{
+          .parent = parent, .is_first = i == 0, .tokens = std::vector<TokenId>(num_tokens)};
       for (TokenId& token : header.tokens) token = static_cast<TokenId>(random_() >> 34);
       header.id.prefix = ChildKey(parent, header.tokens);
       header.payload_bytes = num_tokens * kTokenBytes;

@@ -140,8 +140,11 @@ TEST_F(BlockStoreTest, TheParentAndTokensThatCreateWasToldMustBeTheHeaders) {
   other_parent.block.parent = other_first.block.key.prefix;
   TestSentence more_tokens = sentence;
   more_tokens.block.num_tokens = 2;
+  TestSentence no_parent = sentence;
+  no_parent.block.is_first = true;
   for (const auto& [field, created_as] :
-       {std::pair("parent key", other_parent), std::pair("num_tokens", more_tokens)}) {
+       {std::pair("parent key", other_parent), std::pair("num_tokens", more_tokens),
+        std::pair("is_first", no_parent)}) {
     SCOPED_TRACE(field);
     ASSERT_OK_AND_ASSIGN(const CreatedBlock created, Create(writer_, created_as));
     WriteBlock(HeaderOf(sentence), sentence.fill, PlaceOf(created));

@@ -19,7 +19,7 @@ struct Seek {
   SeekId id = SeekId::kNone;
   TenantIdx tenant = 0;             // of who asked: its quota is used
   uint32_t world_size = 1;          // likewise: blocks of an entry
-  std::optional<PrefixKey> parent;  // of the first key; nullopt: whatever its block says
+  std::optional<PrefixKey> parent;  // of the first key; nullopt: its block tells
   std::vector<EntryKey> keys;       // each the parent of the next
   TimePoint deadline;               // what is not found by then is not waited for
 };

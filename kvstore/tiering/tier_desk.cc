@@ -135,7 +135,7 @@ std::vector<PlacedEntry> TierDesk::Place(SeekId id, absl::Span<const NewEntry> e
 std::optional<PlacedEntry> TierDesk::PlaceOne(const NewEntry& entry, TimePoint now) {
   PlacedEntry placed;
   for (const NewBlock& block : entry.blocks) {
-    const absl::StatusOr<CreatedBlock> created = CreateOne(block, entry.may_be_first, now);
+    const absl::StatusOr<CreatedBlock> created = store_->Create(session_, {block}, now)[0];
     if (created.ok() && created->outcome == Created::Outcome::kCreated) {
       copied_.insert(block.key);
       placed.leases.push_back(created->lease);
@@ -147,13 +147,6 @@ std::optional<PlacedEntry> TierDesk::PlaceOne(const NewEntry& entry, TimePoint n
     return std::nullopt;
   }
   return placed;
-}
-
-absl::StatusOr<CreatedBlock> TierDesk::CreateOne(NewBlock block, bool may_be_first, TimePoint now) {
-  absl::StatusOr<CreatedBlock> created = store_->Create(session_, {block}, now)[0];
-  if (!may_be_first || !absl::IsNotFound(created.status())) return created;
-  block.is_first = true;
-  return store_->Create(session_, {block}, now)[0];
 }
 
 bool TierDesk::Seal(SeekId id, absl::Span<const PlacedEntry> entries) {

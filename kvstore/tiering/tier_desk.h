@@ -38,10 +38,11 @@ struct TierDeskOptions {
 struct TierDeskGauges {
   size_t num_sought_chains = 0, num_sought_keys = 0, num_absent_keys = 0;
   uint64_t num_seeks = 0;
-  uint64_t num_refused_seeks = 0;   // a limit was reached, or no tier took it
-  uint64_t num_expired_seeks = 0;   // ended by their time
-  uint64_t num_found_entries = 0;   // made visible
-  uint64_t num_unplaced_seeks = 0;  // ended since the arena had no room
+  uint64_t num_refused_seeks = 0;  // a limit was reached, or no tier took it
+  uint64_t num_expired_seeks = 0;  // ended by their time
+  uint64_t num_found_entries = 0;  // made visible
+  // Ended since the arena had no room for what was found, or not the parent of it.
+  uint64_t num_unplaced_seeks = 0;
 };
 
 // A visible entry that is leased: the blocks of its ranks, in their order.
@@ -60,9 +61,6 @@ struct HeldChain {
 // An entry to be written to the arena: one block a rank, in their order.
 struct NewEntry {
   std::vector<NewBlock> blocks;
-  // Whether it has a parent only its blocks tell: where the store does not have the one that they
-  // name, that is the root, and the entry the first of its chain.
-  bool may_be_first = false;
 };
 struct PlacedEntry {
   std::vector<LeaseId> leases;               // none: the entry is there already
@@ -120,20 +118,19 @@ class TierDesk {
   // Drops entries with a damaged block.
   void Invalidate(absl::Span<const EntryKey> keys);
 
-  // Places for entries that were found, up to the first for which there is none, or that someone
-  // writes; none once the seek has ended.
+  // Places for entries that were found, up to the first for which there is none, whose parent is
+  // not there, or that someone writes; none once the seek has ended.
   std::vector<PlacedEntry> Place(SeekId id, absl::Span<const NewEntry> entries, TimePoint now);
   // They are written. The last one stays leased until the next Seal, or the seek's end, so that
   // what comes after it finds it. False: not all could be sealed.
   bool Seal(SeekId id, absl::Span<const PlacedEntry> entries);
-  // All is found, or no more will be. `has_room`: the arena was not what ended it.
+  // All is found, or no more will be. `has_room`: all that was found has its place.
   void EndSeek(SeekId id, bool has_room, TimePoint now);
 
   TierDeskGauges gauges() const;
 
  private:
   std::optional<PlacedEntry> PlaceOne(const NewEntry& entry, TimePoint now);
-  absl::StatusOr<CreatedBlock> CreateOne(NewBlock block, bool may_be_first, TimePoint now);
   void Finish(SeekId id);
   std::span<std::byte> BytesOf(uint64_t offset, uint64_t num_bytes) const {
     return arena_.subspan(offset, num_bytes);

@@ -29,6 +29,7 @@ std::span<const std::byte> WholeOf(const ParsedBlock& block, std::span<const std
 NewBlock ToCreate(const Seek& seek, const EntryKey& key, const BlockHeader& header) {
   return {.key = key,
           .parent = header.parent,
+          .is_first = header.is_first,
           .tenant = seek.tenant,
           .rank = static_cast<uint32_t>(header.id.rank),
           .world_size = seek.world_size,
@@ -89,7 +90,7 @@ void TierMover::Promote(Seek seek) {
   while (num_found < seek.keys.size() && clock_->Now() < seek.deadline) {
     num_keys = std::min(num_keys, seek.keys.size() - num_found);
     const std::vector<FoundEntry> found = Read(seek, num_found, num_keys);
-    const size_t num_placed = Copy(seek, num_found, found);
+    const size_t num_placed = Copy(seek, found);
     num_found += num_placed;
     if (num_placed < found.size()) return EndSeek(seek.id, /*has_room=*/false);
     if (found.size() < num_keys) return PassOn(std::move(seek), num_found);
@@ -160,7 +161,8 @@ std::optional<TierMover::FoundEntry> TierMover::Check(const Seek& seek, size_t i
       SKV_LOG_EVERY_SECONDS(WARNING, kLogSeconds)
           << "a block is erased: " << block.status().ToString();
       damaged.push_back({entry.key, rank});
-    } else if (!parent.has_value() || block->header.parent == *parent) {
+    } else if (!parent.has_value() ||
+               (!block->header.is_first && block->header.parent == *parent)) {
       entry.values.push_back(*std::move(values[rank]));
       entry.blocks.push_back(*std::move(block));
     }
@@ -176,12 +178,11 @@ void TierMover::Erase(std::vector<TierKey> keys) {
 }
 
 // Makes them visible, as long as there is room; returns how many are.
-size_t TierMover::Copy(const Seek& seek, size_t begin, const std::vector<FoundEntry>& found) {
+size_t TierMover::Copy(const Seek& seek, const std::vector<FoundEntry>& found) {
   if (found.empty()) return 0;
   std::vector<NewEntry> entries;
   for (const FoundEntry& entry : found) {
     NewEntry& created = entries.emplace_back();
-    created.may_be_first = begin + entries.size() == 1 && !seek.parent.has_value();
     for (const ParsedBlock& block : entry.blocks) {
       created.blocks.push_back(ToCreate(seek, entry.key, block.header));
     }

@@ -78,7 +78,7 @@ class TierMover {
   std::vector<FoundEntry> Read(const Seek& seek, size_t begin, size_t num_keys);
   std::optional<FoundEntry> Check(const Seek& seek, size_t index,
                                   std::span<absl::StatusOr<TierValue>> values);
-  size_t Copy(const Seek& seek, size_t begin, const std::vector<FoundEntry>& found);
+  size_t Copy(const Seek& seek, const std::vector<FoundEntry>& found);
   void EndSeek(SeekId id, bool has_room);
   void Write(const std::vector<EntryKey>& keys);
   absl::Status Put(const std::vector<HeldEntry>& entries);

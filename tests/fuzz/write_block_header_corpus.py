@@ -17,15 +17,15 @@ def header_bytes(num_tokens):
     return (FIXED_BYTES + 4 * num_tokens + 63) // 64 * 64
 
 
-def block(tokens=(1, 2, 3, 4, 5), payload=b"payload!" * 16, magic=MAGIC, version=1, rank=0,
-          group_size=1, num_tokens=None, num_header_bytes=None, payload_bytes=None, reserved=0):
+def block(tokens=(1, 2, 3, 4, 5), payload=b"payload!" * 16, magic=MAGIC, version=2, rank=0,
+          group_size=1, num_tokens=None, num_header_bytes=None, payload_bytes=None, flags=0):
     """The table of docs/formats/block.md."""
     num_tokens = len(tokens) if num_tokens is None else num_tokens
     size = header_bytes(len(tokens))
     fixed = magic + struct.pack(
         "<IIQQ16s16s16sIIIIQ", version, size if num_header_bytes is None else num_header_bytes,
         len(payload) if payload_bytes is None else payload_bytes, 0, b"", b"parent key......",
-        b"layout id.......", rank, group_size, num_tokens, reserved, 0)
+        b"layout id.......", rank, group_size, num_tokens, flags, 0)
     return (fixed + struct.pack(f"<{len(tokens)}i", *tokens)).ljust(size, b"\0") + payload
 
 
@@ -47,10 +47,11 @@ SEEDS = {
     "payload_cut_off": block(payload_bytes=4096),
     "payload_too_large": block(payload_bytes=2**64 - 1),
     "bytes_after_the_payload": block(payload_bytes=64),
-    "reserved_not_zero": block(reserved=1),
+    "first_of_its_chain": block(flags=1),
+    "unknown_flags": block(flags=3),
     "padding_not_zero": block()[:124] + b"\1" + block()[125:],
     "other_magic": block(magic=b"skvBLOCK"),
-    "other_version": block(version=2),
+    "other_version": block(version=1),
     "empty": b"",
 }
 

@@ -57,6 +57,7 @@ inline BlockHeader HeaderOf(const Sentence& sentence, const Hello& hello) {
   const std::vector<std::byte> payload(sentence.item.payload_bytes, sentence.fill);
   return {.id = {sentence.item.key, hello.layout, static_cast<int>(hello.rank)},
           .parent = sentence.parent,
+          .is_first = !sentence.item.has_parent,
           .group_size = static_cast<int>(hello.world_size),
           .tokens = {sentence.token},
           .payload_bytes = sentence.item.payload_bytes,

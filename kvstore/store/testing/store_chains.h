@@ -42,6 +42,7 @@ inline BlockHeader HeaderOf(const TestSentence& sentence) {
   const std::vector<std::byte> payload(block.payload_bytes, sentence.fill);
   return {.id = {block.key.prefix, block.key.layout, static_cast<int>(block.rank)},
           .parent = block.parent,
+          .is_first = block.is_first,
           .group_size = static_cast<int>(block.world_size),
           .tokens = sentence.tokens,
           .payload_bytes = block.payload_bytes,
