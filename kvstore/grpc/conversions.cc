@@ -86,4 +86,15 @@ v1::TierStats ToProto(const TierStatus& tier) {
   return proto;
 }
 
+v1::VerifyResponse ToProto(const Verification& verification) {
+  v1::VerifyResponse proto;
+  proto.set_id(verification.id);
+  proto.set_is_running(verification.is_running);
+  proto.set_num_entries(verification.num_entries);
+  proto.set_bytes(verification.num_bytes);
+  proto.set_num_damaged_entries(verification.num_damaged_entries);
+  for (const EntryKey& key : verification.damaged) *proto.add_damaged() = ToProto(key);
+  return proto;
+}
+
 }  // namespace skv::kvstore

@@ -19,4 +19,6 @@ v1::Stats ToProto(const StoreStats& stats);
 
 v1::TierStats ToProto(const TierStatus& tier);
 
+v1::VerifyResponse ToProto(const Verification& verification);
+
 }  // namespace skv::kvstore

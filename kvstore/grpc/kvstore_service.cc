@@ -25,7 +25,7 @@ class RefusedStream : public grpc::ServerWriteReactor<Message> {
 using RefusedWatch = RefusedStream<v1::WatchResponse>;
 using RefusedRead = RefusedStream<grpc::ByteBuffer>;
 
-grpc::ServerUnaryReactor* Refuse(grpc::CallbackServerContext* context, const absl::Status& status) {
+grpc::ServerUnaryReactor* Finish(grpc::CallbackServerContext* context, const absl::Status& status) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   reactor->Finish(ToGrpcStatus(status));
   return reactor;
@@ -137,10 +137,10 @@ grpc::ServerUnaryReactor* KvStoreService::ListEntries(grpc::CallbackServerContex
 grpc::ServerUnaryReactor* KvStoreService::Pin(grpc::CallbackServerContext* context,
                                               const v1::PinRequest* request, v1::PinResponse*) {
   const absl::StatusOr<EntryKey> key = FromProto(request->key());
-  if (!key.ok()) return Refuse(context, key.status());
+  if (!key.ok()) return Finish(context, key.status());
   const uint32_t seconds = request->seconds();
   if (seconds < 1 || seconds > kMaxPinSeconds) {
-    return Refuse(context, absl::InvalidArgumentError(absl::StrCat(
+    return Finish(context, absl::InvalidArgumentError(absl::StrCat(
                                "seconds: got ", seconds, ", expected 1 to ", kMaxPinSeconds)));
   }
   return Ask(commands_, context, [key = *key, seconds](StoreAdmin& admin) {
@@ -152,7 +152,7 @@ grpc::ServerUnaryReactor* KvStoreService::Unpin(grpc::CallbackServerContext* con
                                                 const v1::UnpinRequest* request,
                                                 v1::UnpinResponse*) {
   const absl::StatusOr<EntryKey> key = FromProto(request->key());
-  if (!key.ok()) return Refuse(context, key.status());
+  if (!key.ok()) return Finish(context, key.status());
   return Ask(commands_, context, [key = *key](StoreAdmin& admin) { return admin.Unpin(key); });
 }
 
@@ -160,6 +160,29 @@ grpc::ServerUnaryReactor* KvStoreService::Purge(grpc::CallbackServerContext* con
                                                 const v1::PurgeRequest* request,
                                                 v1::PurgeResponse* response) {
   return StartPurge(commands_, context, *request, response);
+}
+
+grpc::ServerUnaryReactor* KvStoreService::Verify(grpc::CallbackServerContext* context,
+                                                 const v1::VerifyRequest* request,
+                                                 v1::VerifyResponse* response) {
+  if (options_.tiering == nullptr) {
+    return Finish(context, absl::UnimplementedError("verify: this store checks no blocks"));
+  }
+  if (request->id() == 0) {
+    const absl::StatusOr<uint64_t> id = options_.tiering->Verify();
+    if (!id.ok()) return Finish(context, id.status());
+    response->set_id(*id);
+    response->set_is_running(true);
+    return Finish(context, absl::OkStatus());
+  }
+  const Verification last = options_.tiering->verification();
+  if (last.id != request->id()) {
+    return Finish(context, absl::NotFoundError(absl::StrCat(
+                               "verify: got id ", request->id(), ", expected ", last.id,
+                               ", that of the last verification (0: there was none); begin anew")));
+  }
+  *response = ToProto(last);
+  return Finish(context, absl::OkStatus());
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* KvStoreService::Read(

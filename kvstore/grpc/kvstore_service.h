@@ -26,16 +26,16 @@ struct KvStoreServiceOptions {
   EntryTableOptions index;  // limits, to be told
   uint32_t max_watch_streams = 64;
   uint32_t max_read_streams = 16;
-  const Tiering* tiering = nullptr;   // of the same store, to be told of; outlives the service
+  Tiering* tiering = nullptr;         // of the same store, to be told of; outlives the service
   const Clock* clock = &RealClock();  // of writes that take too long; outlives the service
 };
 
 // Read is a raw method: its messages are made without a copy of the blocks (read_messages.h).
-using KvStoreMethods =
-    v1::KvStore::WithCallbackMethod_Watch<v1::KvStore::WithCallbackMethod_GetStats<
-        v1::KvStore::WithCallbackMethod_ListEntries<v1::KvStore::WithCallbackMethod_Pin<
-            v1::KvStore::WithCallbackMethod_Unpin<v1::KvStore::WithCallbackMethod_Purge<
-                v1::KvStore::WithRawCallbackMethod_Read<v1::KvStore::Service>>>>>>>;
+using KvStoreMethods = v1::KvStore::WithCallbackMethod_Watch<
+    v1::KvStore::WithCallbackMethod_GetStats<v1::KvStore::WithCallbackMethod_ListEntries<
+        v1::KvStore::WithCallbackMethod_Pin<v1::KvStore::WithCallbackMethod_Unpin<
+            v1::KvStore::WithCallbackMethod_Purge<v1::KvStore::WithCallbackMethod_Verify<
+                v1::KvStore::WithRawCallbackMethod_Read<v1::KvStore::Service>>>>>>>>;
 
 class KvStoreService : public KvStoreMethods {
  public:
@@ -65,6 +65,9 @@ class KvStoreService : public KvStoreMethods {
   grpc::ServerUnaryReactor* Purge(grpc::CallbackServerContext* context,
                                   const v1::PurgeRequest* request,
                                   v1::PurgeResponse* response) override;
+  grpc::ServerUnaryReactor* Verify(grpc::CallbackServerContext* context,
+                                   const v1::VerifyRequest* request,
+                                   v1::VerifyResponse* response) override;
   grpc::ServerWriteReactor<grpc::ByteBuffer>* Read(grpc::CallbackServerContext* context,
                                                    const grpc::ByteBuffer* request) override;
 

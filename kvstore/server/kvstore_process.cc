@@ -208,7 +208,7 @@ TierDeskOptions DeskOptions(const TierFlags& flags, Tiering* tiering, Metrics* m
 }
 
 KvStoreServerOptions GrpcOptions(const KvStoreOptions& options, const EntryTableOptions& index,
-                                 const StoreEpoch& epoch, const Tiering* tiering) {
+                                 const StoreEpoch& epoch, Tiering* tiering) {
   return {.host = options.host,
           .port = options.port,
           .service = {.epoch = epoch,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "common/status.h"
 #include "kvstore/tiering/entry_check.h"
@@ -46,14 +47,33 @@ void Scrubber::Report(absl::Span<const EntryKey> keys) {
   changed_.NotifyOne();
 }
 
+absl::StatusOr<uint64_t> Scrubber::Verify() {
+  const MutexLock lock(&mutex_);
+  if (verification_.is_running) {
+    return absl::ResourceExhaustedError(absl::StrCat("verify: verification ", verification_.id,
+                                                     " is still running; wait for its end"));
+  }
+  verification_ = {.id = verification_.id + 1, .is_running = true};
+  verify_next_ = 0;
+  changed_.NotifyOne();
+  return verification_.id;
+}
+
+Verification Scrubber::verification() const {
+  const MutexLock lock(&mutex_);
+  return verification_;
+}
+
 // False: stopped. Sets `reported` to the first of what was reported.
 bool Scrubber::WaitForWork(TimePoint deadline, std::vector<EntryKey>* reported) {
   const MutexLock lock(&mutex_);
   const auto is_stopped = [&]() SKV_REQUIRES(mutex_) { return is_stopped_; };
-  const auto has_work = [&]() SKV_REQUIRES(mutex_) { return is_stopped_ || !reports_.empty(); };
+  const auto has_work = [&]() SKV_REQUIRES(mutex_) {
+    return is_stopped_ || !reports_.empty() || verify_next_.has_value();
+  };
   // Reports keep to the rate, too.
   changed_.WaitUntil(&mutex_, std::min(check_from_, deadline), is_stopped);
-  if (clock_->Now() >= check_from_ && !IsWalksTurn()) {
+  if (clock_->Now() >= check_from_ && IsReportsTurn()) {
     const TimePoint walk_from = options_.bytes_per_second > 0 ? walk_from_ : deadline;
     changed_.WaitUntil(&mutex_, std::min(walk_from, deadline), has_work);
     const auto end =
@@ -64,9 +84,15 @@ bool Scrubber::WaitForWork(TimePoint deadline, std::vector<EntryKey>* reported) 
   return !is_stopped_;
 }
 
-// However much is reported, every other check is one of the walk.
-bool Scrubber::IsWalksTurn() const {
-  return was_report_ && options_.bytes_per_second > 0 && clock_->Now() >= walk_from_;
+// However much is reported, every other check is one of the verification or the walk.
+bool Scrubber::IsReportsTurn() const {
+  const bool is_walks_time = options_.bytes_per_second > 0 && clock_->Now() >= walk_from_;
+  return !was_report_ || !(verify_next_.has_value() || is_walks_time);
+}
+
+std::optional<EntryIdx> Scrubber::NextToVerify() const {
+  const MutexLock lock(&mutex_);
+  return clock_->Now() >= check_from_ ? verify_next_ : std::nullopt;
 }
 
 bool Scrubber::Step(TimePoint deadline) {
@@ -75,13 +101,43 @@ bool Scrubber::Step(TimePoint deadline) {
   if (!reported.empty()) {
     std::vector<HeldEntry> held;
     owner_->Run([&](TierDesk* desk) { held = desk->Hold(reported); });
-    Check(held);
+    const uint64_t rate = options_.bytes_per_second;
+    Check(held, {rate == 0 ? kReportRate : rate, kMinPause});
     was_report_ = true;
+  } else if (const std::optional<EntryIdx> begin = NextToVerify(); begin.has_value()) {
+    was_report_ = false;
+    VerifyNext(*begin);
   } else if (options_.bytes_per_second > 0 && clock_->Now() >= std::max(check_from_, walk_from_)) {
     was_report_ = false;
     Walk();
   }
   return true;
+}
+
+// The same pieces as the walk's, so that no request waits longer for it.
+void Scrubber::VerifyNext(EntryIdx begin) {
+  std::vector<HeldEntry> held;
+  std::optional<EntryIdx> next;
+  const bool has_run =
+      owner_->Run([&](TierDesk* desk) { next = desk->HoldNext(begin, kMaxPlaces, &held); });
+  if (!has_run) {
+    check_from_ = clock_->Now() + kMinPause;
+    return;
+  }
+  const std::vector<EntryKey> damaged =
+      Check(held, {std::max(kVerifyRate, options_.bytes_per_second), Duration::zero()});
+  const MutexLock lock(&mutex_);
+  Verification& done = verification_;
+  done.num_entries += held.size();
+  for (const HeldEntry& entry : held) {
+    for (const auto& block : entry.blocks) done.num_bytes += block.size();
+  }
+  done.num_damaged_entries += damaged.size();
+  const size_t num_named = std::min(damaged.size(), Verification::kMaxNamed - done.damaged.size());
+  done.damaged.insert(done.damaged.end(), damaged.begin(),
+                      damaged.begin() + static_cast<ptrdiff_t>(num_named));
+  verify_next_ = next;
+  done.is_running = next.has_value();
 }
 
 void Scrubber::Walk() {
@@ -93,7 +149,7 @@ void Scrubber::Walk() {
     check_from_ = clock_->Now() + kMinPause;
     return;
   }
-  Check(held);
+  Check(held, {options_.bytes_per_second, kMinPause});
   next_ = next.value_or(0);
   if (next.has_value()) return;
   walk_from_ = std::max(walk_from_, clock_->Now() + kRoundPause);
@@ -101,7 +157,9 @@ void Scrubber::Walk() {
   ++gauges_.num_rounds;
 }
 
-void Scrubber::Check(const std::vector<HeldEntry>& held) {
+// Drops what is damaged, and returns it. The next check is not before these bytes have had their
+// time.
+std::vector<EntryKey> Scrubber::Check(const std::vector<HeldEntry>& held, const Pace& pace) {
   std::vector<LeaseId> leases;
   std::vector<EntryKey> damaged;
   uint64_t num_bytes = 0;
@@ -119,14 +177,15 @@ void Scrubber::Check(const std::vector<HeldEntry>& held) {
       desk->Invalidate(damaged);
     });
   }
-  const uint64_t rate = options_.bytes_per_second == 0 ? kReportRate : options_.bytes_per_second;
   const std::chrono::duration<double> pause(static_cast<double>(num_bytes) /
-                                            static_cast<double>(rate));
-  check_from_ = clock_->Now() + std::max(std::chrono::duration_cast<Duration>(pause), kMinPause);
+                                            static_cast<double>(pace.bytes_per_second));
+  check_from_ =
+      clock_->Now() + std::max(std::chrono::duration_cast<Duration>(pause), pace.min_pause);
   walk_from_ = std::max(walk_from_, check_from_);
   const MutexLock lock(&mutex_);
   gauges_.num_checked_bytes += num_bytes;
   gauges_.num_damaged_entries += damaged.size();
+  return damaged;
 }
 
 ScrubberGauges Scrubber::gauges() const {

@@ -1,15 +1,18 @@
 #pragma once
 // The thread that compares blocks in the arena with their checksums: again and again all that are
-// visible, at a bounded rate; and those that a client says are damaged. An entry with a damaged
+// visible, at a bounded rate; once more all of them, faster, when an operator asks for it (a
+// verification); and those that a client says are damaged. An entry with a damaged
 // block is dropped, and can be written anew. What a client says is only where to look, so it can
 // cost others no more than that rate.
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <thread>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "common/clock.h"
 #include "common/mutex.h"
@@ -33,9 +36,21 @@ struct ScrubberGauges {
   size_t num_waiting_reports = 0;
 };
 
+// How far the last verification is. A snapshot.
+struct Verification {
+  static constexpr size_t kMaxNamed = 100;
+
+  uint64_t id = 0;  // counts from 1; 0: there was none
+  bool is_running = false;
+  uint64_t num_entries = 0, num_bytes = 0;  // compared
+  uint64_t num_damaged_entries = 0;         // of them, dropped
+  std::vector<EntryKey> damaged;            // the first kMaxNamed of these
+};
+
 class Scrubber {
  public:
   static constexpr uint64_t kReportRate = 64 << 20;
+  static constexpr uint64_t kVerifyRate = 1 << 30;
   // Between walks, and between looks at places of the table that have no entries.
   static constexpr Duration kRoundPause = std::chrono::seconds(10);
   static constexpr Duration kMinPause = std::chrono::milliseconds(10);
@@ -53,17 +68,29 @@ class Scrubber {
   // A client found these damaged. Thread-safe.
   void Report(absl::Span<const EntryKey> keys);
 
-  // What Start's thread does again and again: what is reported, else a piece of the walk, once its
-  // time has come, for which it waits until `deadline`, of the machine's clock. False: stopped.
+  // Begins a verification of all that is there now, and returns its id. ResourceExhausted: one is
+  // running. Thread-safe.
+  absl::StatusOr<uint64_t> Verify();
+  Verification verification() const;  // thread-safe
+
+  // What Start's thread does again and again: what is reported, else a piece of the verification or
+  // of the walk, once its time has come, for which it waits until `deadline`, of the machine's
+  // clock. False: stopped.
   bool Step(TimePoint deadline);
 
   ScrubberGauges gauges() const;  // thread-safe
   const ScrubberOptions& options() const { return options_; }
 
  private:
+  struct Pace {
+    uint64_t bytes_per_second;
+    Duration min_pause;
+  };
   void Walk();
-  bool IsWalksTurn() const;
-  void Check(const std::vector<HeldEntry>& held);
+  void VerifyNext(EntryIdx begin);
+  bool IsReportsTurn() const SKV_REQUIRES(mutex_);
+  std::optional<EntryIdx> NextToVerify() const;
+  std::vector<EntryKey> Check(const std::vector<HeldEntry>& held, const Pace& pace);
   bool WaitForWork(TimePoint deadline, std::vector<EntryKey>* reported);
 
   const ScrubberOptions options_;
@@ -79,6 +106,8 @@ class Scrubber {
   CondVar changed_;
   bool is_stopped_ SKV_GUARDED_BY(mutex_) = false;
   std::deque<EntryKey> reports_ SKV_GUARDED_BY(mutex_);
+  Verification verification_ SKV_GUARDED_BY(mutex_);
+  std::optional<EntryIdx> verify_next_ SKV_GUARDED_BY(mutex_);  // while it runs
   ScrubberGauges gauges_ SKV_GUARDED_BY(mutex_);
 };
 

@@ -89,6 +89,47 @@ TEST_F(ScrubberTest, ADamagedEntryIsDroppedAndMayBeWrittenAnew) {
   Store(sentences[1]);
 }
 
+TEST_F(ScrubberTest, AVerificationComparesAllThatIsThereOnceWhateverTheWalkDoes) {
+  const std::vector<TestSentence> sentences = StoreSome(kNumBlocks);
+  Step();  // of the walk, which now has a pause
+  Damage(sentences.front());
+  Damage(sentences.back());
+  ASSERT_OK_AND_ASSIGN(const uint64_t id, scrubber_.Verify());
+  EXPECT_THAT(scrubber_.Verify(),
+              StatusIs(absl::StatusCode::kResourceExhausted, testing::HasSubstr("still running")));
+  for (int i = 0; i < 20 && scrubber_.verification().is_running; ++i) {
+    clock_.Advance(Scrubber::kMinPause);
+    Step();
+    EXPECT_EQ(store_.gauges().index.num_leases, 0u);
+  }
+  const Verification done = scrubber_.verification();
+  EXPECT_FALSE(done.is_running);
+  EXPECT_EQ(done.id, id);
+  EXPECT_EQ(done.num_entries, static_cast<uint64_t>(kNumBlocks));
+  EXPECT_EQ(done.num_bytes, static_cast<uint64_t>(kNumBlocks * kSmall));
+  EXPECT_EQ(done.num_damaged_entries, 2u);
+  EXPECT_THAT(done.damaged,
+              testing::ElementsAre(sentences.front().block.key, sentences.back().block.key));
+  EXPECT_FALSE(IsThere(sentences.front()));
+  EXPECT_FALSE(IsThere(sentences.back()));
+  ASSERT_OK_AND_ASSIGN(const uint64_t next_id, scrubber_.Verify());
+  EXPECT_EQ(next_id, id + 1);
+}
+
+TEST_F(ScrubberTest, ReportsAndAVerificationTakeTurns) {
+  const std::vector<TestSentence> sentences = StoreSome(kNumBlocks);
+  Step();
+  ASSERT_OK(scrubber_.Verify().status());
+  std::vector<EntryKey> reports(6 * kPiece, sentences[0].block.key);
+  scrubber_.Report(reports);
+  for (int i = 0; i < 6; ++i) {
+    clock_.Advance(Scrubber::kMinPause);
+    Step();
+  }
+  EXPECT_FALSE(scrubber_.verification().is_running);
+  EXPECT_EQ(scrubber_.gauges().num_waiting_reports, 3u * kPiece);
+}
+
 TEST_F(ScrubberTest, WhoeverHoldsADamagedEntryKeepsItsMemory) {
   const std::vector<TestSentence> sentences = StoreSome(1);
   Damage(sentences[0]);

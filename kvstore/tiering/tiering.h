@@ -49,6 +49,10 @@ class Tiering {
   // As Scrubber::Report.
   void Report(absl::Span<const EntryKey> keys) { scrubber_.Report(keys); }
 
+  // As the Scrubber's.
+  absl::StatusOr<uint64_t> Verify() { return scrubber_.Verify(); }
+  Verification verification() const { return scrubber_.verification(); }
+
   std::vector<TierStatus> tiers() const;
   ScrubberGauges scrubber() const { return scrubber_.gauges(); }
   size_t max_reports() const { return scrubber_.options().max_reports; }

@@ -36,8 +36,9 @@ class KvstoreCommandTest : public testing::Test {
     EXPECT_NE(mkdtemp(name), nullptr);
     folder_ = name;
     store_ = std::make_unique<e2e::Program>(
-        "skv-kvstore", std::vector<std::string>{"--socket", folder_ + "/s", "--arena-bytes",
-                                                "1048576", "--tenant-quota", "batch=65536"});
+        "skv-kvstore",
+        std::vector<std::string>{"--socket", folder_ + "/s", "--arena-bytes", "1048576",
+                                 "--tenant-quota", "batch=65536", "--scrub-bytes-per-second", "0"});
     const std::string before = "gRPC on ";
     EXPECT_TRUE(
         e2e::Eventually([&] { return store_->Output().find("/metrics\n") != std::string::npos; }));
@@ -96,10 +97,32 @@ TEST_F(KvstoreCommandTest, ListsPinsAndPurges) {
   EXPECT_EQ(Stats()["num_entries"], 0);
 }
 
+TEST_F(KvstoreCommandTest, VerifyNamesAndDropsWhatIsDamaged) {
+  const std::vector<Sentence> chain = MakeChain(1, 40);
+  TestClient client(folder_ + "/s");
+  std::vector<ArenaRange> places;
+  for (const Sentence& sentence : chain) {
+    const auto stored = client.Store(sentence);
+    ASSERT_TRUE(stored.has_value());
+    places.push_back(stored->range);
+  }
+  EXPECT_EQ(Run({"verify"}), "40 entries, 0.0 MiB compared, 0 damaged\n");
+
+  client.PlaceOf(places[38])[HeaderBytes(1) + 5] ^= std::byte{1};
+  const std::string output = Run({"verify"}, 1);
+  EXPECT_THAT(output, AllOf(HasSubstr("40 entries, 0.0 MiB compared, 1 damaged\n"),
+                            HasSubstr("1 damaged entries were dropped")));
+  EXPECT_THAT(output, HasSubstr("dropped " + ToHex(chain[38].item.key) + "/"));
+  const auto verified = nlohmann::json::parse(Run({"verify", "--json"}));
+  EXPECT_EQ(verified["num_entries"], Stats()["num_sealed_entries"]);
+  EXPECT_EQ(verified["num_damaged_entries"], 0);
+  EXPECT_EQ(client.Get(KeysOf(chain)).blocks.size(), 38u);
+}
+
 TEST_F(KvstoreCommandTest, EveryExampleOfEveryHelpRuns) {
   StoreChain(1);
   const std::string key = nlohmann::json::parse(Run({"ls", "--json"}))["key"];
-  for (const char* const command : {"stats", "ls", "pin", "unpin", "purge"}) {
+  for (const char* const command : {"stats", "ls", "verify", "pin", "unpin", "purge"}) {
     e2e::Program help("skv", {"kvstore", command, "--help"});
     ASSERT_TRUE(help.child().Wait(e2e::kPatience).has_value());
     std::istringstream lines(help.Output());

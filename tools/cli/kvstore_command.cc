@@ -8,22 +8,21 @@
 #include <vector>
 
 #include "common/status.h"
-#include "skv/kvstore/v1/kvstore.grpc.pb.h"
 #include "tools/cli/command.h"
+#include "tools/cli/kvstore_commands.h"
+#include "tools/cli/kvstore_stub.h"
 #include "tools/cli/kvstore_view.h"
-#include "tools/cli/router_channel.h"
 
 namespace skv::cli {
 namespace {
 
 namespace pb = kvstore::v1;
 
-constexpr auto kCallTimeout = std::chrono::seconds(30);
 constexpr auto kPurgeTimeout = std::chrono::minutes(10);
 constexpr int kMaxPinSeconds = 86400;
 constexpr char kCommonTenant[] = "-";  // all that have no quota
 
-// Of all five; each uses some.
+// Of all here; each uses some.
 struct Options {
   std::string endpoint;
   std::string key;
@@ -33,25 +32,11 @@ struct Options {
   bool json = false;
 };
 
-// One call of a method of the stub.
-template <typename Method, typename Request, typename Response>
-absl::Status Call(pb::KvStore::Stub* stub, Method method, std::chrono::seconds timeout,
-                  const Request& request, Response* response) {
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + timeout);
-  return ToAbslStatus((stub->*method)(&context, request, response));
-}
-
-absl::StatusOr<std::unique_ptr<pb::KvStore::Stub>> Connect(const Options& options) {
-  SKV_ASSIGN_OR_RETURN(auto channel, ConnectToStore(options.endpoint));
-  return pb::KvStore::NewStub(std::move(channel));
-}
-
 absl::Status Stats(const Options& options) {
-  SKV_ASSIGN_OR_RETURN(const auto stub, Connect(options));
+  SKV_ASSIGN_OR_RETURN(const StorePtr store, OpenStore(options.endpoint));
   pb::Stats stats;
-  SKV_RETURN_IF_ERROR(
-      Call(stub.get(), &pb::KvStore::Stub::GetStats, kCallTimeout, pb::GetStatsRequest(), &stats));
+  SKV_RETURN_IF_ERROR(CallStore(store, &pb::KvStore::Stub::GetStats, kStoreCallTimeout,
+                                pb::GetStatsRequest(), &stats));
   if (options.json) {
     std::cout << ToJson(stats).dump() << std::endl;
   } else {
@@ -70,7 +55,7 @@ void Print(const std::vector<pb::Entry>& entries, bool json) {
 }
 
 absl::Status List(const Options& options) {
-  SKV_ASSIGN_OR_RETURN(const auto stub, Connect(options));
+  SKV_ASSIGN_OR_RETURN(const StorePtr store, OpenStore(options.endpoint));
   std::vector<pb::Entry> entries;
   pb::ListEntriesRequest request;
   // One more than is shown tells that there are more.
@@ -78,7 +63,7 @@ absl::Status List(const Options& options) {
   do {
     pb::ListEntriesResponse page;
     SKV_RETURN_IF_ERROR(
-        Call(stub.get(), &pb::KvStore::Stub::ListEntries, kCallTimeout, request, &page));
+        CallStore(store, &pb::KvStore::Stub::ListEntries, kStoreCallTimeout, request, &page));
     entries.insert(entries.end(), page.entries().begin(), page.entries().end());
     request.set_page_token(page.next_page_token());
   } while (request.page_token() != 0 && entries.size() < max_entries);
@@ -93,17 +78,17 @@ absl::Status Pin(const Options& options) {
   pb::PinRequest request;
   SKV_ASSIGN_OR_RETURN(*request.mutable_key(), ParseKey(options.key));
   request.set_seconds(static_cast<uint32_t>(options.seconds));
-  SKV_ASSIGN_OR_RETURN(const auto stub, Connect(options));
+  SKV_ASSIGN_OR_RETURN(const StorePtr store, OpenStore(options.endpoint));
   pb::PinResponse response;
-  return Call(stub.get(), &pb::KvStore::Stub::Pin, kCallTimeout, request, &response);
+  return CallStore(store, &pb::KvStore::Stub::Pin, kStoreCallTimeout, request, &response);
 }
 
 absl::Status Unpin(const Options& options) {
   pb::UnpinRequest request;
   SKV_ASSIGN_OR_RETURN(*request.mutable_key(), ParseKey(options.key));
-  SKV_ASSIGN_OR_RETURN(const auto stub, Connect(options));
+  SKV_ASSIGN_OR_RETURN(const StorePtr store, OpenStore(options.endpoint));
   pb::UnpinResponse response;
-  return Call(stub.get(), &pb::KvStore::Stub::Unpin, kCallTimeout, request, &response);
+  return CallStore(store, &pb::KvStore::Stub::Unpin, kStoreCallTimeout, request, &response);
 }
 
 absl::Status Purge(const Options& options) {
@@ -111,9 +96,9 @@ absl::Status Purge(const Options& options) {
   if (!options.tenant.empty()) {
     request.set_tenant(options.tenant == kCommonTenant ? "" : options.tenant);
   }
-  SKV_ASSIGN_OR_RETURN(const auto stub, Connect(options));
+  SKV_ASSIGN_OR_RETURN(const StorePtr store, OpenStore(options.endpoint));
   pb::PurgeResponse purged;
-  SKV_RETURN_IF_ERROR(Call(stub.get(), &pb::KvStore::Stub::Purge, kPurgeTimeout, request, &purged));
+  SKV_RETURN_IF_ERROR(CallStore(store, &pb::KvStore::Stub::Purge, kPurgeTimeout, request, &purged));
   if (options.json) {
     const nlohmann::ordered_json json = {{"num_entries", purged.num_entries()},
                                          {"bytes", purged.bytes()}};
@@ -190,8 +175,8 @@ Command AddPurge(Flags* group, const OptionsPtr& options) {
 std::vector<Command> AddKvstoreCommands(Flags* program) {
   Flags& group = program->AddCommand("kvstore", "The block store of a host (skv-kvstore)");
   const auto fresh = [] { return std::make_shared<Options>(); };
-  return {AddStats(&group, fresh()), AddList(&group, fresh()), AddPin(&group, fresh()),
-          AddUnpin(&group, fresh()), AddPurge(&group, fresh())};
+  return {AddStats(&group, fresh()), AddList(&group, fresh()),  AddVerifyCommand(&group),
+          AddPin(&group, fresh()),   AddUnpin(&group, fresh()), AddPurge(&group, fresh())};
 }
 
 }  // namespace skv::cli

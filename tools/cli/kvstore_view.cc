@@ -155,6 +155,20 @@ nlohmann::ordered_json ToJson(const pb::Stats& stats) {
   return json;
 }
 
+std::string RenderVerified(const pb::VerifyResponse& verified) {
+  return absl::StrFormat("%u entries, %s compared, %u damaged", verified.num_entries(),
+                         Mib(verified.bytes()), verified.num_damaged_entries());
+}
+
+nlohmann::ordered_json ToJson(const pb::VerifyResponse& verified) {
+  nlohmann::ordered_json json = {{"num_entries", verified.num_entries()},
+                                 {"bytes", verified.bytes()},
+                                 {"num_damaged_entries", verified.num_damaged_entries()}};
+  json["damaged"] = nlohmann::ordered_json::array();
+  for (const pb::Key& key : verified.damaged()) json["damaged"].push_back(KeyText(key));
+  return json;
+}
+
 std::string RenderEntries(const std::vector<pb::Entry>& entries) {
   std::string text =
       absl::StrFormat("%-65s %5s %-7s %10s %5s %6s %8s %7s  %s\n", "KEY", "DEPTH", "STATE", "BYTES",

@@ -19,6 +19,10 @@ absl::StatusOr<kvstore::v1::Key> ParseKey(const std::string& text);
 std::string RenderStats(const kvstore::v1::Stats& stats);
 nlohmann::ordered_json ToJson(const kvstore::v1::Stats& stats);
 
+// "120 entries, 4.5 MiB compared, 0 damaged"
+std::string RenderVerified(const kvstore::v1::VerifyResponse& verified);
+nlohmann::ordered_json ToJson(const kvstore::v1::VerifyResponse& verified);
+
 // A line for each entry, under a headline.
 std::string RenderEntries(const std::vector<kvstore::v1::Entry>& entries);
 nlohmann::ordered_json ToJson(const kvstore::v1::Entry& entry);
