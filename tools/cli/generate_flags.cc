@@ -8,29 +8,22 @@
 #include "common/status.h"
 
 namespace skv::cli {
-namespace {
 
-absl::StatusOr<std::string> ReadAll(const std::string& path) {
+absl::StatusOr<std::string> ReadDocument(std::string_view name, const std::string& path) {
   std::stringstream text;
   if (path == "-") {
     text << std::cin.rdbuf();
     return text.str();
   }
   std::ifstream file(path, std::ios::binary);
-  if (!file) return absl::NotFoundError(absl::StrCat("--file ", path, ": cannot be read"));
+  if (!file) return absl::NotFoundError(absl::StrCat(Sv(name), " ", path, ": cannot be read"));
   text << file.rdbuf();
   return text.str();
 }
 
-// The document comes first, as readers of long contexts are used to.
-absl::Status AddDocument(GenerateFlags* options) {
-  if (options->file.empty()) return absl::OkStatus();
-  SKV_ASSIGN_OR_RETURN(const std::string document, ReadAll(options->file));
-  options->generate.prompt = absl::StrCat(document, "\n\n", options->generate.prompt);
-  return absl::OkStatus();
+std::string PutBefore(std::string_view document, std::string_view prompt) {
+  return absl::StrCat(Sv(document), "\n\n", Sv(prompt));
 }
-
-}  // namespace
 
 void AddGenerateFlags(Flags* flags, GenerateFlags* options) {
   GenerateOptions& generate = options->generate;
@@ -75,7 +68,10 @@ void AddGenerateFlags(Flags* flags, GenerateFlags* options) {
 
 absl::StatusOr<std::unique_ptr<TextSource>> OpenSource(GenerateFlags* options) {
   options->generate.chat = !options->raw;
-  SKV_RETURN_IF_ERROR(AddDocument(options));
+  if (!options->file.empty()) {
+    SKV_ASSIGN_OR_RETURN(const std::string document, ReadDocument("--file", options->file));
+    options->generate.prompt = PutBefore(document, options->generate.prompt);
+  }
   if (options->generate.prompt.empty()) {
     return absl::InvalidArgumentError("PROMPT: empty; give a text, or --file FILE");
   }

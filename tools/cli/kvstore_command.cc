@@ -175,8 +175,9 @@ Command AddPurge(Flags* group, const OptionsPtr& options) {
 std::vector<Command> AddKvstoreCommands(Flags* program) {
   Flags& group = program->AddCommand("kvstore", "The block store of a host (skv-kvstore)");
   const auto fresh = [] { return std::make_shared<Options>(); };
-  return {AddStats(&group, fresh()), AddList(&group, fresh()),  AddVerifyCommand(&group),
-          AddPin(&group, fresh()),   AddUnpin(&group, fresh()), AddPurge(&group, fresh())};
+  return {AddStats(&group, fresh()), AddList(&group, fresh()), AddVerifyCommand(&group),
+          AddWarmCommand(&group),    AddPin(&group, fresh()),  AddUnpin(&group, fresh()),
+          AddPurge(&group, fresh())};
 }
 
 }  // namespace skv::cli

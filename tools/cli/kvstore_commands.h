@@ -6,5 +6,6 @@
 namespace skv::cli {
 
 Command AddVerifyCommand(Flags* group);
+Command AddWarmCommand(Flags* group);
 
 }  // namespace skv::cli
