@@ -2,6 +2,8 @@
 
 #include "kvstore/client/in_process_block_client.h"
 
+#include <fstream>
+#include <string>
 #include <utility>
 
 #include "gmock/gmock.h"
@@ -45,6 +47,29 @@ TEST(InProcessBlockClientTest, DeadlinesDoNotMatter) {
   const TestChain chain = MakeChain(1, 1);
   EXPECT_EQ(client->Create(chain.sentences, TimePoint::min())[0]->outcome, Outcome::kCreated);
   EXPECT_OK(client->Get(chain.keys, TimePoint::min()));
+}
+
+int64_t AnonymousBytes() {
+  std::ifstream file("/proc/self/status");
+  for (std::string word; file >> word;) {
+    int64_t kibibytes = 0;
+    if (word == "RssAnon:" && file >> kibibytes) return kibibytes << 10;
+  }
+  return -1;
+}
+
+// A worker makes one whenever the host's store is lost, and drops it when that is back.
+TEST(InProcessBlockClientTest, MemoryFollowsWhatIsStored) {
+  constexpr uint64_t kCapacity = uint64_t{1} << 31;  // tables for half a million blocks
+  constexpr int64_t kFew = 4 << 20;
+  const int64_t before = AnonymousBytes();
+  ASSERT_GT(before, 0);
+  for (int i = 0; i < 8; ++i) {
+    const auto client = CreateInProcessBlockClient({.capacity_bytes = kCapacity}).value();
+    EXPECT_EQ(Store(*client, MakeChain(1, 8)).size(), 8u);
+    EXPECT_LT(AnonymousBytes() - before, kFew) << i;
+  }
+  EXPECT_LT(AnonymousBytes() - before, kFew);
 }
 
 TEST(InProcessBlockClientTest, ACapacityThatCannotBeIsRefused) {

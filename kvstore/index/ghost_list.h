@@ -1,11 +1,12 @@
 #pragma once
 // The hashes of keys that were evicted lately, oldest forgotten first: as many as its two limits
-// allow. All memory is made at the start. Not thread-safe.
+// allow. Address space for all is reserved at the start, memory is touched as it is first needed.
+// Not thread-safe.
 
 #include <cstdint>
 #include <optional>
-#include <vector>
 
+#include "common/page_memory.h"
 #include "kvstore/index/hash_index.h"
 
 namespace skv::kvstore {
@@ -26,16 +27,16 @@ class GhostList {
 
  private:
   struct Ghost {
-    uint64_t key_hash = 0;
-    int64_t bytes = 0;
-    int64_t stamp = 0;
-    bool live = false;
+    uint64_t key_hash;
+    int64_t bytes;
+    int64_t stamp;
+    bool live;
   };
   void Forget(uint32_t place);
   void DropOldest();
 
   const uint32_t max_ghosts_;
-  std::vector<Ghost> ring_;
+  ZeroPages<Ghost> ring_;
   HashIndex index_;  // key hash -> place in the ring
   uint32_t oldest_ = 0;
   uint32_t length_ = 0;  // places from the oldest to the youngest, holes of Take included

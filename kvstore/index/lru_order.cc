@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "common/page_memory.h"
 #include "kvstore/index/id_queue.h"
 
 namespace skv::kvstore {
@@ -87,7 +88,7 @@ class LruOrder : public EvictionOrder {
   }
 
   const int max_steps_;
-  std::vector<Node> nodes_;
+  std::vector<Node, PageAllocator<Node>> nodes_;
   std::vector<Queue> queues_;  // the most recently used in front
   uint64_t num_entries_ = 0;
   uint64_t num_parked_ = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "common/page_memory.h"
 #include "kvstore/index/ghost_list.h"
 #include "kvstore/index/id_queue.h"
 
@@ -76,7 +77,7 @@ class S3FifoOrder : public EvictionOrder {
 
   const int max_steps_;
   const S3FifoOptions s3fifo_;
-  std::vector<Node> nodes_;
+  std::vector<Node, PageAllocator<Node>> nodes_;
   std::vector<Partition> partitions_;
   GhostList small_ghosts_, main_ghosts_;  // of all partitions
   int64_t bytes_ = 0;

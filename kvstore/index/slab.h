@@ -1,13 +1,14 @@
 #pragma once
 // Up to so many objects named by dense indices, and handles that outlive them: an index and the
 // generation of what it held. Address space for all is reserved at the start, memory is touched as
-// it is first needed, and nothing is moved or given back. Not thread-safe.
+// it is first needed, and nothing is moved, or given back before the end. Not thread-safe.
 
 #include <cstdint>
 #include <optional>
 #include <vector>
 
 #include "common/log.h"
+#include "common/page_memory.h"
 
 namespace skv::kvstore {
 
@@ -79,7 +80,7 @@ class Slab {
     uint32_t next_free = kNone;
   };
   const uint32_t capacity_;
-  std::vector<Slot> slots_;
+  std::vector<Slot, PageAllocator<Slot>> slots_;
   uint32_t first_free_ = kNone;
   uint32_t size_ = 0;
 };

@@ -27,6 +27,7 @@
 #include "absl/types/span.h"
 #include "common/block_key.h"
 #include "common/clock.h"
+#include "common/page_memory.h"
 #include "kvstore/arena/block_allocator.h"
 #include "kvstore/index/entry_table.h"
 
@@ -172,9 +173,9 @@ class BlockStore {
   const BlockStoreOptions options_;
   const std::span<std::byte> arena_;
   EntryTable table_;
-  BlockAllocator allocator_;   // owners are shards
-  std::vector<Block> blocks_;  // by shard; live as long as the table's shard
-  Changes changes_;            // `freed` is empty between calls
+  BlockAllocator allocator_;                         // owners are shards
+  std::vector<Block, PageAllocator<Block>> blocks_;  // by shard; live as long as the table's shard
+  Changes changes_;                                  // `freed` is empty between calls
   uint64_t num_widening_ = 0;
 };
 
