@@ -19,14 +19,14 @@ Attempt::Attempt(Part part, const GroupRequest& request, const ClusterGroup& ent
       prompt_(prompt),
       charged_tokens_(request.NumTokens() - picked.cached_tokens) {
   group_->outstanding()->fetch_add(charged_tokens_);
-  PromisePrefix();
+  if (prefixes_ != nullptr) prefixes_->PromisePrompt(cache_id_, *prompt_);
 }
 
 void Attempt::OnTokens(int64_t num_tokens) {
   if (num_tokens == 0) return;
   if (!std::exchange(answered_, true)) {
     Uncharge(num_first_tokens_);
-    PromisePrefix();
+    if (prefixes_ != nullptr) prefixes_->AddPrompt(cache_id_, *prompt_);
   }
   Uncharge(num_tokens);
 }
@@ -40,14 +40,10 @@ std::shared_ptr<GroupStream> Attempt::Release() {
   released_ = true;
   Uncharge(charged_tokens_);
   if (!answered_ && prefixes_ != nullptr) {
-    prefixes_->RemovePrompt(cache_id_, *prompt_, expected_cached_tokens_);
+    prefixes_->WithdrawPrompt(cache_id_, *prompt_, expected_cached_tokens_);
   }
   if (watch_id_.has_value()) group_->Unwatch(*watch_id_);
   return std::move(stream_);
-}
-
-void Attempt::PromisePrefix() {
-  if (prefixes_ != nullptr) prefixes_->AddPrompt(cache_id_, *prompt_);
 }
 
 void Attempt::Uncharge(int64_t num_tokens) {

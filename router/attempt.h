@@ -30,8 +30,10 @@ struct Part {
   MigrationReason reason = MigrationReason::kLost;  // of the last one
 };
 
-// What is held at the group for a part: tokens in its count, the promise that it will have the
-// prompt, a watch and the stream. Not thread-safe: the relay's lock guards it.
+// What is held at the group for a part: tokens in its count, a watch, the stream, and until its
+// first token the promise that it will have the prompt: given when the request is sent, so that
+// another one of the same prefix follows it there and waits for it. Not thread-safe: the relay's
+// lock guards it.
 class Attempt {
  public:
   // `request` is what the group will get, `picked` says which one. `prefixes` may be null; it and
@@ -56,10 +58,6 @@ class Attempt {
   std::shared_ptr<GroupStream> Release();
 
  private:
-  // The group has the prompt, or will have it soon. Already when the request is sent, so that
-  // another one of the same prefix follows it there and waits for it, and again when the prompt is
-  // computed, since others may have withdrawn it.
-  void PromisePrefix();
   void Uncharge(int64_t num_tokens);
 
   const Part part_;

@@ -18,7 +18,7 @@ void AddFlags(RouterProcessOptions* options, Flags* flags) {
                    {"prefix_aware", "least_outstanding_tokens", "round_robin"},
                    "How a group is picked");
   flags->Add("prefix-index-max-keys", &options->prefix_index_max_keys, {1024, 1 << 28},
-             "Prefixes of prompts that prefix_aware remembers, 28 bytes each at most");
+             "Prefixes of prompts that prefix_aware remembers, 32 bytes each at most");
   flags->Add("host", &options->host, "Address to listen on");
   flags->Add("port", &options->port, kAnyPort, "gRPC port; 0: any");
   flags->Add("admin-port", &options->admin_port, kAnyPort,

@@ -145,6 +145,33 @@ TEST_F(RelayPrefixTest, AFailureLeavesWhatWasThereBefore) {
   EXPECT_EQ(Home(Document('d')), home);
 }
 
+// As a store's Watch does, while the request is under way.
+TEST_F(RelayPrefixTest, AFailureLeavesWhatTheStoreToldMeanwhile) {
+  FakeGroupStream& first = Ask(Document('d') + "Who?");
+  const std::string home = picked_;
+  const auto cluster = membership_->snapshot();
+  const auto group = std::ranges::find_if(
+      cluster->groups, [&](const auto& entry) { return entry.second.group->address() == home; });
+  const std::vector<TokenId> ids = first.request.prompt_ids;
+  const PrefixChain chain =
+      cluster->models.at("tiny").served->PrefixOf({.prompt_ids = ids, .kv_policy = {"full"}});
+  ASSERT_FALSE(chain.keys.empty());
+  prefixes_->Add(group->second.cache_id, chain.keys);
+  first.handler->OnDone(absl::InvalidArgumentError("no"));
+  EXPECT_EQ(Home(Document('d')), home);
+}
+
+TEST_F(RelayPrefixTest, AFailureLeavesWhatAnotherRequestHasComputedMeanwhile) {
+  Ask(Document('d') + "Who?");
+  const std::string home = picked_;
+  const auto first = relays_.back();
+  FakeGroupStream& second = Ask(Document('d') + "Who?");
+  ASSERT_EQ(picked_, home);
+  Answer(second);
+  first->Cancel(absl::CancelledError("the client went away"));
+  EXPECT_EQ(Home(Document('d')), home);
+}
+
 TEST_F(RelayPrefixTest, ARestartedGroupHasNothing) {
   Answer(Ask(Document('d') + "Who?"));
   groups_[picked_].probe = ProbeResult{.serving = true, .load = {.epoch = 2}};

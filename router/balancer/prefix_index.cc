@@ -116,12 +116,19 @@ void PrefixIndex::AddPrompt(CacheId cache, const PrefixChain& prompt) {
   for (const size_t i : SampledKeys(prompt.keys.size())) table_.Add(prompt.keys[i], slot);
 }
 
-void PrefixIndex::RemovePrompt(CacheId cache, const PrefixChain& prompt, int64_t num_tokens) {
+void PrefixIndex::PromisePrompt(CacheId cache, const PrefixChain& prompt) {
+  MutexLock lock(&mutex_);
+  const int slot = SlotOf(cache);
+  if (slot < 0) return;
+  for (const size_t i : SampledKeys(prompt.keys.size())) table_.Promise(prompt.keys[i], slot);
+}
+
+void PrefixIndex::WithdrawPrompt(CacheId cache, const PrefixChain& prompt, int64_t num_tokens) {
   MutexLock lock(&mutex_);
   const int slot = SlotOf(cache);
   if (slot < 0) return;
   for (const size_t i : SampledKeys(prompt.keys.size())) {
-    if (prompt.ends[i] > num_tokens) table_.Remove(prompt.keys[i], slot);
+    if (prompt.ends[i] > num_tokens) table_.Withdraw(prompt.keys[i], slot);
   }
 }
 

@@ -3,6 +3,10 @@
 // router sends, and from whoever watches the caches themselves. It may be wrong either way, which
 // costs time and never a token.
 //
+// What a cache has been told to have, by who watches it or by an answer that came out of it, is a
+// fact; what a request that is under way will leave there is a promise. Requests are sent after
+// both alike, but whoever withdraws a promise leaves facts as they are.
+//
 // A key stands for all tokens before it, so what is found of a prompt is its deepest key that a
 // cache has, and not every key needs to be there. AddPrompt takes the ones that a store would tell
 // of (common/prefix_sample.h), behind the 4096th only every 64th, and the last; CachedTokens asks
@@ -42,13 +46,17 @@ class PrefixIndex {
   // `cache` has nothing any more.
   void Clear(CacheId cache);
 
+  // `cache` has them, and has them no more, whoever had said so.
   void Add(CacheId cache, std::span<const PrefixKey> keys);
   void Remove(CacheId cache, std::span<const PrefixKey> keys);
 
-  // `cache` has the prompt, or is about to compute it.
+  // `cache` has the prompt.
   void AddPrompt(CacheId cache, const PrefixChain& prompt);
-  // It did not come to that: takes back what AddPrompt added behind the first `num_tokens` tokens.
-  void RemovePrompt(CacheId cache, const PrefixChain& prompt, int64_t num_tokens);
+  // It is about to compute it.
+  void PromisePrompt(CacheId cache, const PrefixChain& prompt);
+  // It did not come to that: takes back what is only promised of the prompt behind its first
+  // `num_tokens` tokens, also where another request promised the same.
+  void WithdrawPrompt(CacheId cache, const PrefixChain& prompt, int64_t num_tokens);
 
   // For each of `caches`, how many tokens of the prompt it has, from the first on, as far as the
   // prompt's request can use them.

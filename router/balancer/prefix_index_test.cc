@@ -84,12 +84,40 @@ TEST_F(PrefixIndexTest, NoMoreIsFoundThanTheRequestCanUse) {
   }
 }
 
-TEST_F(PrefixIndexTest, WhatAPromptAddedIsTakenBackBehindWhatWasThereBefore) {
-  index_.AddPrompt(1, NumberedChain({{0, 20}}));
+TEST_F(PrefixIndexTest, WhatAPromptPromisedIsTakenBackBehindWhatWasThereBefore) {
+  index_.PromisePrompt(1, NumberedChain({{0, 20}}));
   const PrefixChain longer = NumberedChain({{0, 40}});
-  index_.AddPrompt(1, longer);
-  index_.RemovePrompt(1, longer, 200);
+  index_.PromisePrompt(1, longer);
+  EXPECT_THAT(Cached(longer), ElementsAre(400, 0, 0));
+  index_.WithdrawPrompt(1, longer, 200);
   EXPECT_THAT(Cached(longer), ElementsAre(200, 0, 0));
+}
+
+TEST_F(PrefixIndexTest, WhatWasToldStaysWhenAPromiseIsWithdrawn) {
+  const PrefixChain prompt = NumberedChain({{0, 40}});
+  const auto first_half = std::span(prompt.keys).first(17);
+  for (const bool told_before : {true, false}) {
+    SCOPED_TRACE(told_before);
+    index_.Clear(1);
+    if (told_before) index_.Add(1, first_half);
+    index_.PromisePrompt(1, prompt);
+    EXPECT_THAT(Cached(prompt), ElementsAre(400, 0, 0));
+    if (!told_before) index_.Add(1, first_half);
+    index_.WithdrawPrompt(1, prompt, 0);
+    EXPECT_THAT(Cached(prompt), ElementsAre(170, 0, 0));
+  }
+}
+
+TEST_F(PrefixIndexTest, AnAnswerMakesAPromiseAFactAndAnEvictionEndsBoth) {
+  const PrefixChain prompt = NumberedChain({{0, 17}});
+  index_.PromisePrompt(1, prompt);
+  index_.AddPrompt(1, prompt);
+  index_.PromisePrompt(1, prompt);
+  index_.WithdrawPrompt(1, prompt, 0);
+  EXPECT_THAT(Cached(prompt), ElementsAre(170, 0, 0));
+  index_.PromisePrompt(2, prompt);
+  for (const CacheId cache : {1, 2}) index_.Remove(cache, prompt.keys);
+  EXPECT_THAT(Cached(prompt), ElementsAre(0, 0, 0));
 }
 
 TEST_F(PrefixIndexTest, ACacheThatIsGoneIsForgottenAndItsNumberMeansNothing) {

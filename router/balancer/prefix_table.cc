@@ -50,28 +50,41 @@ void PrefixTable::PrefetchEntry(const PrefixKey& key) const {
   if (first != 0) __builtin_prefetch(&entries_[first - 1]);
 }
 
-void PrefixTable::Add(const PrefixKey& key, int slot) {
+void PrefixTable::Add(const PrefixKey& key, int slot) { AddHolder(key, slot, 0); }
+
+void PrefixTable::Promise(const PrefixKey& key, int slot) { AddHolder(key, slot, kIsPromise); }
+
+void PrefixTable::AddHolder(const PrefixKey& key, int slot, uint32_t promise) {
   const uint64_t tag = TagOf(key);
   if (const Place place = FindPlace(tag); place != kNowhere) {
-    return AddHolder(&entries_[place], slot);
+    return AddToEntry(&entries_[place], slot, promise);
   }
   const Place place = TakePlace();
   Place& bucket = buckets_[tag & bucket_mask_];
-  entries_[place] = {.tag = tag, .next = bucket - 1, .holders = static_cast<uint32_t>(slot)};
+  entries_[place] = {
+      .tag = tag, .next = bucket - 1, .holders = promise | static_cast<uint32_t>(slot)};
   bucket = place + 1;
   ++num_keys_;
 }
 
-void PrefixTable::AddHolder(Entry* entry, int slot) {
+void PrefixTable::AddToEntry(Entry* entry, int slot, uint32_t promise) {
   entry->holders |= kAddedAgain;
   const uint32_t value = entry->holders & kValue;
   if ((entry->holders & kIsSet) != 0) {
-    sets_[value].set(slot);
+    Holders& holders = sets_[value];
+    const bool is_fact = holders.slots[slot] && !holders.promised[slot];
+    holders.slots.set(slot);
+    holders.promised.set(slot, promise != 0 && !is_fact);
     return;
   }
-  if (value == static_cast<uint32_t>(slot)) return;
+  const uint32_t promise_before = entry->holders & kIsPromise;
+  if (value == static_cast<uint32_t>(slot)) {
+    if (promise == 0) entry->holders &= ~kIsPromise;
+    return;
+  }
   if (free_sets_.empty() && sets_.size() == max_sets_) {
-    entry->holders = kAddedAgain | static_cast<uint32_t>(slot);
+    if (promise != 0 && promise_before == 0) return;
+    entry->holders = kAddedAgain | promise | static_cast<uint32_t>(slot);
     return;
   }
   if (free_sets_.empty()) {
@@ -80,8 +93,21 @@ void PrefixTable::AddHolder(Entry* entry, int slot) {
   }
   const uint32_t set = free_sets_.back();
   free_sets_.pop_back();
-  sets_[set].reset().set(value).set(slot);
+  sets_[set] = {};
+  sets_[set].slots.set(value).set(slot);
+  sets_[set].promised.set(value, promise_before != 0).set(slot, promise != 0);
   entry->holders = kAddedAgain | kIsSet | set;
+}
+
+bool PrefixTable::IsPromise(const Entry& entry, int slot) const {
+  const uint32_t value = entry.holders & kValue;
+  if ((entry.holders & kIsSet) != 0) return sets_[value].promised[slot];
+  return value == static_cast<uint32_t>(slot) && (entry.holders & kIsPromise) != 0;
+}
+
+void PrefixTable::Withdraw(const PrefixKey& key, int slot) {
+  const Place place = FindPlace(TagOf(key));
+  if (place != kNowhere && IsPromise(entries_[place], slot)) Remove(key, slot);
 }
 
 void PrefixTable::Remove(const PrefixKey& key, int slot) {
@@ -93,18 +119,21 @@ void PrefixTable::Remove(const PrefixKey& key, int slot) {
 bool PrefixTable::RemoveHolders(Entry* entry, const SlotSet& gone) {
   const uint32_t value = entry->holders & kValue;
   if ((entry->holders & kIsSet) == 0) return !gone[value];
-  sets_[value] &= ~gone;
+  sets_[value].slots &= ~gone;
+  sets_[value].promised &= ~gone;
   return Shrink(entry);
 }
 
 bool PrefixTable::Shrink(Entry* entry) {
   const uint32_t set = entry->holders & kValue;
-  const size_t count = sets_[set].count();
+  const Holders& left = sets_[set];
+  const size_t count = left.slots.count();
   if (count > 1) return true;
-  const uint32_t slot = static_cast<uint32_t>(sets_[set]._Find_first());
+  const uint32_t slot = static_cast<uint32_t>(left.slots._Find_first());
+  const uint32_t promise = left.promised.any() ? kIsPromise : 0;
   free_sets_.push_back(set);
   // With no slot left the entry is given back, which then has no set to give back.
-  entry->holders = (entry->holders & kAddedAgain) | (count == 1 ? slot : 0);
+  entry->holders = (entry->holders & kAddedAgain) | (count == 1 ? promise | slot : 0);
   return count == 1;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // Which slots hold which prefixes: a hash table from keys to sets of small numbers, in memory that
-// is bounded from the start.
+// is bounded from the start. That a slot holds a key is a fact, or a promise, which can be
+// withdrawn until the fact is known: it makes no other difference.
 //
 // Keys are told apart by 64 of their 128 bits: two that agree in these cost a wrong guess, never a
 // wrong token. Where the table is full, a new key takes the place of the oldest one that was not
@@ -22,16 +23,21 @@ class PrefixTable {
   static constexpr int kNumSlots = 512;
   using SlotSet = std::bitset<kNumSlots>;
 
-  // 28 bytes of address space a key at most; what is not used is not committed.
+  // 32 bytes of address space a key at most; what is not used is not committed.
   // REQUIRES: 1 <= max_keys <= kMaxKeys
   explicit PrefixTable(size_t max_keys);
   static constexpr size_t kMaxKeys = size_t{1} << 28;
 
+  // `slot` holds the key: a fact, whatever was promised.
   void Add(const PrefixKey& key, int slot);
-  // Nothing where it is not there.
+  // It will hold it. A fact stays one.
+  void Promise(const PrefixKey& key, int slot);
+  // Takes a promise back. Nothing where it is none any more, or nothing is there.
+  void Withdraw(const PrefixKey& key, int slot);
+  // Takes out whatever it is. Nothing where nothing is there.
   void Remove(const PrefixKey& key, int slot);
 
-  // Calls `visit(slot)` for each slot of `wanted` that holds the key, ascending.
+  // Calls `visit(slot)` for each slot of `wanted` that holds the key or will, ascending.
   template <typename Visit>
   void Find(const PrefixKey& key, const SlotSet& wanted, Visit visit) const;
   // Begin to bring near what Find(key) reads: the bucket and, some time later, its first entry.
@@ -53,12 +59,17 @@ class PrefixTable {
   static constexpr uint32_t kFree = UINT32_MAX;
   static constexpr uint32_t kAddedAgain = uint32_t{1} << 31;
   static constexpr uint32_t kIsSet = uint32_t{1} << 30;
-  static constexpr uint32_t kValue = kIsSet - 1;
+  static constexpr uint32_t kIsPromise = uint32_t{1} << 29;  // of a slot; a set knows it of each
+  static constexpr uint32_t kValue = kIsPromise - 1;
 
   struct Entry {
     uint64_t tag;
     Place next;  // of the same bucket, or free
     uint32_t holders;
+  };
+  struct Holders {
+    SlotSet slots;
+    SlotSet promised;  // among them
   };
   struct Free {
     void operator()(void* memory) const { std::free(memory); }
@@ -69,10 +80,13 @@ class PrefixTable {
   Place TakePlace();
   void Unlink(Place place);
   void GiveBack(Place place);
-  void AddHolder(Entry* entry, int slot);
+  // `promise`: kIsPromise or 0.
+  void AddHolder(const PrefixKey& key, int slot, uint32_t promise);
+  void AddToEntry(Entry* entry, int slot, uint32_t promise);
   // The set that holds is left with one slot, or none: it needs no set any more. False: none.
   bool Shrink(Entry* entry);
   bool RemoveHolders(Entry* entry, const SlotSet& gone);
+  bool IsPromise(const Entry& entry, int slot) const;
 
   const size_t max_keys_;
   const size_t max_sets_;
@@ -87,8 +101,8 @@ class PrefixTable {
   uint64_t num_evicted_keys_ = 0;
 
   // Of keys that several slots hold. At most one for each 16 keys: where there is none left, a key
-  // is known of its newest slot alone.
-  std::vector<SlotSet> sets_;
+  // is known of its newest slot alone, and a promise does not take the place of a fact.
+  std::vector<Holders> sets_;
   std::vector<uint32_t> free_sets_;
 };
 
@@ -102,7 +116,7 @@ void PrefixTable::Find(const PrefixKey& key, const SlotSet& wanted, Visit visit)
     if (wanted[value]) visit(static_cast<int>(value));
     return;
   }
-  const SlotSet found = sets_[value] & wanted;
+  const SlotSet found = sets_[value].slots & wanted;
   for (size_t slot = found._Find_first(); slot < kNumSlots; slot = found._Find_next(slot)) {
     visit(static_cast<int>(slot));
   }

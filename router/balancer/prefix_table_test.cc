@@ -111,12 +111,69 @@ TEST(PrefixTableTest, WithoutRoomForMoreSetsAKeyIsKnownOfItsNewestSlot) {
   EXPECT_THAT(Holders(table, 2), ElementsAre(2, 3));
 }
 
+TEST(PrefixTableTest, OnlyAPromiseIsWithdrawn) {
+  PrefixTable table(100);
+  for (const int others : {0, 1, 2}) {  // further slots that hold the keys
+    SCOPED_TRACE(others);
+    const int key = 10 * others;
+    std::vector<int> slots;
+    for (int slot = 0; slot < others; ++slot) {
+      for (int i = 0; i < 3; ++i) table.Add(Key(key + i), slot);
+      slots.push_back(slot);
+    }
+    table.Promise(Key(key), 7);
+    table.Promise(Key(key + 1), 7);
+    table.Add(Key(key + 1), 7);
+    table.Add(Key(key + 2), 7);
+    table.Promise(Key(key + 2), 7);
+    for (int i = 0; i < 3; ++i) {
+      table.Withdraw(Key(key + i), 7);
+      table.Withdraw(Key(key + i), 8);
+    }
+    EXPECT_EQ(Holders(table, key), slots);
+    slots.push_back(7);
+    EXPECT_EQ(Holders(table, key + 1), slots);
+    EXPECT_EQ(Holders(table, key + 2), slots);
+  }
+}
+
+TEST(PrefixTableTest, APromiseStaysOneWhenOtherSlotsComeAndGo) {
+  PrefixTable table(100);
+  table.Promise(Key(1), 7);
+  table.Add(Key(1), 8);
+  table.Remove(Key(1), 8);
+  table.Withdraw(Key(1), 7);
+  EXPECT_THAT(Holders(table, 1), IsEmpty());
+  table.Add(Key(2), 7);
+  table.Promise(Key(2), 8);
+  table.Withdraw(Key(2), 8);
+  table.Withdraw(Key(2), 7);
+  EXPECT_THAT(Holders(table, 2), ElementsAre(7));
+  EXPECT_EQ(table.num_keys(), 1u);
+}
+
+TEST(PrefixTableTest, WithoutRoomForMoreSetsAPromiseDoesNotReplaceAFact) {
+  PrefixTable table(16);  // two sets
+  for (int key = 0; key < 2; ++key) {
+    table.Add(Key(key), 1);
+    table.Add(Key(key), 2);
+  }
+  table.Add(Key(2), 1);
+  table.Promise(Key(2), 2);
+  EXPECT_THAT(Holders(table, 2), ElementsAre(1));
+  table.Promise(Key(3), 1);
+  table.Promise(Key(3), 2);
+  EXPECT_THAT(Holders(table, 3), ElementsAre(2));
+  table.Withdraw(Key(3), 2);
+  EXPECT_THAT(Holders(table, 3), IsEmpty());
+}
+
 // Against a model of the truth that forgets nothing: with room for all keys and sets, equal;
 // without, never a slot that was not added, and never more keys than allowed.
 TEST(PrefixTableTest, AgreesWithAModelUnderRandomOperations) {
   for (const size_t max_keys : {1600u, 40u}) {
     PrefixTable table(max_keys);
-    std::map<int, std::set<int>> model;
+    std::map<int, std::set<int>> model, promised;
     std::mt19937 random(static_cast<uint32_t>(max_keys));
     std::vector<PrefixKey> keys(100);
     for (int key = 0; key < 100; ++key) keys[key] = Key(key);
@@ -125,12 +182,21 @@ TEST(PrefixTableTest, AgreesWithAModelUnderRandomOperations) {
       if (random() % 3 > 0) {
         table.Add(keys[key], slot);
         model[key].insert(slot);
+        promised[key].erase(slot);
+      } else if (random() % 3 == 0) {
+        table.Promise(keys[key], slot);
+        if (model[key].insert(slot).second) promised[key].insert(slot);
+      } else if (random() % 3 == 0) {
+        table.Withdraw(keys[key], slot);
+        if (promised[key].erase(slot) > 0) model[key].erase(slot);
       } else if (random() % 100 > 0) {
         table.Remove(keys[key], slot);
         model[key].erase(slot);
+        promised[key].erase(slot);
       } else {
         while (!table.Sweep(PrefixTable::SlotSet().set(slot), 7)) continue;
         for (auto& [k, slots] : model) slots.erase(slot);
+        for (auto& [k, slots] : promised) slots.erase(slot);
       }
       ASSERT_LE(table.num_keys(), max_keys);
       const std::vector<int> holders = Holders(table, key);

@@ -111,7 +111,7 @@ TEST_F(StoreFollowerTest, WhatTheRouterPromisedGoesWithTheStoresEviction) {
   const std::vector<Sentence> prompt = MakeChain(1, 30);
   Report(0, 1, IdOf(store), store.address());
   ASSERT_TRUE(Follows(1));
-  prefixes_->AddPrompt(1, ChainOf(prompt));
+  prefixes_->PromisePrompt(1, ChainOf(prompt));
   EXPECT_EQ(Cached(1, prompt), 300);
   Store(store, prompt);
   EXPECT_EQ(Cached(1, prompt), 300);
