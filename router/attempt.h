@@ -19,7 +19,7 @@ namespace skv::router {
 struct TriedGroup {
   GroupId group_id = 0;
   uint64_t epoch = 0;
-  bool operator==(const TriedGroup&) const = default;
+  uint64_t num_outages = 0;  // with more of them it has recovered since
 };
 
 // Samples that go to one group together: all of a request until its first token, then each alone.

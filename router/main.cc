@@ -29,6 +29,12 @@ void AddFlags(RouterProcessOptions* options, Flags* flags) {
              "Further groups to try before the first token");
   flags->Add("max-migrations", &options->max_migrations, {0, 100},
              "Times that a sample may go on with another group after the first token; 0: never");
+  flags->Add(
+      "migration-wait-ms", &options->migration_wait_ms, {0, 3'600'000},
+      "Time that a stream whose group was lost waits for one, e.g. to restart, where no other "
+      "is left; 0: it ends at once");
+  flags->Add("max-waiting-streams", &options->max_waiting_streams, {1, 1 << 20},
+             "Streams that may wait so at once; more end");
   flags->Add("health-check-interval-secs", &options->health_check_interval_secs, {0.05, 3600},
              "Time between probes of a group, at most half of --stall-timeout-secs");
   flags->Add("stall-timeout-secs", &options->stall_timeout_secs, {0.1, 3600},

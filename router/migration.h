@@ -1,9 +1,10 @@
 #pragma once
 // Samples that go on with another worker group after the request's first token.
 
-#include <array>
-#include <cstdint>
+#include <iterator>
 #include <string_view>
+
+#include "router/kind_counts.h"
 
 namespace skv::router {
 
@@ -33,18 +34,6 @@ constexpr std::string_view ToString(MigrationReason reason) {
 }
 
 // How many samples moved, by reason.
-class MigrationCounts {
- public:
-  void Add(MigrationReason reason) { ++counts_[static_cast<size_t>(reason)]; }
-  int of(MigrationReason reason) const { return counts_[static_cast<size_t>(reason)]; }
-  int total() const {
-    int sum = 0;
-    for (const int count : counts_) sum += count;
-    return sum;
-  }
-
- private:
-  std::array<int, std::size(kMigrationReasons)> counts_{};
-};
+using MigrationCounts = KindCounts<MigrationReason, std::size(kMigrationReasons)>;
 
 }  // namespace skv::router

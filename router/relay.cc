@@ -1,6 +1,7 @@
 #include "router/relay.h"
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 #include <utility>
 
@@ -9,6 +10,21 @@
 #include "common/status.h"
 
 namespace skv::router {
+namespace {
+
+// Of `tried`, those that have not been out since.
+std::vector<TriedGroup> NotRecovered(const Cluster& cluster, std::span<const TriedGroup> tried) {
+  std::vector<TriedGroup> result;
+  for (const TriedGroup& group : tried) {
+    const auto it = cluster.groups.find(group.group_id);
+    if (it == cluster.groups.end() || it->second.num_outages == group.num_outages) {
+      result.push_back(group);
+    }
+  }
+  return result;
+}
+
+}  // namespace
 
 // Ties what a group says to the attempt, so that a group that was given up is not heard any more.
 class Relay::Handler : public GroupStreamHandler {
@@ -46,19 +62,82 @@ void Relay::Start() {
   Part all;
   all.sample_idxs.resize(job_.request.seeds.size());
   std::iota(all.sample_idxs.begin(), all.sample_idxs.end(), 0);
-  TryNextGroup(std::move(all));
+  TryNextGroup(all);
 }
 
-void Relay::TryNextGroup(Part part) {
+void Relay::TryNextGroup(const Part& part) {
   GroupRequest request;
   absl::StatusOr<std::shared_ptr<Attempt>> picked;
   {
     MutexLock lock(&mutex_);
     if (ended_) return;
-    picked = PickLocked(std::move(part), &request);
+    const std::shared_ptr<const Cluster> cluster = membership_->snapshot();
+    picked = PickLocked(*cluster, part, &request);
+    if (!picked.ok()) {
+      absl::Status status = WaitLocked(*cluster, part, picked.status());
+      if (status.ok()) return;
+      picked = std::move(status);
+    }
   }
   if (!picked.ok()) return End(picked.status());
-  const std::shared_ptr<Attempt>& attempt = *picked;
+  Open(*picked, request);
+}
+
+absl::Status Relay::WaitLocked(const Cluster& cluster, const Part& part,
+                               const absl::Status& no_group) {
+  if (job_.migration_wait <= Duration::zero() || !MayRecoverLocked(cluster)) return no_group;
+  const Duration left = job_.deadline - std::chrono::system_clock::now();
+  const bool until_deadline = left <= job_.migration_wait;
+  const std::optional<uint64_t> id = membership_->WaitForGroup(
+      cluster, clock_->Now() + std::min(left, job_.migration_wait),
+      [self = shared_from_this(), part, until_deadline](uint64_t wait_id, bool time_is_over) {
+        self->OnWake(part, until_deadline, wait_id, time_is_over);
+      });
+  if (!id.has_value()) {
+    stats_.waits.Add(WaitOutcome::kRefused);
+    return absl::Status(no_group.code(),
+                        absl::StrCat(no_group.message(), "; ", membership_->max_waiting(),
+                                     " streams wait for one, as many as --max-waiting-streams"));
+  }
+  waits_.push_back(*id);
+  SKV_LOG(INFO) << "request " << job_.request.request_id
+                << " waits for a worker group: " << no_group.message();
+  return absl::OkStatus();
+}
+
+// A group that broke off is about to restart, though it may be unknown yet that it is out. What has
+// no room elsewhere, and no token yet, is better refused early.
+bool Relay::MayRecoverLocked(const Cluster& cluster) const {
+  if (last_failure_.ok()) return false;
+  if (absl::IsUnavailable(last_failure_)) return true;
+  if (absl::IsResourceExhausted(last_failure_) && !numerics_id_.has_value()) return false;
+  return cluster.num_healthy_groups() < std::ssize(cluster.groups);
+}
+
+void Relay::OnWake(const Part& part, bool until_deadline, uint64_t wait_id, bool time_is_over) {
+  GroupRequest request;
+  absl::StatusOr<std::shared_ptr<Attempt>> picked;
+  {
+    MutexLock lock(&mutex_);
+    if (ended_) return;
+    picked = PickLocked(*membership_->snapshot(), part, &request);
+    if (!picked.ok() && !time_is_over) return;
+    membership_->StopWaiting(wait_id);
+    std::erase(waits_, wait_id);
+    stats_.waits.Add(picked.ok() ? WaitOutcome::kResumed : WaitOutcome::kExpired);
+  }
+  if (picked.ok()) return Open(*picked, request);
+  const absl::string_view why = picked.status().message();
+  if (until_deadline) {
+    return End(absl::DeadlineExceededError(
+        absl::StrCat(why, "; none came back before the deadline of the request")));
+  }
+  End(absl::Status(picked.status().code(),
+                   absl::StrCat(why, "; none came back within --migration-wait-ms ",
+                                ToSeconds(job_.migration_wait) * 1000)));
+}
+
+void Relay::Open(const std::shared_ptr<Attempt>& attempt, const GroupRequest& request) {
   Group& group = attempt->group();
   const uint64_t watch_id = group.Watch(
       [weak = weak_from_this(), weak_attempt = std::weak_ptr(attempt)](const absl::Status& lost) {
@@ -77,37 +156,47 @@ void Relay::TryNextGroup(Part part) {
   stream->Cancel();
 }
 
-absl::StatusOr<std::shared_ptr<Attempt>> Relay::PickLocked(Part part, GroupRequest* request) {
-  const std::shared_ptr<const Cluster> cluster = membership_->snapshot();
-  const absl::StatusOr<ClusterModel> model = cluster->FindModel(job_.model->name());
-  if (!model.ok()) return last_failure_.ok() ? model.status() : NoGroupLocked(*cluster);
-  const auto pick = [&](std::span<const TriedGroup> tried) SKV_REQUIRES(mutex_) {
-    return model->picker->Pick({.excluded = ExcludedLocked(*cluster, tried),
-                                .sequence = job_.sequence,
-                                .num_prompt_tokens = stats_.usage.prompt_tokens,
-                                .prompt = &job_.prompt_prefix});
-  };
-  std::optional<PickResult> picked = pick(part.tried);
-  // One that was tried and has recovered is better than the end of a stream.
-  const bool may_return = part.num_migrations > 0;
-  if (!picked.has_value() && may_return) picked = pick(std::span(part.tried).last(1));
-  if (!picked.has_value()) return NoGroupLocked(*cluster);
-  const ClusterGroup& entry = cluster->groups.at(picked->group_id);
+absl::StatusOr<std::shared_ptr<Attempt>> Relay::PickLocked(const Cluster& cluster, Part part,
+                                                           GroupRequest* request) {
+  const absl::StatusOr<ClusterModel> model = cluster.FindModel(job_.model->name());
+  if (!model.ok()) return last_failure_.ok() ? model.status() : NoGroupLocked(cluster);
+  const std::optional<PickResult> picked = ChooseLocked(cluster, *model->picker, part);
+  if (!picked.has_value()) return NoGroupLocked(cluster);
+  const ClusterGroup& entry = cluster.groups.at(picked->group_id);
   if (!numerics_id_.has_value()) stats_.expected_cached_tokens = picked->cached_tokens;
   if (part.num_migrations > 0) NoteMigrationLocked(part, *entry.group);
   *request = MakeRequestLocked(part);
-  part.tried.push_back({picked->group_id, entry.epoch});
+  part.tried.push_back({picked->group_id, entry.epoch, entry.num_outages});
   return attempts_.emplace_back(std::make_shared<Attempt>(std::move(part), *request, entry, *picked,
                                                           membership_->prefixes().get(),
                                                           &job_.prompt_prefix));
 }
 
+std::optional<PickResult> Relay::ChooseLocked(const Cluster& cluster, const Picker& picker,
+                                              const Part& part) {
+  const auto pick = [&](std::span<const TriedGroup> tried) SKV_REQUIRES(mutex_) {
+    return picker.Pick({.excluded = ExcludedLocked(cluster, tried),
+                        .sequence = job_.sequence,
+                        .num_prompt_tokens = stats_.usage.prompt_tokens,
+                        .prompt = &job_.prompt_prefix});
+  };
+  std::optional<PickResult> picked = pick(part.tried);
+  // One that was tried and has recovered is better than the end of a stream.
+  const bool may_return = part.num_migrations > 0;
+  if (!picked.has_value() && may_return) picked = pick(std::span(part.tried).last(1));
+  if (!picked.has_value()) picked = pick(NotRecovered(cluster, part.tried));
+  return picked;
+}
+
 std::vector<GroupId> Relay::ExcludedLocked(const Cluster& cluster,
                                            std::span<const TriedGroup> tried) const {
   std::vector<GroupId> excluded;
-  if (tried.empty()) return excluded;
+  if (last_failure_.ok()) return excluded;  // the first try
   for (const auto& [id, entry] : cluster.groups) {
-    const bool was_tried = std::ranges::find(tried, TriedGroup{id, entry.epoch}) != tried.end();
+    const bool was_tried =
+        std::ranges::any_of(tried, [id = id, &entry = entry](const TriedGroup& group) {
+          return group.group_id == id && group.epoch == entry.epoch;
+        });
     const bool other_bits = numerics_id_.has_value() && entry.numerics_id != *numerics_id_;
     if (was_tried || other_bits || entry.fingerprint != job_.model->fingerprint()) {
       excluded.push_back(id);
@@ -280,7 +369,7 @@ void Relay::Fail(Attempt* attempt, absl::Status status, MigrationReason reason) 
   }
   if (parts.empty()) return End(status);
   if (stream != nullptr) stream->Cancel();
-  for (Part& part : parts) TryNextGroup(std::move(part));
+  for (const Part& part : parts) TryNextGroup(part);
 }
 
 std::vector<Part> Relay::NextPartsLocked(const Attempt& attempt, const absl::Status& status,
@@ -326,6 +415,10 @@ void Relay::End(absl::Status status) {
     if (ended_) return;
     ended_ = true;
     while (!attempts_.empty()) streams.push_back(ReleaseLocked(attempts_.back().get()));
+    for (const uint64_t wait_id : waits_) {
+      membership_->StopWaiting(wait_id);
+      stats_.waits.Add(WaitOutcome::kEnded);
+    }
     stats_.code = status.code();
     stats_.total_seconds = ToSeconds(clock_->Now() - job_.arrival);
     stats = stats_;

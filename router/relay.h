@@ -4,8 +4,9 @@
 // A failed attempt goes on with a group that was not tried yet. Before the first token the request
 // is sent again; after it, each sample that has not ended is sent on its own with the tokens that
 // it has, to a group of the same arithmetic, so that the client sees one stream with the tokens
-// that would have come: where all were tried, to one that is healthy again. Nobody is called under
-// the lock: who is called may call back.
+// that would have come: where all were tried, to one that is healthy again. Where none is left, it
+// waits for one for some time, holding nothing but its place. Nobody is called under the lock: who
+// is called may call back.
 
 #include <deque>
 #include <functional>
@@ -21,6 +22,7 @@
 #include "router/admission/concurrency_limiter.h"
 #include "router/attempt.h"
 #include "router/event.h"
+#include "router/group_wait.h"
 #include "router/membership/cluster.h"
 #include "router/membership/membership.h"
 #include "router/migration.h"
@@ -35,6 +37,7 @@ struct RelayStats {
   double total_seconds = 0;
   int num_retries = 0;  // before the first token
   MigrationCounts migrations;
+  WaitCounts waits;
   // Prompt tokens that the group of the first token was expected to have when it was picked.
   int64_t expected_cached_tokens = 0;
   Usage usage;
@@ -52,6 +55,7 @@ struct RelayJob {
   uint64_t sequence = 0;  // for the picker
   int max_retries = 0;
   int max_migrations = 0;             // of each sample
+  Duration migration_wait{};          // for a group, each time that none is left; 0: never
   ConcurrencyLimiter::Ticket ticket;  // let go when the stream ends; the front door may hold it too
 };
 
@@ -76,7 +80,9 @@ class Relay : public std::enable_shared_from_this<Relay> {
   Relay(RelayJob job, Membership* membership, const Clock* clock,
         std::shared_ptr<ClientStream> client, std::function<void(const RelayStats&)> on_end);
 
-  void TryNextGroup(Part part);
+  void TryNextGroup(const Part& part);
+  void OnWake(const Part& part, bool until_deadline, uint64_t wait_id, bool time_is_over);
+  void Open(const std::shared_ptr<Attempt>& attempt, const GroupRequest& request);
   void OnEvent(Attempt* attempt, const GroupEvent& group_event);
   void WriteOut();
   void OnDone(Attempt* attempt, absl::Status status);
@@ -85,8 +91,14 @@ class Relay : public std::enable_shared_from_this<Relay> {
   void End(absl::Status status);
 
   // The attempt lives while the relay keeps it and while its stream may call.
-  absl::StatusOr<std::shared_ptr<Attempt>> PickLocked(Part part, GroupRequest* request)
+  absl::StatusOr<std::shared_ptr<Attempt>> PickLocked(const Cluster& cluster, Part part,
+                                                      GroupRequest* request) SKV_REQUIRES(mutex_);
+  std::optional<PickResult> ChooseLocked(const Cluster& cluster, const Picker& picker,
+                                         const Part& part) SKV_REQUIRES(mutex_);
+  // OK: the part waits until OnWake. Else what ends the request.
+  absl::Status WaitLocked(const Cluster& cluster, const Part& part, const absl::Status& no_group)
       SKV_REQUIRES(mutex_);
+  bool MayRecoverLocked(const Cluster& cluster) const SKV_REQUIRES(mutex_);
   std::vector<GroupId> ExcludedLocked(const Cluster& cluster,
                                       std::span<const TriedGroup> tried) const SKV_REQUIRES(mutex_);
   absl::Status NoGroupLocked(const Cluster& cluster) const SKV_REQUIRES(mutex_);
@@ -116,6 +128,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   Mutex mutex_;
   std::vector<SampleStream> samples_ SKV_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<Attempt>> attempts_ SKV_GUARDED_BY(mutex_);  // not released
+  std::vector<uint64_t> waits_ SKV_GUARDED_BY(mutex_);                     // ids, of membership
   // Of the group that sent the first token: only equal ones go on with it.
   std::optional<std::string> numerics_id_ SKV_GUARDED_BY(mutex_);
   // What one thread is about to write, in the order in which it was applied: groups send on threads

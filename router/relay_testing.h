@@ -37,10 +37,10 @@ class RecordingClient : public ClientStream {
 // Groups a:1, b:2, c:3 in turn, behind a whole Router.
 class RelayTest : public testing::Test {
  protected:
-  void SetUp() override { Open({.max_concurrent_requests = 4}); }
+  void SetUp() override { Open({.max_concurrent_requests = 4, .migration_wait = {}}); }
 
   // Everything anew: also for the next round of a test.
-  void Open(RouterOptions options) {
+  void Open(RouterOptions options, const MembershipOptions& membership_options = {}) {
     TearDown();
     relays_.clear();
     stats_.clear();
@@ -50,7 +50,7 @@ class RelayTest : public testing::Test {
     client_ = std::make_shared<RecordingClient>();
     clock_.Advance(std::chrono::seconds(100));
     membership_ = std::make_unique<Membership>(
-        MembershipOptions{}, MakeStaticWorkerSource({"a:1", "b:2", "c:3"}).value(),
+        membership_options, MakeStaticWorkerSource({"a:1", "b:2", "c:3"}).value(),
         groups_.factory(), FindPolicy("round_robin").value(), &clock_);
     Settle();
     router_ = std::make_unique<Router>(
@@ -84,11 +84,12 @@ class RelayTest : public testing::Test {
     request.max_tokens = 10;
     return request;
   }
-  absl::StatusOr<std::shared_ptr<Relay>> Generate(Request request) {
+  absl::StatusOr<std::shared_ptr<Relay>> Generate(Request request,
+                                                  Deadline deadline = Deadline::max()) {
     SKV_ASSIGN_OR_RETURN(ConcurrencyLimiter::Ticket ticket, router_->Enter());
-    SKV_ASSIGN_OR_RETURN(std::shared_ptr<Relay> relay,
-                         router_->Generate(std::move(request), Deadline::max(), clock_.Now(),
-                                           std::move(ticket), client_));
+    SKV_ASSIGN_OR_RETURN(
+        std::shared_ptr<Relay> relay,
+        router_->Generate(std::move(request), deadline, clock_.Now(), std::move(ticket), client_));
     relays_.push_back(relay);
     return relay;
   }

@@ -78,6 +78,7 @@ absl::StatusOr<std::shared_ptr<Relay>> Router::CreateRelay(Request request, Dead
                .sequence = next_sequence_.fetch_add(1),
                .max_retries = options_.max_retries,
                .max_migrations = options_.max_migrations,
+               .migration_wait = options_.migration_wait,
                .ticket = std::move(ticket)};
   return Relay::Create(std::move(job), membership_, clock_, std::move(client), on_end_);
 }

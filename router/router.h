@@ -25,6 +25,8 @@ struct RouterOptions {
   int max_retries = 3;
   // Times that each sample may go on with another group after the first token.
   int max_migrations = 3;
+  // For how long a stream waits for a group where none is left; 0: not at all.
+  Duration migration_wait = std::chrono::seconds(30);
 };
 
 struct ModelSummary {

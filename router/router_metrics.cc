@@ -63,6 +63,12 @@ RouterMetrics::RouterMetrics(Metrics* metrics)
         "the one before.",
         {{"reason", std::string(ToString(reason))}});
   }
+  for (const WaitOutcome outcome : kWaitOutcomes) {
+    waits_[outcome] = &metrics->AddCounter(
+        "skv_router_waits_total",
+        "Waits of streams for a worker group when theirs was lost and no other was left.",
+        {{"outcome", std::string(ToString(outcome))}});
+  }
 }
 
 void RouterMetrics::OnEnd(const RelayStats& stats) {
@@ -74,6 +80,7 @@ void RouterMetrics::OnEnd(const RelayStats& stats) {
   for (const auto& [reason, counter] : migrations_) {
     counter->Increment(stats.migrations.of(reason));
   }
+  for (const auto& [outcome, counter] : waits_) counter->Increment(stats.waits.of(outcome));
   if (stats.ttft_seconds < 0) return;
   ttft_.Observe(stats.ttft_seconds);
   prompt_tokens_.Increment(static_cast<double>(stats.usage.prompt_tokens));
@@ -99,6 +106,10 @@ void RouterMetrics::Watch(const Router* router, const Membership* membership) {
   metrics_->AddGauge("skv_router_outstanding_tokens",
                      "Tokens that this router still waits for from a worker group.",
                      [membership] { return ReadOutstandingTokens(*membership->snapshot()); });
+  metrics_->AddGauge("skv_router_waiting_streams", "Streams that wait for a worker group.", {},
+                     [membership] { return static_cast<double>(membership->num_waiting()); });
+  metrics_->AddGauge("skv_router_max_waiting_streams", "Streams that may.", {},
+                     [membership] { return static_cast<double>(membership->max_waiting()); });
   WatchPrefixes(membership);
 }
 

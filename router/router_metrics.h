@@ -16,6 +16,8 @@ namespace skv::router {
 //   skv_router_request_duration_seconds         arrival to end
 //   skv_router_retries_total                    attempts on a further group before the first token
 //   skv_router_migrations_total{reason}         samples that went on with another group after it
+//   skv_router_waits_total{outcome}             waits for a group where none was left
+//   skv_router_waiting_streams, skv_router_max_waiting_streams
 //   skv_router_prompt_tokens_total, skv_router_generation_tokens_total
 //   skv_router_prefix_expected_tokens_total, skv_router_prefix_cached_tokens_total
 //                                               of those prompt tokens, what was expected to be
@@ -44,6 +46,7 @@ class RouterMetrics {
   prometheus::Histogram& duration_;
   prometheus::Counter& retries_;
   std::map<MigrationReason, prometheus::Counter*> migrations_;
+  std::map<WaitOutcome, prometheus::Counter*> waits_;
   prometheus::Counter& prompt_tokens_;
   prometheus::Counter& generation_tokens_;
   prometheus::Counter& prefix_expected_tokens_;

@@ -57,6 +57,19 @@ TEST(RouterMetricsTest, ExpectedAndCachedTokensCountWhereATokenCame) {
   EXPECT_THAT(metrics.Serialize(), HasSubstr("skv_router_prefix_cached_tokens_total 130\n"));
 }
 
+TEST(RouterMetricsTest, WaitsAreCountedByOutcome) {
+  Metrics metrics;
+  RouterMetrics router_metrics(&metrics);
+  RelayStats stats;
+  stats.waits.Add(WaitOutcome::kResumed);
+  stats.waits.Add(WaitOutcome::kResumed);
+  stats.waits.Add(WaitOutcome::kExpired);
+  router_metrics.OnEnd(stats);
+  EXPECT_THAT(metrics.Serialize(), HasSubstr("skv_router_waits_total{outcome=\"resumed\"} 2\n"));
+  EXPECT_THAT(metrics.Serialize(), HasSubstr("skv_router_waits_total{outcome=\"expired\"} 1\n"));
+  EXPECT_THAT(metrics.Serialize(), HasSubstr("skv_router_waits_total{outcome=\"refused\"} 0\n"));
+}
+
 TEST(RouterMetricsTest, MigrationsAreCountedByReason) {
   Metrics metrics;
   RouterMetrics router_metrics(&metrics);

@@ -49,9 +49,11 @@ absl::StatusOr<std::unique_ptr<WorkerSource>> MakeSource(const RouterProcessOpti
 
 absl::StatusOr<MembershipOptions> MakeMembershipOptions(const RouterProcessOptions& options) {
   const Duration interval = Seconds(options.health_check_interval_secs);
-  const MembershipOptions result{.probe_interval = interval,
-                                 .probe_timeout = interval,
-                                 .stall_timeout = Seconds(options.stall_timeout_secs)};
+  const MembershipOptions result{
+      .probe_interval = interval,
+      .probe_timeout = interval,
+      .stall_timeout = Seconds(options.stall_timeout_secs),
+      .max_waiting_streams = static_cast<size_t>(options.max_waiting_streams)};
   SKV_RETURN_IF_ERROR(ValidateMembershipOptions(result));
   const Duration detection = LossDetectionTime(result);
   if (detection > kPromisedDetectionTime) {
@@ -100,7 +102,8 @@ absl::Status RunRouter(const RouterProcessOptions& options) {
                         std::move(picker_factory), &RealClock(), std::move(prefixes));
   Router router({.max_concurrent_requests = options.max_concurrent_requests,
                  .max_retries = options.max_retries,
-                 .max_migrations = options.max_migrations},
+                 .max_migrations = options.max_migrations,
+                 .migration_wait = std::chrono::milliseconds(options.migration_wait_ms)},
                 &membership, &RealClock(), DrawFromKernel,
                 [&router_metrics](const RelayStats& stats) { router_metrics.OnEnd(stats); });
   router_metrics.Watch(&router, &membership);

@@ -21,6 +21,8 @@ struct RouterProcessOptions {
   int max_concurrent_requests = 1024;
   int max_retries = 3;
   int max_migrations = 3;
+  int migration_wait_ms = 30'000;
+  int max_waiting_streams = 1024;
   double health_check_interval_secs = 1;
   double stall_timeout_secs = 3;
   int drain_timeout_secs = 60;

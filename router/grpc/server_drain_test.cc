@@ -83,5 +83,20 @@ TEST_F(ServerTest, DrainEndsInTimeThoughAStreamDoesNot) {
   EXPECT_TRUE(Eventually([&] { return workers_[0]->num_open() == 0; }));
 }
 
+TEST_F(ServerTest, ADrainThatRunsOutOfTimeEndsAStreamThatWaitsForAGroup) {
+  router_options_.migration_wait = std::chrono::minutes(10);
+  StartCluster({StartAndHang});
+  grpc::ClientContext context;
+  const auto reader = generation_->Generate(&context, MakeRequest());
+  pb::GenerateEvent event;
+  ASSERT_TRUE(reader->Read(&event));
+  workers_[0]->Kill();
+  EXPECT_TRUE(Eventually([&] { return membership_->num_waiting() == 1; }));
+  EXPECT_FALSE(server_->Drain(std::chrono::milliseconds(100)));
+  EXPECT_FALSE(reader->Read(&event));
+  EXPECT_FALSE(reader->Finish().ok());
+  EXPECT_TRUE(Eventually([&] { return membership_->num_waiting() == 0; }));
+}
+
 }  // namespace
 }  // namespace skv::router

@@ -30,13 +30,16 @@ struct ClusterGroup {
   std::string store_watch_address;
   uint64_t epoch = 0;  // of the process that serves; a restarted worker has another one
   bool draining = false;
-  absl::Status health;  // OK: picked; else why not
+  uint64_t num_outages = 0;  // times that it was healthy and went out
+  absl::Status health;       // OK: picked; else why not
 };
 
 struct Cluster {
   std::map<std::string, ClusterModel, std::less<>> models;  // by name
   // All members, and those that have left while streams of theirs go on.
   std::map<GroupId, ClusterGroup> groups;
+  // Times that a group became healthy, or was another process from one snapshot to the next.
+  uint64_t num_recoveries = 0;
 
   // `name` empty: the only model. Unavailable: no group has told its model yet; the message says
   // why for each. NotFound: unknown name. InvalidArgument: empty name among several models.

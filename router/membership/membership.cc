@@ -39,6 +39,7 @@ struct Membership::Member {
   CacheId cache_id = kNoCache;
   uint64_t cache_epoch = 0;  // in which `cache_id` was its own
   absl::Status health = absl::UnavailableError("not probed yet");
+  uint64_t num_outages = 0;
   uint64_t epoch = 0;  // that of `served`
   bool probing = false;
   bool fetching = false;
@@ -63,6 +64,7 @@ struct Membership::Inbox {
   Mutex mutex;
   CondVar changed;
   bool stopped SKV_GUARDED_BY(mutex) = false;
+  bool has_new_waiter SKV_GUARDED_BY(mutex) = false;
   std::vector<std::pair<GroupId, std::function<void(Member*)>>> messages SKV_GUARDED_BY(mutex);
 };
 
@@ -76,6 +78,7 @@ Membership::Membership(MembershipOptions options, std::unique_ptr<WorkerSource> 
       clock_(clock),
       prefixes_(std::move(prefixes)),
       inbox_(std::make_shared<Inbox>()),
+      waiters_(options.max_waiting_streams),
       snapshot_(std::make_shared<Cluster>()) {}
 
 Membership::~Membership() {
@@ -97,10 +100,13 @@ void Membership::Run() {
   const Duration period = TickPeriod(options_);
   while (true) {
     Tick();
+    const TimePoint next = std::min(clock_->Now() + period, waiters_.first_deadline());
     MutexLock lock(&inbox_->mutex);
-    inbox_->changed.WaitUntil(&inbox_->mutex, clock_->Now() + period,
-                              [this] { return inbox_->stopped || !inbox_->messages.empty(); });
+    inbox_->changed.WaitUntil(&inbox_->mutex, next, [this] {
+      return inbox_->stopped || inbox_->has_new_waiter || !inbox_->messages.empty();
+    });
     if (inbox_->stopped) return;
+    inbox_->has_new_waiter = false;
   }
 }
 
@@ -131,6 +137,17 @@ void Membership::ReportLost(GroupId group_id, absl::Status status) {
   });
 }
 
+std::optional<uint64_t> Membership::WaitForGroup(const Cluster& seen, TimePoint until,
+                                                 GroupWaiters::Waiter waiter) {
+  const std::optional<uint64_t> id = waiters_.Enter(seen.num_recoveries, until, std::move(waiter));
+  if (!id.has_value()) return std::nullopt;
+  // The thread may sleep beyond `until`, or have called the others for what is later than `seen`.
+  MutexLock lock(&inbox_->mutex);
+  inbox_->has_new_waiter = true;
+  inbox_->changed.NotifyAll();
+  return id;
+}
+
 void Membership::Tick() {
   const TimePoint now = clock_->Now();
   // While this process itself was away (suspended, starved), nobody's silence means anything.
@@ -154,6 +171,7 @@ void Membership::Tick() {
     if (!member->probing && now >= member->next_probe) StartProbe(member.get());
   }
   Publish();
+  waiters_.Wake(num_recoveries_, now);
 }
 
 void Membership::RefreshMembers() {
@@ -332,6 +350,7 @@ void Membership::SetHealth(Member* member, absl::Status health) {
     SKV_LOG(INFO) << "worker group " << member->group->address()
                   << (health.ok() ? " is healthy" : " is out: ") << health.message();
   }
+  if (member->health.ok() && !health.ok()) ++member->num_outages;
   member->health = std::move(health);
 }
 
@@ -352,6 +371,17 @@ void Membership::PublishCaches() {
   prefixes_->SetCaches(caches);
 }
 
+void Membership::CountRecoveries(Cluster* cluster) {
+  const std::shared_ptr<const Cluster> before = snapshot();
+  for (const auto& [id, entry] : cluster->groups) {
+    const auto old = before->groups.find(id);
+    const bool was_there =
+        old != before->groups.end() && old->second.health.ok() && old->second.epoch == entry.epoch;
+    if (entry.health.ok() && !was_there) ++num_recoveries_;
+  }
+  cluster->num_recoveries = num_recoveries_;
+}
+
 void Membership::Publish() {
   auto cluster = std::make_shared<Cluster>();
   std::map<std::string, std::vector<Candidate>> candidates;
@@ -365,6 +395,7 @@ void Membership::Publish() {
         .store_watch_address = member->load.store_watch_address,
         .epoch = member->epoch,
         .draining = member->load.draining,
+        .num_outages = member->num_outages,
         .health =
             member->leaving ? absl::UnavailableError("left the worker list") : member->health};
     if (member->served == nullptr || member->leaving) continue;
@@ -386,6 +417,7 @@ void Membership::Publish() {
   for (auto& [name, model] : cluster->models) {
     model.picker = picker_factory_(std::move(candidates[name]));
   }
+  CountRecoveries(cluster.get());
   PublishCaches();
   MutexLock listener_lock(&listener_mutex_);
   if (listener_ != nullptr) listener_(*cluster);

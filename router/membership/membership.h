@@ -11,12 +11,15 @@
 // those of a healthy group with the same model name is kept out, with both named: a request gets
 // the same answer from every group.
 //
+// A stream that finds no group may wait here until one becomes healthy.
+//
 // It also knows which caches of prompts there are: a group that restarts, or whose store does, has
 // a new one.
 
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -30,6 +33,7 @@
 #include "router/balancer/prefix_index.h"
 #include "router/membership/cluster.h"
 #include "router/membership/group_client.h"
+#include "router/membership/group_waiters.h"
 #include "router/membership/worker_source.h"
 
 namespace skv::router {
@@ -39,6 +43,7 @@ struct MembershipOptions {
   Duration probe_timeout = std::chrono::seconds(1);
   Duration stall_timeout = std::chrono::seconds(3);
   Duration model_info_timeout = std::chrono::seconds(10);
+  size_t max_waiting_streams = 1024;
 };
 
 // The longest that a group can be stuck before its streams are told: the stall time-out, a probe
@@ -74,7 +79,17 @@ class Membership {
   // A relay lost this group, e.g. its connection broke. Thread-safe, does not block.
   void ReportLost(GroupId group_id, absl::Status status);
 
-  // One round: members, results, probes, stalls, snapshot. Without Start only; from one thread.
+  // Calls `waiter` from Tick, first when the cluster has recovered more than `seen`, in whose
+  // snapshot no group was found, and last at `until`; see GroupWaiters. nullopt: too many wait.
+  // Thread-safe, does not block.
+  std::optional<uint64_t> WaitForGroup(const Cluster& seen, TimePoint until,
+                                       GroupWaiters::Waiter waiter);
+  void StopWaiting(uint64_t id) { waiters_.Leave(id); }
+  size_t num_waiting() const { return waiters_.size(); }
+  size_t max_waiting() const { return waiters_.max_size(); }
+
+  // One round: members, results, probes, stalls, snapshot, waiters. Without Start only; from one
+  // thread.
   void Tick();
 
  private:
@@ -98,6 +113,7 @@ class Membership {
   void NoteCache(Member* member, const LoadReport& load);
   void PublishCaches();
   void SetHealth(Member* member, absl::Status health);
+  void CountRecoveries(Cluster* cluster);
   void Publish();
   // Of a healthy member; `model` is that of its name.
   static Candidate MakeCandidate(const Member& member, const ClusterModel& model);
@@ -112,11 +128,13 @@ class Membership {
   const Clock* const clock_;
   const std::shared_ptr<PrefixIndex> prefixes_;
   const std::shared_ptr<Inbox> inbox_;
+  GroupWaiters waiters_;
 
   // Touched by the ticking thread only.
   std::map<GroupId, std::unique_ptr<Member>> members_;
   GroupId next_group_id_ = 0;
   CacheId next_cache_id_ = 0;
+  uint64_t num_recoveries_ = 0;
   TimePoint next_refresh_{};
   TimePoint last_tick_{};
 

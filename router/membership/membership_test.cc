@@ -289,6 +289,57 @@ TEST_F(MembershipTest, ALossThatARelaySawOutranksTheProbeUnderWay) {
   EXPECT_EQ(NumHealthy(), 2);
 }
 
+TEST_F(MembershipTest, OutagesAndRecoveriesAreCounted) {
+  Settle();
+  const GroupId id = FindGroup("a:1")->id();
+  const auto entry = [&] { return membership_->snapshot()->groups.at(id); };
+  EXPECT_EQ(membership_->snapshot()->num_recoveries, 2u);
+  EXPECT_EQ(entry().num_outages, 0u);
+  for (int i = 0; i < 2; ++i) {
+    membership_->ReportLost(id, absl::UnavailableError("connection reset"));
+    membership_->Tick();
+  }
+  EXPECT_EQ(membership_->snapshot()->num_recoveries, 2u);
+  EXPECT_EQ(entry().num_outages, 1u);
+  Pass(seconds(2));
+  EXPECT_EQ(membership_->snapshot()->num_recoveries, 3u);
+  Report("a:1", 2);
+  Pass(seconds(1));
+  EXPECT_EQ(membership_->snapshot()->num_recoveries, 4u);
+  EXPECT_EQ(entry().num_outages, 2u);
+}
+
+TEST_F(MembershipTest, AWaiterHearsOfARecoveryThatCameBeforeItEntered) {
+  const auto before = membership_->snapshot();
+  Settle();
+  int num_calls = 0;
+  const auto waiter = [&](uint64_t, bool time_is_over) { num_calls += time_is_over ? 100 : 1; };
+  ASSERT_TRUE(membership_->WaitForGroup(*before, TimePoint::max(), waiter).has_value());
+  membership_->Tick();
+  EXPECT_EQ(num_calls, 1);
+  Pass(seconds(10));
+  EXPECT_EQ(num_calls, 1);
+}
+
+TEST(MembershipThreadTest, AWaitEndsInTimeHoweverRareTheTicksAre) {
+  FakeGroups groups;
+  Membership membership({.probe_interval = std::chrono::hours(1)},
+                        MakeStaticWorkerSource({"a:1"}).value(), groups.factory(),
+                        FindPolicy("round_robin").value(), &RealClock());
+  Mutex mutex;
+  CondVar changed;
+  bool called = false;
+  membership.Start();
+  const TimePoint until = RealClock().Now() + milliseconds(100);
+  ASSERT_TRUE(membership.WaitForGroup(*membership.snapshot(), until, [&](uint64_t, bool over) {
+    MutexLock lock(&mutex);
+    called = called || over;
+    changed.NotifyAll();
+  }));
+  MutexLock lock(&mutex);
+  EXPECT_TRUE(changed.WaitUntil(&mutex, until + seconds(60), [&] { return called; }));
+}
+
 TEST_F(MembershipTest, TheListMayGrowAndShrinkAndSurvivesAnUnreadableFile) {
   Settle();
   list_ = std::vector<std::string>{"b:2", "c:3"};

@@ -1,5 +1,5 @@
-// Processes of a running cluster are killed or stopped: streams end with UNAVAILABLE soon,
-// nothing hangs, and the cluster serves again.
+// Processes of a running cluster are killed or stopped: streams that wait for no other group end
+// with UNAVAILABLE soon, nothing hangs, and the cluster serves again.
 
 #include <csignal>
 
@@ -16,6 +16,7 @@ namespace health_pb = grpc::health::v1;
 
 // As the router has it by default.
 constexpr double kStallTimeoutSecs = 3;
+constexpr const char* kNoWait = "--router-flag=--migration-wait-ms=0";
 // What is promised from the loss of a process to the status of its streams.
 constexpr double kLostSeconds = 5 * kSlowdown;
 
@@ -42,7 +43,7 @@ class LostRankTest : public ::testing::TestWithParam<int> {
 INSTANTIATE_TEST_SUITE_P(LeaderAndFollower, LostRankTest, ::testing::Values(0, 1));
 
 TEST_P(LostRankTest, KilledRankEndsItsStreamsAndTheGroupComesBack) {
-  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start());
+  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start({.flags = {kNoWait}}));
   eval::StreamCall call(cluster->channel(), EndlessRequest(), kPatience);
   ASSERT_TRUE(call.WaitForTokens(5));
   const pid_t before = cluster->Pid(Rank());
@@ -52,8 +53,8 @@ TEST_P(LostRankTest, KilledRankEndsItsStreamsAndTheGroupComesBack) {
 }
 
 TEST_P(LostRankTest, StoppedRankEndsItsStreamsAndServesAgainOnceItGoesOn) {
-  ASSERT_OK_AND_ASSIGN(const auto cluster,
-                       Cluster::Start({.stall_timeout_secs = kStallTimeoutSecs}));
+  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start({.stall_timeout_secs = kStallTimeoutSecs,
+                                                           .flags = {kNoWait}}));
   eval::StreamCall call(cluster->channel(), EndlessRequest(), kPatience);
   ASSERT_TRUE(call.WaitForTokens(5));
   const pid_t pid = cluster->Pid(Rank());
@@ -63,8 +64,8 @@ TEST_P(LostRankTest, StoppedRankEndsItsStreamsAndServesAgainOnceItGoesOn) {
 }
 
 TEST_P(LostRankTest, RequestToAGroupThatStoppedWhileIdleDoesNotHang) {
-  ASSERT_OK_AND_ASSIGN(const auto cluster,
-                       Cluster::Start({.stall_timeout_secs = kStallTimeoutSecs}));
+  ASSERT_OK_AND_ASSIGN(const auto cluster, Cluster::Start({.stall_timeout_secs = kStallTimeoutSecs,
+                                                           .flags = {kNoWait}}));
   ASSERT_TRUE(cluster->Serves());
   const pid_t pid = cluster->Pid(Rank());
   const TimePoint hit = Hit(pid, SIGSTOP);

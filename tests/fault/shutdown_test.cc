@@ -42,7 +42,7 @@ struct WorkerAndRouter {
                {"--model", model.path(), "--threads", "1", "--port", std::to_string(port + 30),
                 "--drain-timeout-secs", drain_timeout_secs}),
         router("skv-router", {"--worker-urls", "127.0.0.1:" + std::to_string(port + 30), "--port",
-                              std::to_string(port)}),
+                              std::to_string(port), "--migration-wait-ms", "0"}),
         channel(eval::ConnectTo("127.0.0.1:" + std::to_string(port))) {}
 
   bool WaitUntilServing() {

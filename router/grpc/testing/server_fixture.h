@@ -41,7 +41,7 @@ class ServerTest : public testing::Test {
         FindPolicy("round_robin").value(), &RealClock());
     membership_->Start();
     router_ = std::make_unique<Router>(
-        RouterOptions{}, membership_.get(), &RealClock(), [this] { return Draw(); },
+        router_options_, membership_.get(), &RealClock(), [this] { return Draw(); },
         [this](const RelayStats& stats) {
           MutexLock lock(&mutex_);
           ++num_ended_[stats.code];
@@ -151,6 +151,7 @@ class ServerTest : public testing::Test {
   std::map<absl::StatusCode, int> num_ended_ SKV_GUARDED_BY(mutex_);
   std::vector<std::unique_ptr<FakeWorker>> workers_;
   std::unique_ptr<Membership> membership_;
+  RouterOptions router_options_{.migration_wait = {}};  // of StartCluster
   std::unique_ptr<Router> router_;
   std::unique_ptr<GrpcServer> server_;
   std::shared_ptr<grpc::Channel> channel_;

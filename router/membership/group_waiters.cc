@@ -1,0 +1,55 @@
+#include "router/membership/group_waiters.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace skv::router {
+
+std::optional<uint64_t> GroupWaiters::Enter(uint64_t num_recoveries, TimePoint until,
+                                            Waiter waiter) {
+  MutexLock lock(&mutex_);
+  if (entries_.size() >= max_waiters_) return std::nullopt;
+  entries_.emplace(next_id_, Entry{num_recoveries, until, std::move(waiter)});
+  return next_id_++;
+}
+
+void GroupWaiters::Leave(uint64_t id) {
+  MutexLock lock(&mutex_);
+  entries_.erase(id);
+}
+
+void GroupWaiters::Wake(uint64_t num_recoveries, TimePoint now) {
+  struct Call {
+    uint64_t id;
+    bool time_is_over;
+    Waiter waiter;
+  };
+  std::vector<Call> calls;
+  {
+    MutexLock lock(&mutex_);
+    for (auto& [id, entry] : entries_) {
+      const bool time_is_over = now >= entry.until;
+      const bool recovered = std::exchange(entry.num_recoveries, num_recoveries) != num_recoveries;
+      if (time_is_over || recovered) calls.push_back({id, time_is_over, entry.waiter});
+    }
+    for (const Call& call : calls) {
+      if (call.time_is_over) entries_.erase(call.id);
+    }
+  }
+  for (const Call& call : calls) call.waiter(call.id, call.time_is_over);
+}
+
+TimePoint GroupWaiters::first_deadline() const {
+  MutexLock lock(&mutex_);
+  TimePoint first = TimePoint::max();
+  for (const auto& [id, entry] : entries_) first = std::min(first, entry.until);
+  return first;
+}
+
+size_t GroupWaiters::size() const {
+  MutexLock lock(&mutex_);
+  return entries_.size();
+}
+
+}  // namespace skv::router
