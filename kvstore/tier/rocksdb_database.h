@@ -21,6 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock.h"
+#include "common/thread_pool.h"
 #include "kvstore/tier/tier_key.h"
 #include "kvstore/tier/tier_options.h"
 
@@ -44,7 +45,8 @@ class RocksDbDatabase {
 
   rocksdb::DB& db() { return *db_; }
 
-  // Blocks by their names, a status each. TimedOut or Incomplete: not by the deadline.
+  // Blocks by their names, a status each, read by several threads. One caller at a time. TimedOut
+  // or Incomplete: not by the deadline.
   std::vector<rocksdb::Status> Read(const std::vector<std::string>& names, TimePoint deadline,
                                     std::vector<rocksdb::PinnableSlice>* found);
   // Incomplete: the memtables were full until the deadline.
@@ -62,6 +64,7 @@ class RocksDbDatabase {
   const std::string path_;
   const int lock_fd_;
   std::unique_ptr<rocksdb::DB> db_;
+  ThreadPool readers_;
 };
 
 // A row of the directory: the block that stands at `sequence` of the order.
