@@ -34,6 +34,8 @@ class WatchCursor {
   absl::StatusOr<std::optional<WatchMessage>> Next(uint64_t end);
 
   bool takes_snapshot() const { return takes_snapshot_; }
+  // Of the event that it is told next; nullopt: its snapshot has not begun.
+  std::optional<uint64_t> next_sequence() const { return next_sequence_; }
   // Events that this reader has not been told of.
   uint64_t lag() const;
 

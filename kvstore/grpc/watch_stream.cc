@@ -27,7 +27,7 @@ void WatchStream::Advance(TimePoint now, uint64_t end_sequence, const absl::Stat
     const MutexLock lock(&mutex_);
     action = NextLocked(now, end_sequence, end);
   }
-  lag_ = cursor_.lag();
+  taken_until_ = cursor_.next_sequence().value_or(kNothingTaken);
   switch (action) {
     case Action::kNone:
       return;
@@ -40,6 +40,12 @@ void WatchStream::Advance(TimePoint now, uint64_t end_sequence, const absl::Stat
     case Action::kReadPage:
       return ReadPage();
   }
+}
+
+// Against what there is now: a pump that waits for a processor must not look as if it kept up.
+uint64_t WatchStream::lag() const {
+  const uint64_t taken_until = taken_until_;
+  return taken_until == kNothingTaken ? 0 : feed_->next_sequence() - taken_until;
 }
 
 WatchStream::Action WatchStream::NextLocked(TimePoint now, uint64_t end_sequence,

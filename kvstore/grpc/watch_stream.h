@@ -41,8 +41,8 @@ class WatchStream : public grpc::ServerWriteReactor<v1::WatchResponse>,
   bool takes_snapshot() const { return takes_snapshot_; }
   // It ended because its reader fell behind the log.
   bool was_too_slow() const { return was_too_slow_; }
-  // Of the last Advance.
-  uint64_t lag() const { return lag_; }
+  // Events that it has not taken yet; 0 before the first Advance. Any thread.
+  uint64_t lag() const;
 
   // gRPC's threads.
   void OnWriteDone(bool ok) override;
@@ -50,6 +50,8 @@ class WatchStream : public grpc::ServerWriteReactor<v1::WatchResponse>,
   void OnDone() override;
 
  private:
+  static constexpr uint64_t kNothingTaken = UINT64_MAX;
+
   enum class Action { kNone, kWrite, kFinish, kCancel, kReadPage };
   Action NextLocked(TimePoint now, uint64_t end_sequence, const absl::Status& end)
       SKV_REQUIRES(mutex_);
@@ -65,7 +67,7 @@ class WatchStream : public grpc::ServerWriteReactor<v1::WatchResponse>,
   std::shared_ptr<WatchStream> self_;  // until OnDone
   std::atomic<bool> is_done_{false};
   std::atomic<bool> was_too_slow_{false};
-  std::atomic<uint64_t> lag_{0};
+  std::atomic<uint64_t> taken_until_{kNothingTaken};  // as of the last Advance
 
   // Of the pump's thread.
   WatchCursor cursor_;
