@@ -28,11 +28,11 @@ function(skv_binary name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 endfunction()
 
-# skv_test(skv_text_test SRCS a_test.cc b_test.cc DEPS skv_text [LABELS slow] [TIMEOUT 120] [GRPC])
-# One binary and one CTest entry; `--gtest_filter` narrows it by hand. GRPC: it, or a process that it
-# starts, runs gRPC, which ThreadSanitizer cannot see whole (tests/tsan_suppressions.txt).
+# skv_test(skv_text_test SRCS a_test.cc b_test.cc DEPS skv_text [LABELS slow] [TIMEOUT 120] [UNSEEN])
+# One binary and one CTest entry; `--gtest_filter` narrows it by hand. UNSEEN: it, or a process that it
+# starts, runs gRPC or RocksDB, which ThreadSanitizer cannot see whole (tests/tsan_suppressions.txt).
 function(skv_test name)
-  cmake_parse_arguments(ARG "GRPC" "TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "UNSEEN" "TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SRCS})
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest GTest::gtest_main)
@@ -42,13 +42,13 @@ function(skv_test name)
   endif()
   math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * ${SKV_SLOWDOWN}")
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
-  if(ARG_GRPC)
-    skv_suppress_grpc_races(${name})
+  if(ARG_UNSEEN)
+    skv_suppress_unseen_races(${name})
   endif()
 endfunction()
 
 # For tests that were added without skv_test.
-function(skv_suppress_grpc_races)
+function(skv_suppress_unseen_races)
   if(SKV_SANITIZE MATCHES thread)
     set_tests_properties(${ARGN} PROPERTIES ENVIRONMENT
       "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan_suppressions.txt ignore_noninstrumented_modules=1")
