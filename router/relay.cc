@@ -214,9 +214,11 @@ absl::Status Relay::NoGroupLocked(const Cluster& cluster) const {
                    ", which alone would go on with the tokens that were sent"));
 }
 
-// A sample that moves may meet another one of its request on a worker: their ids differ.
+// A sample that moves may meet another one of its request on a worker, and what comes back to a
+// process that only hung meets itself: all ids differ.
 GroupRequest Relay::MakeRequestLocked(const Part& part) {
   GroupRequest request = job_.request;
+  if (stats_.num_retries > 0) absl::StrAppend(&request.request_id, "-r", stats_.num_retries);
   if (part.num_migrations == 0) return request;
   const int32_t sample_idx = part.sample_idxs.front();
   absl::StrAppend(&request.request_id, "-", sample_idx, "-", part.num_migrations);

@@ -98,11 +98,13 @@ TEST_F(RelayWaitTest, AGroupThatWasOutForATimeGoesOnWithoutARestart) {
     SCOPED_TRACE(sent);
     OpenWithOne({});
     ASSERT_OK(Generate(MakeRequest()));
+    const std::string id = Stream("a:1").request.request_id;
     Stream("a:1").Send(sent);
     Kill("a:1");
     Pass(seconds(2));
     ComeBack("a:1", 1);
     ASSERT_EQ(NumStreams("a:1"), 2u);
+    EXPECT_NE(Stream("a:1").request.request_id, id);
     Stream("a:1").Send("ab");
     Stream("a:1").SendFinish(FinishReason::kStop);
     EXPECT_EQ(client_->text, "ab");

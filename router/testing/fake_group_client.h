@@ -2,9 +2,11 @@
 // A worker group inside the test: it answers probes from a few fields, and the test plays its
 // streams.
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -45,12 +47,15 @@ class FakeGroupStream : public GroupStream {
     handler->OnEvent(event);
   }
   void SendFinish(FinishReason reason, int32_t sample_idx = 0) {
+    ended = true;
     handler->OnEvent({.sample_idx = sample_idx, .finish = GroupFinish{reason, ""}});
   }
 
   const GroupRequest request;
   const std::shared_ptr<GroupStreamHandler> handler;
   bool cancelled = false;
+  // The worker is done with it. A cut connection alone does not end it there: its step may hang.
+  bool ended = false;
 };
 
 // Not thread-safe: everything happens on the test's thread.
@@ -68,8 +73,12 @@ class FakeGroupClient : public GroupClient {
   std::shared_ptr<GroupStream> Generate(const GroupRequest& request, Deadline deadline,
                                         std::shared_ptr<GroupStreamHandler> handler) override {
     last_deadline = deadline;
-    if (!refusal.ok()) handler->OnDone(refusal);
+    const absl::Status refused = IsRunning(request.request_id)
+                                     ? absl::InvalidArgumentError("request_id: already running")
+                                     : refusal;
+    if (!refused.ok()) handler->OnDone(refused);
     streams.push_back(std::make_shared<FakeGroupStream>(request, std::move(handler)));
+    streams.back()->ended = !refused.ok();
     return streams.back();
   }
   void CancelSamples(std::string request_id, std::vector<int32_t> sample_idxs) override {
@@ -88,6 +97,13 @@ class FakeGroupClient : public GroupClient {
   Deadline last_deadline;
   int num_probes = 0;
   int num_fetches = 0;
+
+ private:
+  bool IsRunning(std::string_view request_id) const {
+    return std::ranges::any_of(streams, [request_id](const auto& stream) {
+      return !stream->ended && stream->request.request_id == request_id;
+    });
+  }
 };
 
 // The groups of one test by address; a client is made when it is first asked for.
