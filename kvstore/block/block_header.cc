@@ -20,8 +20,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "numbers are stored as they lie");
 
 constexpr uint64_t kMagic = 0x6b636f6c62766b73;  // "skvblock"
-constexpr uint32_t kVersion = 2;
-constexpr uint32_t kIsFirst = 1;  // of flags, which have no other bit
+constexpr uint32_t kIsFirst = 1;                 // of flags, which have no other bit
 
 // The part before the token ids. Its layout is the format's.
 struct FixedPart {
@@ -85,7 +84,7 @@ std::string ContentProblem(const BlockHeader& header) {
 FixedPart FixedPartOf(const BlockHeader& header) {
   FixedPart fixed = {};
   fixed.magic = kMagic;
-  fixed.version = kVersion;
+  fixed.version = kBlockVersion;
   fixed.payload_bytes = header.payload_bytes;
   fixed.payload_checksum = header.payload_checksum;
   fixed.prefix = header.id.prefix;
@@ -116,8 +115,8 @@ std::string FrameProblem(const FixedPart& fixed, const HeaderBuffer& buffer, siz
   if (fixed.magic != kMagic) {
     return absl::StrCat("magic is ", absl::Hex(fixed.magic), ", expected ", absl::Hex(kMagic));
   }
-  if (fixed.version != kVersion) {
-    return absl::StrCat("version is ", fixed.version, ", expected ", kVersion);
+  if (fixed.version != kBlockVersion) {
+    return absl::StrCat("version is ", fixed.version, ", expected ", kBlockVersion);
   }
   std::string problem = NumbersProblem(fixed);
   if (!problem.empty()) return problem;

@@ -21,6 +21,9 @@
 
 namespace skv::kvstore {
 
+// Raise kSessionVersion with it. Tiers have their blocks under its number, so those of another
+// version are never met.
+inline constexpr uint32_t kBlockVersion = 2;
 inline constexpr size_t kBlockAlignment = 64;  // of headers and payloads
 inline constexpr int kMaxBlockTokens = 128;
 inline constexpr int kMaxGroupSize = 1024;

@@ -193,6 +193,23 @@ TEST_F(ReconnectingBlockClientTest, CountsSurviveTheirClientsAndLeasesAreCounted
   EXPECT_EQ(client_.gauges().num_failures, 1u);
 }
 
+// As while a host is brought up to date: the store refuses the Hello, and the worker goes on alone.
+TEST_F(ReconnectingBlockClientTest, AStoreOfAnotherVersionLeavesItToItsOwnMemory) {
+  fixture_.StartStore().set_tamper([](Frame* frame) {
+    frame->body = ErrorOf(absl::InvalidArgumentError("hello: version is 3, expected 2 to 2"));
+    return FakeKvstore::Act::kSend;
+  });
+  PollAfter(10000);
+  PollAfter(10000);
+  EXPECT_FALSE(IsConnected());
+  EXPECT_EQ(NumFailed(), 2u);
+  EXPECT_EQ(client_.reconnect_gauges().num_losses, 0u);
+  const TestChain chain = MakeChain(1, 2);
+  EXPECT_EQ(Store(client_, chain)[1].visibility, Visibility::kVisible);
+  EXPECT_EQ(NumFound(chain), 2u);
+  ConnectToStore();  // of this version
+}
+
 TEST_F(ReconnectingBlockClientTest, WithoutAnyStoreCallsSayWhy) {
   local_error_ = absl::ResourceExhaustedError("no memory");
   const TestChain chain = MakeChain(1, 2);

@@ -325,6 +325,24 @@ TEST_F(SessionServerTest, NewClientsWaitWhileNoDescriptorIsLeft) {
   EXPECT_TRUE(Eventually([&] { return status_.gauges().sessions.num_clients == 1; }));
 }
 
+// It may know other blocks, which would fail only when they are sealed.
+TEST_F(SessionServerTest, AClientOfAnotherVersionIsRefusedAtItsHello) {
+  Start();
+  SessionSocket old = ConnectSilently();
+  std::string hello = EncodeFrame({.body = TestHello()}).value();
+  constexpr size_t kVersionAt = 20;
+  ASSERT_EQ(hello[kVersionAt], static_cast<char>(kSessionVersion));
+  hello[kVersionAt] = static_cast<char>(kSessionVersion - 1);
+  const TimePoint soon = RealClock().Now() + std::chrono::seconds(20);
+  ASSERT_OK(old.Send(hello, soon));
+  const auto buffer = std::make_unique<FrameBuffer>();
+  ASSERT_OK_AND_ASSIGN(const auto received, old.ReceiveWelcome(*buffer, soon));
+  EXPECT_FALSE(received.descriptor.is_open());
+  ASSERT_OK_AND_ASSIGN(const Frame frame, DecodeFrame(received.frame));
+  ASSERT_TRUE(std::holds_alternative<Error>(frame.body)) << FrameName(frame.body);
+  EXPECT_THAT(std::get<Error>(frame.body).message, HasSubstr("hello: version is 2, expected 3"));
+}
+
 TEST_F(SessionServerTest, ClientsThatStandStillCostNoTime) {
   options_.handler.max_clients = 4;
   Start();

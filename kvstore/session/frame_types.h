@@ -14,7 +14,9 @@
 
 namespace skv::kvstore {
 
-inline constexpr uint32_t kSessionVersion = 2;
+// Of the frames and of what they agree on, so of blocks too (kBlockVersion): two that know
+// different blocks would agree on Hello and then fail at each Seal.
+inline constexpr uint32_t kSessionVersion = 3;
 inline constexpr size_t kMaxFrameBytes = 64 << 10;
 inline constexpr size_t kMaxCreateItems = 1024;
 inline constexpr size_t kMaxFrameItems = 4000;  // of every other list; both lists of a Notice

@@ -14,6 +14,7 @@
 namespace skv::kvstore {
 namespace {
 
+static_assert(kBlockVersion == 2 && kSessionVersion == 3, "they move together");
 constexpr uint64_t kMagic = 0x73736573766b73;  // "skvsess" and a zero
 constexpr uint64_t kMaxU32 = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kMaxU64 = std::numeric_limits<uint64_t>::max();

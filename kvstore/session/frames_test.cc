@@ -39,10 +39,10 @@ std::vector<GoldenFrame> GoldenFrames() {
   const CreateReplyItem failed = {
       StatusCode::kResourceExhausted, CreateOutcome::kFailed, {}, {}};
   return {
-      {"01000000" "0000000000000000" "736b767365737300" "02000000" "09000000" "02000000"
+      {"01000000" "0000000000000000" "736b767365737300" "03000000" "09000000" "02000000"
        "01000000" "07080000000000000000000000000000" "01000000" "77" "03000000" "616263",
        {0, Hello{"w", "abc", layout, 9, 2, 1}}},
-      {"02000000" "0000000000000000" "02000000" "0a000000000000000000000000000000"
+      {"02000000" "0000000000000000" "03000000" "0a000000000000000000000000000000"
        "0000010000000000" "00020000" "10000000",
        {0, Welcome{{10}, 65536, 512, 16}}},
       {"03000000" "0100000000000000" "02000000" + kKey5 + kKey6 +
@@ -144,7 +144,7 @@ TEST(FramesTest, DamageIsNamed) {
       {"hello: request_id is 1, expected 0 to 0", Put(GoldenBytes(1), 4, uint64_t{1})},
       {"get: request_id is 0, expected 1 to", Put(GoldenBytes(7), 4, uint64_t{0})},
       {"hello: magic is 1, expected", Put(GoldenBytes(1), 12, uint64_t{1})},
-      {"hello: version is 1, expected 2 to 2", Put(GoldenBytes(1), 20, uint32_t{1})},
+      {"hello: version is 2, expected 3 to 3", Put(GoldenBytes(1), 20, uint32_t{2})},
       {"hello: world_size is 1025, expected 1 to 1024", Put(GoldenBytes(1), 28, uint32_t{1025})},
       {"hello: world_size is 0, expected 1", Put(GoldenBytes(1), 28, uint32_t{0})},
       {"hello: rank is 2, expected 0 to 1", Put(GoldenBytes(1), 32, uint32_t{2})},

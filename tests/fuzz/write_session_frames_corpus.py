@@ -24,7 +24,7 @@ def u64(*numbers):
     return struct.pack(f"<{len(numbers)}Q", *numbers)
 
 
-def hello(magic=b"skvsess\0", version=2, world_size=2, rank=1, name=b"worker", tenant=b"acme"):
+def hello(magic=b"skvsess\0", version=3, world_size=2, rank=1, name=b"worker", tenant=b"acme"):
     return frame(HELLO, magic, version, 4711, world_size, rank, b"layout id.......", len(name),
                  name, len(tenant), tenant, id=0)
 
@@ -38,10 +38,10 @@ SEEDS = {
     "hello": hello(),
     "hello_of_a_tool": hello(world_size=1, rank=0, name=b"skv", tenant=b""),
     "hello_other_magic": hello(magic=b"GET / HT"),
-    "hello_other_version": hello(version=1),
+    "hello_other_version": hello(version=2),
     "hello_rank_too_large": hello(rank=2),
     "hello_control_character": hello(name=b"a\nb"),
-    "welcome": frame(WELCOME, 2, KEY, u64(1 << 30), 65536, 64, id=0),
+    "welcome": frame(WELCOME, 3, KEY, u64(1 << 30), 65536, 64, id=0),
     "create": frame(CREATE, 2, create_item(parent=b""), create_item()),
     "create_lying_count": frame(CREATE, 2**32 - 1, create_item()),
     "create_no_tokens": frame(CREATE, 1, create_item(num_tokens=0)),
