@@ -10,21 +10,6 @@
 #include "common/status.h"
 
 namespace skv::router {
-namespace {
-
-// Of `tried`, those that have not been out since.
-std::vector<TriedGroup> NotRecovered(const Cluster& cluster, std::span<const TriedGroup> tried) {
-  std::vector<TriedGroup> result;
-  for (const TriedGroup& group : tried) {
-    const auto it = cluster.groups.find(group.group_id);
-    if (it == cluster.groups.end() || it->second.num_outages == group.num_outages) {
-      result.push_back(group);
-    }
-  }
-  return result;
-}
-
-}  // namespace
 
 // Ties what a group says to the attempt, so that a group that was given up is not heard any more.
 class Relay::Handler : public GroupStreamHandler {
@@ -85,7 +70,9 @@ void Relay::TryNextGroup(const Part& part) {
 
 absl::Status Relay::WaitLocked(const Cluster& cluster, const Part& part,
                                const absl::Status& no_group) {
-  if (job_.migration_wait <= Duration::zero() || !MayRecoverLocked(cluster)) return no_group;
+  if (job_.migration_wait <= Duration::zero() || !MayRecover(cluster, NeedsLocked())) {
+    return no_group;
+  }
   const Duration left = job_.deadline - std::chrono::system_clock::now();
   const bool until_deadline = left <= job_.migration_wait;
   const std::optional<uint64_t> id = membership_->WaitForGroup(
@@ -103,15 +90,6 @@ absl::Status Relay::WaitLocked(const Cluster& cluster, const Part& part,
   SKV_LOG(INFO) << "request " << job_.request.request_id
                 << " waits for a worker group: " << no_group.message();
   return absl::OkStatus();
-}
-
-// A group that broke off is about to restart, though it may be unknown yet that it is out. What has
-// no room elsewhere, and no token yet, is better refused early.
-bool Relay::MayRecoverLocked(const Cluster& cluster) const {
-  if (last_failure_.ok()) return false;
-  if (absl::IsUnavailable(last_failure_)) return true;
-  if (absl::IsResourceExhausted(last_failure_) && !numerics_id_.has_value()) return false;
-  return cluster.num_healthy_groups() < std::ssize(cluster.groups);
 }
 
 void Relay::OnWake(const Part& part, bool until_deadline, uint64_t wait_id, bool time_is_over) {
@@ -160,7 +138,8 @@ absl::StatusOr<std::shared_ptr<Attempt>> Relay::PickLocked(const Cluster& cluste
                                                            GroupRequest* request) {
   const absl::StatusOr<ClusterModel> model = cluster.FindModel(job_.model->name());
   if (!model.ok()) return last_failure_.ok() ? model.status() : NoGroupLocked(cluster);
-  const std::optional<PickResult> picked = ChooseLocked(cluster, *model->picker, part);
+  const std::optional<PickResult> picked =
+      ChooseGroup(cluster, *model->picker, part, NeedsLocked());
   if (!picked.has_value()) return NoGroupLocked(cluster);
   const ClusterGroup& entry = cluster.groups.at(picked->group_id);
   if (!numerics_id_.has_value()) stats_.expected_cached_tokens = picked->cached_tokens;
@@ -172,37 +151,13 @@ absl::StatusOr<std::shared_ptr<Attempt>> Relay::PickLocked(const Cluster& cluste
                                                           &job_.prompt_prefix));
 }
 
-std::optional<PickResult> Relay::ChooseLocked(const Cluster& cluster, const Picker& picker,
-                                              const Part& part) {
-  const auto pick = [&](std::span<const TriedGroup> tried) SKV_REQUIRES(mutex_) {
-    return picker.Pick({.excluded = ExcludedLocked(cluster, tried),
-                        .sequence = job_.sequence,
-                        .num_prompt_tokens = stats_.usage.prompt_tokens,
-                        .prompt = &job_.prompt_prefix});
-  };
-  std::optional<PickResult> picked = pick(part.tried);
-  // One that was tried and has recovered is better than the end of a stream.
-  const bool may_return = part.num_migrations > 0;
-  if (!picked.has_value() && may_return) picked = pick(std::span(part.tried).last(1));
-  if (!picked.has_value()) picked = pick(NotRecovered(cluster, part.tried));
-  return picked;
-}
-
-std::vector<GroupId> Relay::ExcludedLocked(const Cluster& cluster,
-                                           std::span<const TriedGroup> tried) const {
-  std::vector<GroupId> excluded;
-  if (last_failure_.ok()) return excluded;  // the first try
-  for (const auto& [id, entry] : cluster.groups) {
-    const bool was_tried =
-        std::ranges::any_of(tried, [id = id, &entry = entry](const TriedGroup& group) {
-          return group.group_id == id && group.epoch == entry.epoch;
-        });
-    const bool other_bits = numerics_id_.has_value() && entry.numerics_id != *numerics_id_;
-    if (was_tried || other_bits || entry.fingerprint != job_.model->fingerprint()) {
-      excluded.push_back(id);
-    }
-  }
-  return excluded;
+GroupNeeds Relay::NeedsLocked() const {
+  return {.fingerprint = job_.model->fingerprint(),
+          .numerics_id = numerics_id_,
+          .last_failure = last_failure_,
+          .sequence = job_.sequence,
+          .num_prompt_tokens = stats_.usage.prompt_tokens,
+          .prompt = &job_.prompt_prefix};
 }
 
 absl::Status Relay::NoGroupLocked(const Cluster& cluster) const {

@@ -12,7 +12,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -22,6 +21,7 @@
 #include "router/admission/concurrency_limiter.h"
 #include "router/attempt.h"
 #include "router/event.h"
+#include "router/group_choice.h"
 #include "router/group_wait.h"
 #include "router/membership/cluster.h"
 #include "router/membership/membership.h"
@@ -93,14 +93,11 @@ class Relay : public std::enable_shared_from_this<Relay> {
   // The attempt lives while the relay keeps it and while its stream may call.
   absl::StatusOr<std::shared_ptr<Attempt>> PickLocked(const Cluster& cluster, Part part,
                                                       GroupRequest* request) SKV_REQUIRES(mutex_);
-  std::optional<PickResult> ChooseLocked(const Cluster& cluster, const Picker& picker,
-                                         const Part& part) SKV_REQUIRES(mutex_);
+  // Valid while the lock is held.
+  GroupNeeds NeedsLocked() const SKV_REQUIRES(mutex_);
   // OK: the part waits until OnWake. Else what ends the request.
   absl::Status WaitLocked(const Cluster& cluster, const Part& part, const absl::Status& no_group)
       SKV_REQUIRES(mutex_);
-  bool MayRecoverLocked(const Cluster& cluster) const SKV_REQUIRES(mutex_);
-  std::vector<GroupId> ExcludedLocked(const Cluster& cluster,
-                                      std::span<const TriedGroup> tried) const SKV_REQUIRES(mutex_);
   absl::Status NoGroupLocked(const Cluster& cluster) const SKV_REQUIRES(mutex_);
   GroupRequest MakeRequestLocked(const Part& part) SKV_REQUIRES(mutex_);
   void NoteMigrationLocked(const Part& part, const Group& group) SKV_REQUIRES(mutex_);

@@ -1,0 +1,66 @@
+#include "router/group_choice.h"
+
+#include <algorithm>
+#include <iterator>
+#include <span>
+#include <vector>
+
+namespace skv::router {
+namespace {
+
+// Of `tried`, those that have not been out since.
+std::vector<TriedGroup> NotRecovered(const Cluster& cluster, std::span<const TriedGroup> tried) {
+  std::vector<TriedGroup> result;
+  for (const TriedGroup& group : tried) {
+    const auto it = cluster.groups.find(group.group_id);
+    if (it == cluster.groups.end() || it->second.num_outages == group.num_outages) {
+      result.push_back(group);
+    }
+  }
+  return result;
+}
+
+std::vector<GroupId> Excluded(const Cluster& cluster, std::span<const TriedGroup> tried,
+                              const GroupNeeds& needs) {
+  std::vector<GroupId> excluded;
+  if (needs.last_failure.ok()) return excluded;  // the first try
+  for (const auto& [id, entry] : cluster.groups) {
+    const bool was_tried =
+        std::ranges::any_of(tried, [id = id, &entry = entry](const TriedGroup& group) {
+          return group.group_id == id && group.epoch == entry.epoch;
+        });
+    const bool other_bits =
+        needs.numerics_id.has_value() && entry.numerics_id != *needs.numerics_id;
+    if (was_tried || other_bits || entry.fingerprint != needs.fingerprint) excluded.push_back(id);
+  }
+  return excluded;
+}
+
+}  // namespace
+
+std::optional<PickResult> ChooseGroup(const Cluster& cluster, const Picker& picker,
+                                      const Part& part, const GroupNeeds& needs) {
+  const auto pick = [&](std::span<const TriedGroup> tried) {
+    return picker.Pick({.excluded = Excluded(cluster, tried, needs),
+                        .sequence = needs.sequence,
+                        .num_prompt_tokens = needs.num_prompt_tokens,
+                        .prompt = needs.prompt});
+  };
+  std::optional<PickResult> picked = pick(part.tried);
+  // One that was tried and has recovered is better than the end of a stream.
+  const bool may_return = part.num_migrations > 0;
+  if (!picked.has_value() && may_return) picked = pick(std::span(part.tried).last(1));
+  if (!picked.has_value()) picked = pick(NotRecovered(cluster, part.tried));
+  return picked;
+}
+
+// A group that broke off is about to restart, though it may be unknown yet that it is out. What has
+// no room elsewhere, and no token yet, is better refused early.
+bool MayRecover(const Cluster& cluster, const GroupNeeds& needs) {
+  if (needs.last_failure.ok()) return false;
+  if (absl::IsUnavailable(needs.last_failure)) return true;
+  if (absl::IsResourceExhausted(needs.last_failure) && !needs.numerics_id.has_value()) return false;
+  return cluster.num_healthy_groups() < std::ssize(cluster.groups);
+}
+
+}  // namespace skv::router
