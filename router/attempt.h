@@ -25,7 +25,8 @@ struct TriedGroup {
 // Samples that go to one group together: all of a request until its first token, then each alone.
 struct Part {
   std::vector<int32_t> sample_idxs;  // of the client's request; the group counts them from 0
-  std::vector<TriedGroup> tried;     // in this order
+  std::vector<TriedGroup> tried;     // in this order; twice: it came back there
+  bool has_waited = false;           // for a group, since its last migration
   int num_migrations = 0;
   MigrationReason reason = MigrationReason::kLost;  // of the last one
 };

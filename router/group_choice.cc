@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -20,14 +21,25 @@ std::vector<TriedGroup> NotRecovered(const Cluster& cluster, std::span<const Tri
   return result;
 }
 
+bool HasComeBack(std::span<const TriedGroup> tried) {
+  std::set<GroupId> seen;
+  return !std::ranges::all_of(
+      tried, [&seen](const TriedGroup& group) { return seen.insert(group.group_id).second; });
+}
+
+// Not another time to a group where it was, restarted or not.
+bool MustNotComeBack(const Part& part, const GroupNeeds& needs) {
+  return !needs.numerics_id.has_value() && HasComeBack(part.tried);
+}
+
 std::vector<GroupId> Excluded(const Cluster& cluster, std::span<const TriedGroup> tried,
-                              const GroupNeeds& needs) {
+                              bool restarted_too, const GroupNeeds& needs) {
   std::vector<GroupId> excluded;
   if (needs.last_failure.ok()) return excluded;  // the first try
   for (const auto& [id, entry] : cluster.groups) {
     const bool was_tried =
-        std::ranges::any_of(tried, [id = id, &entry = entry](const TriedGroup& group) {
-          return group.group_id == id && group.epoch == entry.epoch;
+        std::ranges::any_of(tried, [&, id = id, &entry = entry](const TriedGroup& group) {
+          return group.group_id == id && (restarted_too || group.epoch == entry.epoch);
         });
     const bool other_bits =
         needs.numerics_id.has_value() && entry.numerics_id != *needs.numerics_id;
@@ -40,13 +52,15 @@ std::vector<GroupId> Excluded(const Cluster& cluster, std::span<const TriedGroup
 
 std::optional<PickResult> ChooseGroup(const Cluster& cluster, const Picker& picker,
                                       const Part& part, const GroupNeeds& needs) {
+  const bool must_not_come_back = MustNotComeBack(part, needs);
   const auto pick = [&](std::span<const TriedGroup> tried) {
-    return picker.Pick({.excluded = Excluded(cluster, tried, needs),
+    return picker.Pick({.excluded = Excluded(cluster, tried, must_not_come_back, needs),
                         .sequence = needs.sequence,
                         .num_prompt_tokens = needs.num_prompt_tokens,
                         .prompt = needs.prompt});
   };
   std::optional<PickResult> picked = pick(part.tried);
+  if (must_not_come_back) return picked;
   // One that was tried and has recovered is better than the end of a stream.
   const bool may_return = part.num_migrations > 0;
   if (!picked.has_value() && may_return) picked = pick(std::span(part.tried).last(1));
@@ -56,8 +70,9 @@ std::optional<PickResult> ChooseGroup(const Cluster& cluster, const Picker& pick
 
 // A group that broke off is about to restart, though it may be unknown yet that it is out. What has
 // no room elsewhere, and no token yet, is better refused early.
-bool MayRecover(const Cluster& cluster, const GroupNeeds& needs) {
-  if (needs.last_failure.ok()) return false;
+bool MayRecover(const Cluster& cluster, const Part& part, const GroupNeeds& needs) {
+  if (needs.last_failure.ok() || MustNotComeBack(part, needs)) return false;
+  if (part.has_waited && !needs.numerics_id.has_value()) return false;
   if (absl::IsUnavailable(needs.last_failure)) return true;
   if (absl::IsResourceExhausted(needs.last_failure) && !needs.numerics_id.has_value()) return false;
   return cluster.num_healthy_groups() < std::ssize(cluster.groups);

@@ -27,11 +27,13 @@ struct GroupNeeds {
 };
 
 // One that was not tried yet, else one that has recovered since; `picker` is that of the model.
-// nullopt: none is left.
+// nullopt: none is left. What got no token yet comes back to a group at most once: it may be what
+// ends workers, and streams that run beside it can move only so often.
 std::optional<PickResult> ChooseGroup(const Cluster& cluster, const Picker& picker,
                                       const Part& part, const GroupNeeds& needs);
 
-// Whether a group may soon be healthy that would do where ChooseGroup found none.
-bool MayRecover(const Cluster& cluster, const GroupNeeds& needs);
+// Whether a group may soon be healthy that would do where ChooseGroup found none. What got no token
+// yet waits once, for the same reason.
+bool MayRecover(const Cluster& cluster, const Part& part, const GroupNeeds& needs);
 
 }  // namespace skv::router

@@ -68,18 +68,19 @@ void Relay::TryNextGroup(const Part& part) {
   Open(*picked, request);
 }
 
-absl::Status Relay::WaitLocked(const Cluster& cluster, const Part& part,
-                               const absl::Status& no_group) {
-  if (job_.migration_wait <= Duration::zero() || !MayRecover(cluster, NeedsLocked())) {
+absl::Status Relay::WaitLocked(const Cluster& cluster, Part part, const absl::Status& no_group) {
+  if (job_.migration_wait <= Duration::zero() || !MayRecover(cluster, part, NeedsLocked())) {
     return no_group;
   }
   const Duration left = job_.deadline - std::chrono::system_clock::now();
   const bool until_deadline = left <= job_.migration_wait;
-  const std::optional<uint64_t> id = membership_->WaitForGroup(
-      cluster, clock_->Now() + std::min(left, job_.migration_wait),
-      [self = shared_from_this(), part, until_deadline](uint64_t wait_id, bool time_is_over) {
-        self->OnWake(part, until_deadline, wait_id, time_is_over);
-      });
+  part.has_waited = true;
+  const std::optional<uint64_t> id =
+      membership_->WaitForGroup(cluster, clock_->Now() + std::min(left, job_.migration_wait),
+                                [self = shared_from_this(), part = std::move(part), until_deadline](
+                                    uint64_t wait_id, bool time_is_over) {
+                                  self->OnWake(part, until_deadline, wait_id, time_is_over);
+                                });
   if (!id.has_value()) {
     stats_.waits.Add(WaitOutcome::kRefused);
     return absl::Status(no_group.code(),

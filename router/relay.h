@@ -96,7 +96,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
   // Valid while the lock is held.
   GroupNeeds NeedsLocked() const SKV_REQUIRES(mutex_);
   // OK: the part waits until OnWake. Else what ends the request.
-  absl::Status WaitLocked(const Cluster& cluster, const Part& part, const absl::Status& no_group)
+  absl::Status WaitLocked(const Cluster& cluster, Part part, const absl::Status& no_group)
       SKV_REQUIRES(mutex_);
   absl::Status NoGroupLocked(const Cluster& cluster) const SKV_REQUIRES(mutex_);
   GroupRequest MakeRequestLocked(const Part& part) SKV_REQUIRES(mutex_);

@@ -256,6 +256,55 @@ TEST_F(RelayWaitTest, AGroupThatFallsAgainAndAgainIsLeftInTheEnd) {
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("socket closed")));
 }
 
+// Whatever got no token yet may be what kills the group.
+TEST_F(RelayWaitTest, WhatRunsBesideARequestThatKillsItsGroupOutlivesIt) {
+  ASSERT_OK(Generate(MakeRequest()));
+  const auto innocent = client_;
+  Stream("a:1").Send("a");
+  client_ = std::make_shared<RecordingClient>();
+  ASSERT_OK(Generate(MakeRequest()));
+  Kill("a:1");
+  ComeBack("a:1", 2);
+  EXPECT_EQ(NumStreams("a:1"), 4u);
+  EXPECT_EQ(client_->num_finishes, 0);
+  Kill("a:1");
+  EXPECT_THAT(client_->status,
+              StatusIs(absl::StatusCode::kUnavailable, HasSubstr("socket closed")));
+  EXPECT_EQ(innocent->num_finishes, 0);
+  ComeBack("a:1", 3);
+  ASSERT_EQ(NumStreams("a:1"), 5u);
+  Stream("a:1").Send("ab");
+  Stream("a:1").SendFinish(FinishReason::kStop);
+  EXPECT_EQ(innocent->text, "ab");
+}
+
+TEST_F(RelayWaitTest, ARequestWithoutAnAnswerComesBackToOneOfTwoGroupsOnce) {
+  groups_["b:2"].probe = ProbeResult{.serving = true, .load = {.epoch = 1}};
+  Pass(seconds(1));
+  ASSERT_OK(Generate(MakeRequest()));
+  const std::string first = NumStreams("a:1") == 1 ? "a:1" : "b:2";
+  const std::string second = first == "a:1" ? "b:2" : "a:1";
+  Kill(first);
+  ComeBack(first, 2);
+  ASSERT_EQ(NumStreams(second), 1u);
+  Kill(second);
+  ComeBack(second, 2);
+  ASSERT_EQ(NumStreams(first), 2u);
+  Kill(first);
+  EXPECT_EQ(client_->num_finishes, 1);
+  EXPECT_EQ(NumStreams(second), 1u);
+}
+
+TEST_F(RelayWaitTest, ARequestWithoutAnAnswerWaitsOnce) {
+  ASSERT_OK(Generate(MakeRequest()));
+  Kill("a:1");
+  ComeBack("b:2", 1);
+  ASSERT_EQ(NumStreams("b:2"), 1u);
+  Kill("b:2");
+  EXPECT_EQ(client_->num_finishes, 1);
+  EXPECT_EQ(membership_->num_waiting(), 0u);
+}
+
 TEST_F(RelayWaitTest, AWaitingStreamMayGoOnWhileTheRouterDrains) {
   ASSERT_OK(Generate(MakeRequest()));
   Stream("a:1").Send("a");
