@@ -1,7 +1,6 @@
 #include "router/group_choice.h"
 
 #include <algorithm>
-#include <iterator>
 #include <set>
 #include <span>
 #include <vector>
@@ -48,6 +47,14 @@ std::vector<GroupId> Excluded(const Cluster& cluster, std::span<const TriedGroup
   return excluded;
 }
 
+// Of a group that is out. One that is kept out needs other flags or another file first.
+bool MayDoLater(const ClusterGroup& entry, const GroupNeeds& needs) {
+  if (entry.leaving || absl::IsFailedPrecondition(entry.health)) return false;
+  if (entry.fingerprint.empty()) return true;
+  const bool same_bits = !needs.numerics_id.has_value() || entry.numerics_id == *needs.numerics_id;
+  return same_bits && entry.fingerprint == needs.fingerprint;
+}
+
 }  // namespace
 
 std::optional<PickResult> ChooseGroup(const Cluster& cluster, const Picker& picker,
@@ -72,10 +79,15 @@ std::optional<PickResult> ChooseGroup(const Cluster& cluster, const Picker& pick
 // no room elsewhere, and no token yet, is better refused early.
 bool MayRecover(const Cluster& cluster, const Part& part, const GroupNeeds& needs) {
   if (needs.last_failure.ok() || MustNotComeBack(part, needs)) return false;
-  if (part.has_waited && !needs.numerics_id.has_value()) return false;
-  if (absl::IsUnavailable(needs.last_failure)) return true;
-  if (absl::IsResourceExhausted(needs.last_failure) && !needs.numerics_id.has_value()) return false;
-  return cluster.num_healthy_groups() < std::ssize(cluster.groups);
+  const bool answered = needs.numerics_id.has_value();
+  if (part.has_waited && !answered) return false;
+  if (absl::IsResourceExhausted(needs.last_failure) && !answered) return false;
+  const bool just_lost = absl::IsUnavailable(needs.last_failure);
+  return std::ranges::any_of(cluster.groups, [&](const auto& group) {
+    const bool is_out =
+        !group.second.health.ok() || (just_lost && group.first == part.tried.back().group_id);
+    return is_out && MayDoLater(group.second, needs);
+  });
 }
 
 }  // namespace skv::router

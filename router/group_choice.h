@@ -32,8 +32,9 @@ struct GroupNeeds {
 std::optional<PickResult> ChooseGroup(const Cluster& cluster, const Picker& picker,
                                       const Part& part, const GroupNeeds& needs);
 
-// Whether a group may soon be healthy that would do where ChooseGroup found none. What got no token
-// yet waits once, for the same reason.
+// Whether a group that is out may do later, where ChooseGroup found none: one that is on the worker
+// list, is not kept out, and has told no other model or arithmetic. What got no token yet waits
+// once, for the same reason as above. REQUIRES: the part was tried.
 bool MayRecover(const Cluster& cluster, const Part& part, const GroupNeeds& needs);
 
 }  // namespace skv::router

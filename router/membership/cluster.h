@@ -30,6 +30,7 @@ struct ClusterGroup {
   std::string store_watch_address;
   uint64_t epoch = 0;  // of the process that serves; a restarted worker has another one
   bool draining = false;
+  bool leaving = false;      // not on the worker list any more
   uint64_t num_outages = 0;  // times that it was healthy and went out
   absl::Status health;       // OK: picked; else why not
 };

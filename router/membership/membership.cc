@@ -395,6 +395,7 @@ void Membership::Publish() {
         .store_watch_address = member->load.store_watch_address,
         .epoch = member->epoch,
         .draining = member->load.draining,
+        .leaving = member->leaving,
         .num_outages = member->num_outages,
         .health =
             member->leaving ? absl::UnavailableError("left the worker list") : member->health};
