@@ -19,25 +19,30 @@ void GroupWaiters::Leave(uint64_t id) {
   entries_.erase(id);
 }
 
-void GroupWaiters::Wake(uint64_t num_recoveries, TimePoint now) {
+bool GroupWaiters::Wake(uint64_t num_recoveries, TimePoint now) {
   struct Call {
     uint64_t id;
     bool time_is_over;
     Waiter waiter;
   };
   std::vector<Call> calls;
+  bool more_are_left = false;
   {
     MutexLock lock(&mutex_);
     for (auto& [id, entry] : entries_) {
       const bool time_is_over = now >= entry.until;
-      const bool recovered = std::exchange(entry.num_recoveries, num_recoveries) != num_recoveries;
-      if (time_is_over || recovered) calls.push_back({id, time_is_over, entry.waiter});
+      if (!time_is_over && entry.num_recoveries == num_recoveries) continue;
+      more_are_left = calls.size() == kMaxCalls;
+      if (more_are_left) break;
+      entry.num_recoveries = num_recoveries;
+      calls.push_back({id, time_is_over, entry.waiter});
     }
     for (const Call& call : calls) {
       if (call.time_is_over) entries_.erase(call.id);
     }
   }
   for (const Call& call : calls) call.waiter(call.id, call.time_is_over);
+  return more_are_left;
 }
 
 TimePoint GroupWaiters::first_deadline() const {

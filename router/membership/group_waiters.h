@@ -30,8 +30,12 @@ class GroupWaiters {
   // Nothing where it has left.
   void Leave(uint64_t id);
 
-  // Calls who has not seen `num_recoveries`, and whose time is over. From one thread.
-  void Wake(uint64_t num_recoveries, TimePoint now);
+  // Calls who has not seen `num_recoveries`, and whose time is over: kMaxCalls of them, first come,
+  // first called. True: more are left for the next call. From one thread.
+  bool Wake(uint64_t num_recoveries, TimePoint now);
+
+  // So that those who call see what the first ones did to the groups, and are not held up.
+  static constexpr size_t kMaxCalls = 64;
 
   // When the next one's time is over; max() when nobody waits.
   TimePoint first_deadline() const;

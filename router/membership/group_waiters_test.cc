@@ -70,6 +70,26 @@ TEST_F(GroupWaitersTest, MoreThanThereIsRoomForAreRefused) {
   EXPECT_EQ(waiters_.size(), waiters_.max_size());
 }
 
+TEST_F(GroupWaitersTest, SoManyAreCalledAtOnceAndNobodyIsForgotten) {
+  constexpr size_t kNumWaiters = 2 * GroupWaiters::kMaxCalls + 1;
+  GroupWaiters waiters(kNumWaiters);
+  size_t num_calls = 0;
+  for (size_t i = 0; i < kNumWaiters; ++i) {
+    const auto count = [&](uint64_t, bool) { ++num_calls; };
+    ASSERT_TRUE(waiters.Enter(1, At(100), count).has_value());
+  }
+  EXPECT_TRUE(waiters.Wake(2, At(0)));
+  EXPECT_EQ(num_calls, GroupWaiters::kMaxCalls);
+  EXPECT_TRUE(waiters.Wake(2, At(0)));
+  EXPECT_EQ(num_calls, 2 * GroupWaiters::kMaxCalls);
+  EXPECT_FALSE(waiters.Wake(2, At(0)));
+  EXPECT_EQ(num_calls, kNumWaiters);
+  EXPECT_FALSE(waiters.Wake(2, At(0)));
+  EXPECT_EQ(num_calls, kNumWaiters);
+  EXPECT_TRUE(waiters.Wake(2, At(100)));
+  EXPECT_EQ(waiters.size(), kNumWaiters - GroupWaiters::kMaxCalls);
+}
+
 TEST_F(GroupWaitersTest, AWaiterMayLeaveAndEnterWhileItIsCalled) {
   int num_calls = 0;
   const GroupWaiters::Waiter again = [&](uint64_t id, bool) {

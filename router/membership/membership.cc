@@ -99,8 +99,10 @@ void Membership::Start() {
 void Membership::Run() {
   const Duration period = TickPeriod(options_);
   while (true) {
-    Tick();
-    const TimePoint next = std::min(clock_->Now() + period, waiters_.first_deadline());
+    const bool waiters_are_left = Tick();
+    const TimePoint now = clock_->Now();
+    const TimePoint next =
+        waiters_are_left ? now : std::min(now + period, waiters_.first_deadline());
     MutexLock lock(&inbox_->mutex);
     inbox_->changed.WaitUntil(&inbox_->mutex, next, [this] {
       return inbox_->stopped || inbox_->has_new_waiter || !inbox_->messages.empty();
@@ -148,7 +150,7 @@ std::optional<uint64_t> Membership::WaitForGroup(const Cluster& seen, TimePoint 
   return id;
 }
 
-void Membership::Tick() {
+bool Membership::Tick() {
   const TimePoint now = clock_->Now();
   // While this process itself was away (suspended, starved), nobody's silence means anything.
   if (now - std::exchange(last_tick_, now) > options_.stall_timeout / 2) {
@@ -171,7 +173,7 @@ void Membership::Tick() {
     if (!member->probing && now >= member->next_probe) StartProbe(member.get());
   }
   Publish();
-  waiters_.Wake(num_recoveries_, now);
+  return waiters_.Wake(num_recoveries_, now);
 }
 
 void Membership::RefreshMembers() {

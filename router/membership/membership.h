@@ -88,9 +88,9 @@ class Membership {
   size_t num_waiting() const { return waiters_.size(); }
   size_t max_waiting() const { return waiters_.max_size(); }
 
-  // One round: members, results, probes, stalls, snapshot, waiters. Without Start only; from one
-  // thread.
-  void Tick();
+  // One round: members, results, probes, stalls, snapshot, waiters. True: some waiters are left for
+  // the next one, which must not be late. Without Start only; from one thread.
+  bool Tick();
 
  private:
   struct Member;

@@ -368,6 +368,15 @@ TEST_F(SleepyMembershipTest, AWaitEndsInTime) {
   EXPECT_TRUE(WaitForCalls(1));
 }
 
+TEST_F(SleepyMembershipTest, MoreWaitersThanOneTickCallsAreCalledWithoutDelay) {
+  constexpr int kNumWaiters = 3 * GroupWaiters::kMaxCalls;
+  {
+    MutexLock lock(&mutex_);  // the first call goes on when all have come
+    for (int i = 0; i < kNumWaiters; ++i) Enter(Cluster(), TimePoint::max());
+  }
+  EXPECT_TRUE(WaitForCalls(kNumWaiters));
+}
+
 TEST_F(MembershipTest, TheListMayGrowAndShrinkAndSurvivesAnUnreadableFile) {
   Settle();
   list_ = std::vector<std::string>{"b:2", "c:3"};
