@@ -15,6 +15,9 @@ void* MapPages(size_t num_bytes) {
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   SKV_CHECK(pages != MAP_FAILED) << "a table of " << num_bytes
                                  << " bytes cannot be mapped: " << std::strerror(errno);
+  // With transparent_hugepage=always one touch would commit 2 MiB. A kernel without huge pages
+  // refuses, and commits single pages anyway.
+  madvise(pages, num_bytes, MADV_NOHUGEPAGE);
   return pages;
 }
 

@@ -5,6 +5,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -28,6 +32,25 @@ TEST(PageMemoryTest, ZeroPagesAreZerosAndCommittedWhenTouched) {
   numbers[0] = numbers[kSize - 1] = 7;
   EXPECT_EQ(numbers[0] + numbers[kSize - 1], 14u);
   EXPECT_LE(NumResident(&numbers[0], kSize * sizeof(uint64_t)), 3u);
+}
+
+// With transparent_hugepage=always one touch would commit 2 MiB.
+TEST(PageMemoryTest, PagesAreNotHugeWhateverTheMachineIsSetTo) {
+  if (!std::filesystem::exists("/sys/kernel/mm/transparent_hugepage")) {
+    GTEST_SKIP() << "this kernel has no huge pages";
+  }
+  const size_t kSize = 8 << 20;
+  ZeroPages<char> pages(kSize);
+  std::ostringstream begin;
+  begin << std::hex << reinterpret_cast<uintptr_t>(&pages[0]) << '-';
+  std::ifstream maps("/proc/self/smaps");
+  std::string line, flags;
+  while (std::getline(maps, line) && line.rfind(begin.str(), 0) != 0) {
+  }
+  while (std::getline(maps, line) && flags.empty()) {
+    if (line.rfind("VmFlags:", 0) == 0) flags = line + ' ';
+  }
+  EXPECT_NE(flags.find(" nh "), std::string::npos) << "VmFlags of the mapping: " << flags;
 }
 
 TEST(PageMemoryTest, AReservedVectorCommitsWhatItHoldsAndGivesItBack) {
