@@ -31,7 +31,9 @@ class WarmCommandTest : public testing::Test {
     Program program("skv", arguments);
     const auto ended = program.child().Wait(kPatience);
     EXPECT_TRUE(ended.has_value());
-    if (ended.has_value()) EXPECT_EQ(ended->code, exit_code) << program.Output();
+    if (ended.has_value()) {
+      EXPECT_EQ(ended->code, exit_code) << program.Output();
+    }
     return program.Output();
   }
 

@@ -115,7 +115,9 @@ class PeerProcessTest : public testing::Test {
     for (size_t i = 0; i < reply.blocks.size(); ++i) {
       EXPECT_TRUE(client->IsIntact(chain[i], reply.blocks[i])) << i;
     }
-    if (!reply.blocks.empty()) EXPECT_EQ(client->Release(reply.lease), StatusCode::kOk);
+    if (!reply.blocks.empty()) {
+      EXPECT_EQ(client->Release(reply.lease), StatusCode::kOk);
+    }
     return reply.blocks.size();
   }
   double PeerMetric(const std::string& name) const {
