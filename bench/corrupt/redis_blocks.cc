@@ -9,7 +9,7 @@
 #include "bench/corrupt/raw_blocks.h"
 #include "common/status.h"
 #include "kvstore/tier/redis_connection.h"
-#include "kvstore/tier/tier_key.h"
+#include "kvstore/tier/redis_tier.h"
 
 namespace skv::corrupt {
 namespace {
@@ -19,10 +19,7 @@ using kvstore::RedisReply;
 
 constexpr std::chrono::seconds kTimeout{10};
 
-// As docs/architecture.md says of the tier.
-std::string NameOf(const PrefixKey& key) {
-  return absl::StrCat("skv:1:", Sv(kvstore::View(kvstore::EncodeTierKey({{key, kLayout}, 0}))));
-}
+std::string NameOf(const PrefixKey& key) { return kvstore::RedisKey({{key, kLayout}, 0}); }
 
 class RedisBlocks : public RawBlocks {
  public:

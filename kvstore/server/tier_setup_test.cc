@@ -27,8 +27,8 @@ TEST(DefaultNvmeBytesTest, WhatTheFolderHoldsIsRoomForIt) {
   constexpr uint64_t kArena = uint64_t{1} << 30;
   ASSERT_OK_AND_ASSIGN(const uint64_t empty, DefaultNvmeBytes(folder, kArena));
   EXPECT_EQ(empty, static_cast<uint64_t>(0.6 * (100 << 20)));
-  fs::create_directories(folder + "/blocks-1");
-  std::ofstream(folder + "/blocks-1/000012.blob") << std::string(50 << 20, 'x');
+  fs::create_directories(folder + "/blocks-2");
+  std::ofstream(folder + "/blocks-2/000012.blob") << std::string(50 << 20, 'x');
   ASSERT_OK_AND_ASSIGN(const uint64_t half_full, DefaultNvmeBytes(folder, kArena));
   EXPECT_EQ(half_full, empty);
   umount2(disk.c_str(), MNT_DETACH);

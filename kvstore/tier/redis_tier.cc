@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
+#include "kvstore/block/block_header.h"
 #include "kvstore/tier/redis_connection.h"
 #include "kvstore/tier/redis_reply.h"
 #include "kvstore/tier/tier_key.h"
@@ -15,13 +16,8 @@
 namespace skv::kvstore {
 namespace {
 
-constexpr std::string_view kKeyPrefix = "skv:1:";  // 1: the format in the header
 constexpr uint64_t kMaxRedisBlockBytes = uint64_t{512} << 20;
 constexpr char kPasswordVariable[] = "SKV_REDIS_PASSWORD";
-
-std::string RedisKey(const TierKey& key) {
-  return absl::StrCat(Sv(kKeyPrefix), Sv(View(EncodeTierKey(key))));
-}
 
 absl::StatusOr<std::string> ReadPassword(const std::string& file) {
   std::string password;
@@ -177,6 +173,10 @@ absl::Status RedisTier::EraseAll(std::span<const TierKey> keys, TimePoint deadli
 }
 
 }  // namespace
+
+std::string RedisKey(const TierKey& key) {
+  return absl::StrCat("skv:", kBlockVersion, ":", Sv(View(EncodeTierKey(key))));
+}
 
 absl::StatusOr<std::unique_ptr<Tier>> OpenHiredisTier(const RedisTierOptions& options) {
   SKV_ASSIGN_OR_RETURN(RedisAddress address, RedisAddress::Parse(options.address));

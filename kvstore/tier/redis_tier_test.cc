@@ -10,6 +10,7 @@
 #include "kvstore/tier/testing/redis_process.h"
 #include "kvstore/tier/testing/scripted_peer.h"
 #include "kvstore/tier/testing/test_blocks.h"
+#include "kvstore/tier/tier_key.h"
 
 namespace skv::kvstore {
 namespace {
@@ -27,6 +28,13 @@ double SecondsOf(const std::function<void()>& call) {
   const TimePoint start = RealClock().Now();
   call();
   return ToSeconds(RealClock().Now() - start);
+}
+
+// Stores of the version before may use the same server.
+TEST(RedisTierTest, BlocksStandUnderTheirVersion) {
+  const std::string name = RedisKey(TestKey(1));
+  EXPECT_EQ(name.substr(0, 6), "skv:2:");
+  EXPECT_EQ(name.size(), 6 + kTierKeyBytes);
 }
 
 TEST(RedisTierTest, ServerThatDiesIsUnavailableAndBackAfterIt) {

@@ -20,11 +20,12 @@
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "common/status.h"
+#include "kvstore/block/block_header.h"
 
 namespace skv::kvstore {
 namespace {
 
-constexpr char kDatabaseName[] = "blocks-1";  // 1: the format in the header
+constexpr std::string_view kDatabasePrefix = "blocks-";  // and the version of blocks
 constexpr char kLockName[] = "lock";
 constexpr char kBlockPrefix = 'b';
 constexpr char kRowPrefix = 'd';
@@ -66,6 +67,30 @@ absl::StatusOr<int> LockFolder(const std::string& folder) {
                                 : FolderError(folder, "flock");
   close(fd);
   return error;
+}
+
+std::string DatabaseName() { return absl::StrCat(Sv(kDatabasePrefix), kBlockVersion); }
+
+bool IsOtherDatabase(const std::string& name) {
+  if (name.rfind(kDatabasePrefix, 0) != 0 || name == DatabaseName()) return false;
+  const std::string version = name.substr(kDatabasePrefix.size());
+  return !version.empty() && version.find_first_not_of("0123456789") == std::string::npos;
+}
+
+// Newer ones, too: they would take up the disk beside this one.
+void DeleteOtherDatabases(const std::string& folder) {
+  std::vector<std::filesystem::path> others;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (IsOtherDatabase(entry->path().filename().string())) others.push_back(entry->path());
+  }
+  for (const std::filesystem::path& other : others) {
+    std::filesystem::remove_all(other, error);
+    SKV_LOG(WARNING) << "nvme tier: " << other.string() << " has blocks of another version, and "
+                     << (error ? "cannot be deleted (" + error.message() + "); do so by hand"
+                               : "is deleted");
+  }
 }
 
 // tmpfs and some network file systems cannot.
@@ -144,13 +169,14 @@ uint64_t MemtableBytes(uint64_t capacity_bytes) {
 
 RocksDbDatabase::RocksDbDatabase(const NvmeTierOptions& options, int lock_fd)
     : options_(options),
-      path_(options.folder + "/" + kDatabaseName),
+      path_(options.folder + "/" + DatabaseName()),
       lock_fd_(lock_fd),
       readers_(kNumReaders, /*spin=*/std::chrono::nanoseconds(0)) {}
 
 absl::StatusOr<std::unique_ptr<RocksDbDatabase>> RocksDbDatabase::Open(
     const NvmeTierOptions& options) {
   SKV_ASSIGN_OR_RETURN(const int lock_fd, LockFolder(options.folder));
+  DeleteOtherDatabases(options.folder);
   std::unique_ptr<RocksDbDatabase> database(new RocksDbDatabase(options, lock_fd));
   SKV_RETURN_IF_ERROR(database->OpenOrStartOver());
   return database;

@@ -33,10 +33,11 @@ uint64_t MemtableBytes(uint64_t capacity_bytes);
 
 class RocksDbDatabase {
  public:
-  // Opens what is in the folder, or an empty one. A database that is damaged is deleted, with a
-  // warning: all that is lost is a cache.
-  // FailedPrecondition: another process has the folder, or it cannot be used (what to do is said).
-  // Unavailable: the disk is full, read-only, or fails.
+  // Opens what is in the folder, or an empty one. It is named after the version of blocks, and
+  // those of other versions are deleted: nothing in them can be read. So is one that is damaged,
+  // with a warning: all that is lost is a cache. FailedPrecondition: another process has the
+  // folder, or it cannot be used (what to do is said). Unavailable: the disk is full, read-only, or
+  // fails.
   static absl::StatusOr<std::unique_ptr<RocksDbDatabase>> Open(const NvmeTierOptions& options);
 
   ~RocksDbDatabase();

@@ -14,6 +14,7 @@
 #include "common/testing/status_matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kvstore/block/block_header.h"
 #include "kvstore/tier/nvme_index.h"
 #include "kvstore/tier/rocksdb_database.h"
 #include "kvstore/tier/testing/test_blocks.h"
@@ -95,6 +96,22 @@ TEST_F(RocksDbTierTest, BlocksOutliveTheTier) {
     EXPECT_EQ(IsTestBlock(GetOne(*tier, i), i, kBlockBytes), i != 7) << i;
   }
 }
+// Its names would say that blocks are there which nobody can read, and so are never written anew.
+TEST_F(RocksDbTierTest, BlocksOfAnotherVersionAreDeleted) {
+  ASSERT_OK(PutOne(*Open(), 1, kBlockBytes));
+  const std::string current = absl::StrCat(path(), "/blocks-", kBlockVersion);
+  for (const char* const other : {"/blocks-1", "/blocks-99"}) {
+    ASSERT_NE(path() + other, current);
+    fs::copy(current, path() + other, fs::copy_options::recursive);
+  }
+  fs::create_directory(path() + "/of the user");
+  const auto tier = Open();
+  EXPECT_FALSE(fs::exists(path() + "/blocks-1"));
+  EXPECT_FALSE(fs::exists(path() + "/blocks-99"));
+  EXPECT_TRUE(fs::exists(path() + "/of the user"));
+  EXPECT_TRUE(IsTestBlock(GetOne(*tier, 1), 1, kBlockBytes));
+}
+
 
 TEST_F(RocksDbTierTest, OldestGoesFirstUnlessItWasRead) {
   const auto tier = Open();
