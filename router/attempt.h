@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "common/clock.h"
 #include "router/balancer/picker.h"
 #include "router/balancer/prefix_index.h"
 #include "router/membership/cluster.h"
@@ -22,13 +23,21 @@ struct TriedGroup {
   uint64_t num_outages = 0;  // with more of them it has recovered since
 };
 
+// How long a part may wait for a group.
+struct WaitLimit {
+  TimePoint until;
+  bool is_deadline = false;  // of the request
+};
+
 // Samples that go to one group together: all of a request until its first token, then each alone.
 struct Part {
   std::vector<int32_t> sample_idxs;  // of the client's request; the group counts them from 0
   std::vector<TriedGroup> tried;     // in this order; twice: it came back there
-  bool has_waited = false;           // for a group, since its last migration
   int num_migrations = 0;
   MigrationReason reason = MigrationReason::kLost;  // of the last one
+  // Of its wait for a group; nullopt: it did not wait. Without a token it waits once.
+  std::optional<WaitLimit> wait;
+  bool found_no_room = false;  // after that: the wait goes on
 };
 
 // What is held at the group for a part: tokens in its count, a watch, the stream, and until its

@@ -79,9 +79,7 @@ std::optional<PickResult> ChooseGroup(const Cluster& cluster, const Picker& pick
 // no room elsewhere, and no token yet, is better refused early.
 bool MayRecover(const Cluster& cluster, const Part& part, const GroupNeeds& needs) {
   if (needs.last_failure.ok() || MustNotComeBack(part, needs)) return false;
-  const bool answered = needs.numerics_id.has_value();
-  if (part.has_waited && !answered) return false;
-  if (absl::IsResourceExhausted(needs.last_failure) && !answered) return false;
+  if (absl::IsResourceExhausted(needs.last_failure) && !needs.numerics_id.has_value()) return false;
   const bool just_lost = absl::IsUnavailable(needs.last_failure);
   return std::ranges::any_of(cluster.groups, [&](const auto& group) {
     const bool is_out =

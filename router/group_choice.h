@@ -33,8 +33,7 @@ std::optional<PickResult> ChooseGroup(const Cluster& cluster, const Picker& pick
                                       const Part& part, const GroupNeeds& needs);
 
 // Whether a group that is out may do later, where ChooseGroup found none: one that is on the worker
-// list, is not kept out, and has told no other model or arithmetic. What got no token yet waits
-// once, for the same reason as above. REQUIRES: the part was tried.
+// list, is not kept out, and has told no other model or arithmetic. REQUIRES: the part was tried.
 bool MayRecover(const Cluster& cluster, const Part& part, const GroupNeeds& needs);
 
 }  // namespace skv::router

@@ -10,6 +10,12 @@
 #include "common/status.h"
 
 namespace skv::router {
+namespace {
+
+// All that waited for a group come to it at once, and it may have room for some of them only.
+constexpr Duration kRoomInterval = std::chrono::seconds(1);
+
+}  // namespace
 
 // Ties what a group says to the attempt, so that a group that was given up is not heard any more.
 class Relay::Handler : public GroupStreamHandler {
@@ -57,7 +63,7 @@ void Relay::TryNextGroup(const Part& part) {
     MutexLock lock(&mutex_);
     if (ended_) return;
     const std::shared_ptr<const Cluster> cluster = membership_->snapshot();
-    picked = PickLocked(*cluster, part, &request);
+    picked = part.found_no_room ? last_failure_ : PickLocked(*cluster, part, &request);
     if (!picked.ok()) {
       absl::Status status = WaitLocked(*cluster, part, picked.status());
       if (status.ok()) return;
@@ -69,18 +75,23 @@ void Relay::TryNextGroup(const Part& part) {
 }
 
 absl::Status Relay::WaitLocked(const Cluster& cluster, Part part, const absl::Status& no_group) {
-  if (job_.migration_wait <= Duration::zero() || !MayRecover(cluster, part, NeedsLocked())) {
-    return no_group;
+  const bool may_begin = job_.migration_wait > Duration::zero() && !part.wait.has_value() &&
+                         MayRecover(cluster, part, NeedsLocked());
+  if (!may_begin && !part.found_no_room) return no_group;
+  const TimePoint now = clock_->Now();
+  if (may_begin) {
+    const Duration left = job_.deadline - std::chrono::system_clock::now();
+    part.wait = {.until = now + std::min(left, job_.migration_wait),
+                 .is_deadline = left <= job_.migration_wait};
   }
-  const Duration left = job_.deadline - std::chrono::system_clock::now();
-  const bool until_deadline = left <= job_.migration_wait;
-  part.has_waited = true;
-  const std::optional<uint64_t> id =
-      membership_->WaitForGroup(cluster, clock_->Now() + std::min(left, job_.migration_wait),
-                                [self = shared_from_this(), part = std::move(part), until_deadline](
-                                    uint64_t wait_id, bool time_is_over) {
-                                  self->OnWake(part, until_deadline, wait_id, time_is_over);
-                                });
+  const TimePoint until = part.wait->until;
+  const TimePoint again = may_begin ? TimePoint::max() : now + kRoomInterval;
+  const std::optional<uint64_t> id = membership_->WaitForGroup(
+      cluster, until,
+      [self = shared_from_this(), part = std::move(part)](uint64_t wait_id, bool time_is_over) {
+        self->OnWake(part, wait_id, time_is_over);
+      },
+      again);
   if (!id.has_value()) {
     stats_.waits.Add(WaitOutcome::kRefused);
     return absl::Status(no_group.code(),
@@ -88,12 +99,14 @@ absl::Status Relay::WaitLocked(const Cluster& cluster, Part part, const absl::St
                                      " streams wait for one, as many as --max-waiting-streams"));
   }
   waits_.push_back(*id);
-  SKV_LOG(INFO) << "request " << job_.request.request_id
-                << " waits for a worker group: " << no_group.message();
+  if (may_begin) {
+    SKV_LOG(INFO) << "request " << job_.request.request_id
+                  << " waits for a worker group: " << no_group.message();
+  }
   return absl::OkStatus();
 }
 
-void Relay::OnWake(const Part& part, bool until_deadline, uint64_t wait_id, bool time_is_over) {
+void Relay::OnWake(const Part& part, uint64_t wait_id, bool time_is_over) {
   GroupRequest request;
   absl::StatusOr<std::shared_ptr<Attempt>> picked;
   {
@@ -107,7 +120,7 @@ void Relay::OnWake(const Part& part, bool until_deadline, uint64_t wait_id, bool
   }
   if (picked.ok()) return Open(*picked, request);
   const absl::string_view why = picked.status().message();
-  if (until_deadline) {
+  if (part.wait->is_deadline) {
     return End(absl::DeadlineExceededError(
         absl::StrCat(why, "; none came back before the deadline of the request")));
   }
@@ -144,7 +157,7 @@ absl::StatusOr<std::shared_ptr<Attempt>> Relay::PickLocked(const Cluster& cluste
   if (!picked.has_value()) return NoGroupLocked(cluster);
   const ClusterGroup& entry = cluster.groups.at(picked->group_id);
   if (!numerics_id_.has_value()) stats_.expected_cached_tokens = picked->cached_tokens;
-  if (part.num_migrations > 0) NoteMigrationLocked(part, *entry.group);
+  if (part.num_migrations > 0 && !part.found_no_room) NoteMigrationLocked(part, *entry.group);
   *request = MakeRequestLocked(part);
   part.tried.push_back({picked->group_id, entry.epoch, entry.num_outages});
   return attempts_.emplace_back(std::make_shared<Attempt>(std::move(part), *request, entry, *picked,
@@ -332,10 +345,14 @@ void Relay::Fail(Attempt* attempt, absl::Status status, MigrationReason reason) 
 
 std::vector<Part> Relay::NextPartsLocked(const Attempt& attempt, const absl::Status& status,
                                          MigrationReason reason) {
-  const bool elsewhere_may_do = absl::IsUnavailable(status) || absl::IsAborted(status) ||
-                                (absl::IsResourceExhausted(status) && !attempt.answered());
-  if (!elsewhere_may_do) return {};
-  const Part& part = attempt.part();
+  const bool no_room = absl::IsResourceExhausted(status) && !attempt.answered();
+  if (!absl::IsUnavailable(status) && !absl::IsAborted(status) && !no_room) return {};
+  Part part = attempt.part();
+  part.found_no_room = no_room && part.wait.has_value() && clock_->Now() < part.wait->until;
+  if (part.found_no_room) {
+    part.tried.pop_back();  // the group may have room later
+    return {part};
+  }
   if (!numerics_id_.has_value()) {
     if (stats_.num_retries >= job_.max_retries) return {};
     ++stats_.num_retries;
@@ -348,7 +365,8 @@ std::vector<Part> Relay::NextPartsLocked(const Attempt& attempt, const absl::Sta
     parts.push_back({.sample_idxs = {sample_idx},
                      .tried = part.tried,
                      .num_migrations = part.num_migrations + 1,
-                     .reason = reason});
+                     .reason = reason,
+                     .wait = no_room ? part.wait : std::nullopt});
   }
   return parts;
 }

@@ -5,8 +5,8 @@
 // is sent again; after it, each sample that has not ended is sent on its own with the tokens that
 // it has, to a group of the same arithmetic, so that the client sees one stream with the tokens
 // that would have come: where all were tried, to one that is healthy again. Where none is left, it
-// waits for one for some time, holding nothing but its place. Nobody is called under the lock: who
-// is called may call back.
+// waits for one for some time, holding nothing but its place, also while that has no room. Nobody
+// is called under the lock: who is called may call back.
 
 #include <deque>
 #include <functional>
@@ -81,7 +81,7 @@ class Relay : public std::enable_shared_from_this<Relay> {
         std::shared_ptr<ClientStream> client, std::function<void(const RelayStats&)> on_end);
 
   void TryNextGroup(const Part& part);
-  void OnWake(const Part& part, bool until_deadline, uint64_t wait_id, bool time_is_over);
+  void OnWake(const Part& part, uint64_t wait_id, bool time_is_over);
   void Open(const std::shared_ptr<Attempt>& attempt, const GroupRequest& request);
   void OnEvent(Attempt* attempt, const GroupEvent& group_event);
   void WriteOut();

@@ -256,6 +256,53 @@ TEST_F(RelayWaitTest, AGroupThatFallsAgainAndAgainIsLeftInTheEnd) {
               StatusIs(absl::StatusCode::kUnavailable, HasSubstr("socket closed")));
 }
 
+TEST_F(RelayWaitTest, WhatFindsNoRoomAfterItsWaitGoesOnWaiting) {
+  for (const std::string_view sent : {"", "a"}) {
+    SCOPED_TRACE(sent);
+    OpenWithOne({.max_retries = 1, .max_migrations = 1});
+    ASSERT_OK(Generate(MakeRequest()));
+    Stream("a:1").Send(sent);
+    Kill("a:1");
+    groups_["a:1"].refusal = absl::ResourceExhaustedError("queue full");
+    ComeBack("a:1", 2);
+    EXPECT_EQ(NumStreams("a:1"), 2u);
+    Pass(milliseconds(999));
+    EXPECT_EQ(NumStreams("a:1"), 2u);
+    Pass(milliseconds(1));
+    EXPECT_EQ(NumStreams("a:1"), 3u);
+    EXPECT_EQ(membership_->num_waiting(), 1u);
+    EXPECT_EQ(Outstanding("a:1"), 0);
+    groups_["a:1"].refusal = absl::OkStatus();
+    Pass(seconds(1));
+    ASSERT_EQ(NumStreams("a:1"), 4u);
+    EXPECT_EQ(membership_->num_waiting(), 0u);
+    Stream("a:1").Send("ab");
+    Stream("a:1").SendFinish(FinishReason::kStop);
+    EXPECT_EQ(client_->text, "ab");
+    EXPECT_EQ(stats_.at(0).num_retries + stats_.at(0).migrations.total(), 1);
+  }
+}
+
+TEST_F(RelayWaitTest, AWaitForRoomEndsWithTheTimeOfTheFirstWait) {
+  for (const std::string_view sent : {"", "a"}) {
+    SCOPED_TRACE(sent);
+    OpenWithOne({.migration_wait = milliseconds(4500)});
+    ASSERT_OK(Generate(MakeRequest()));
+    Stream("a:1").Send(sent);
+    Kill("a:1");
+    groups_["a:1"].refusal = absl::ResourceExhaustedError("queue full");
+    ComeBack("a:1", 2);
+    for (int i = 0; i < 3; ++i) Pass(seconds(1));
+    EXPECT_EQ(client_->num_finishes, 0);
+    Pass(milliseconds(500));
+    EXPECT_THAT(client_->status, StatusIs(sent.empty() ? absl::StatusCode::kResourceExhausted
+                                                       : absl::StatusCode::kUnavailable,
+                                          HasSubstr("queue full")));
+    EXPECT_EQ(NumStreams("a:1"), 6u);
+    EXPECT_EQ(membership_->num_waiting(), 0u);
+  }
+}
+
 // Whatever got no token yet may be what kills the group.
 TEST_F(RelayWaitTest, WhatRunsBesideARequestThatKillsItsGroupOutlivesIt) {
   ASSERT_OK(Generate(MakeRequest()));

@@ -6,11 +6,11 @@
 
 namespace skv::router {
 
-std::optional<uint64_t> GroupWaiters::Enter(uint64_t num_recoveries, TimePoint until,
-                                            Waiter waiter) {
+std::optional<uint64_t> GroupWaiters::Enter(uint64_t num_recoveries, TimePoint until, Waiter waiter,
+                                            TimePoint again) {
   MutexLock lock(&mutex_);
   if (entries_.size() >= max_waiters_) return std::nullopt;
-  entries_.emplace(next_id_, Entry{num_recoveries, until, std::move(waiter)});
+  entries_.emplace(next_id_, Entry{num_recoveries, until, std::move(waiter), again});
   return next_id_++;
 }
 
@@ -31,10 +31,12 @@ bool GroupWaiters::Wake(uint64_t num_recoveries, TimePoint now) {
     MutexLock lock(&mutex_);
     for (auto& [id, entry] : entries_) {
       const bool time_is_over = now >= entry.until;
-      if (!time_is_over && entry.num_recoveries == num_recoveries) continue;
+      const bool time_has_come = time_is_over || now >= entry.again;
+      if (!time_has_come && entry.num_recoveries == num_recoveries) continue;
       more_are_left = calls.size() == kMaxCalls;
       if (more_are_left) break;
       entry.num_recoveries = num_recoveries;
+      entry.again = TimePoint::max();
       calls.push_back({id, time_is_over, entry.waiter});
     }
     for (const Call& call : calls) {
@@ -45,10 +47,10 @@ bool GroupWaiters::Wake(uint64_t num_recoveries, TimePoint now) {
   return more_are_left;
 }
 
-TimePoint GroupWaiters::first_deadline() const {
+TimePoint GroupWaiters::next_call() const {
   MutexLock lock(&mutex_);
   TimePoint first = TimePoint::max();
-  for (const auto& [id, entry] : entries_) first = std::min(first, entry.until);
+  for (const auto& [id, entry] : entries_) first = std::min({first, entry.until, entry.again});
   return first;
 }
 

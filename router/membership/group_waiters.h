@@ -25,20 +25,22 @@ class GroupWaiters {
   explicit GroupWaiters(size_t max_waiters) : max_waiters_(max_waiters) {}
 
   // `num_recoveries` is that of the cluster in which no group was found: the waiter is called once
-  // there is a later one, also where that came before this call. nullopt: there are too many.
-  std::optional<uint64_t> Enter(uint64_t num_recoveries, TimePoint until, Waiter waiter);
+  // there is a later one, also where that came before this call, and once at `again`. nullopt:
+  // there are too many.
+  std::optional<uint64_t> Enter(uint64_t num_recoveries, TimePoint until, Waiter waiter,
+                                TimePoint again = TimePoint::max());
   // Nothing where it has left.
   void Leave(uint64_t id);
 
-  // Calls who has not seen `num_recoveries`, and whose time is over: kMaxCalls of them, first come,
+  // Calls who has not seen `num_recoveries`, or whose time has come: kMaxCalls of them, first come,
   // first called. True: more are left for the next call. From one thread.
   bool Wake(uint64_t num_recoveries, TimePoint now);
 
   // So that those who call see what the first ones did to the groups, and are not held up.
   static constexpr size_t kMaxCalls = 64;
 
-  // When the next one's time is over; max() when nobody waits.
-  TimePoint first_deadline() const;
+  // When the time of the next one comes; max() when nobody waits.
+  TimePoint next_call() const;
   size_t size() const;
   size_t max_size() const { return max_waiters_; }
 
@@ -47,6 +49,7 @@ class GroupWaiters {
     uint64_t num_recoveries = 0;  // seen
     TimePoint until;
     Waiter waiter;
+    TimePoint again;
   };
 
   const size_t max_waiters_;

@@ -44,13 +44,25 @@ TEST_F(GroupWaitersTest, ARecoveryCallsThoseWhoHaveNotSeenItOnce) {
 TEST_F(GroupWaitersTest, WhoseTimeIsOverIsCalledOnceMoreAndHasLeft) {
   const uint64_t first = Enter(1, 10).value();
   const uint64_t second = Enter(1, 20).value();
-  EXPECT_EQ(waiters_.first_deadline(), At(10));
+  EXPECT_EQ(waiters_.next_call(), At(10));
   EXPECT_THAT(Wake(1, 9), IsEmpty());
   EXPECT_THAT(Wake(1, 10), ElementsAre(Pair(first, true)));
-  EXPECT_EQ(waiters_.first_deadline(), At(20));
+  EXPECT_EQ(waiters_.next_call(), At(20));
   EXPECT_THAT(Wake(2, 30), ElementsAre(Pair(second, true)));
   EXPECT_EQ(waiters_.size(), 0u);
-  EXPECT_EQ(waiters_.first_deadline(), TimePoint::max());
+  EXPECT_EQ(waiters_.next_call(), TimePoint::max());
+}
+
+TEST_F(GroupWaitersTest, WhoWantsToBeCalledAgainIsOnce) {
+  const auto record = [this](uint64_t id, bool time_is_over) {
+    calls_.emplace_back(id, time_is_over);
+  };
+  const uint64_t id = waiters_.Enter(1, At(10), record, At(5)).value();
+  EXPECT_EQ(waiters_.next_call(), At(5));
+  EXPECT_THAT(Wake(1, 4), IsEmpty());
+  EXPECT_THAT(Wake(1, 5), ElementsAre(Pair(id, false)));
+  EXPECT_THAT(Wake(1, 6), IsEmpty());
+  EXPECT_EQ(waiters_.next_call(), At(10));
 }
 
 TEST_F(GroupWaitersTest, WhoLeavesIsNotCalled) {

@@ -101,8 +101,7 @@ void Membership::Run() {
   while (true) {
     const bool waiters_are_left = Tick();
     const TimePoint now = clock_->Now();
-    const TimePoint next =
-        waiters_are_left ? now : std::min(now + period, waiters_.first_deadline());
+    const TimePoint next = waiters_are_left ? now : std::min(now + period, waiters_.next_call());
     MutexLock lock(&inbox_->mutex);
     inbox_->changed.WaitUntil(&inbox_->mutex, next, [this] {
       return inbox_->stopped || inbox_->has_new_waiter || !inbox_->messages.empty();
@@ -140,8 +139,9 @@ void Membership::ReportLost(GroupId group_id, absl::Status status) {
 }
 
 std::optional<uint64_t> Membership::WaitForGroup(const Cluster& seen, TimePoint until,
-                                                 GroupWaiters::Waiter waiter) {
-  const std::optional<uint64_t> id = waiters_.Enter(seen.num_recoveries, until, std::move(waiter));
+                                                 GroupWaiters::Waiter waiter, TimePoint again) {
+  const std::optional<uint64_t> id =
+      waiters_.Enter(seen.num_recoveries, until, std::move(waiter), again);
   if (!id.has_value()) return std::nullopt;
   // The thread may sleep beyond `until`, or have called the others for what is later than `seen`.
   MutexLock lock(&inbox_->mutex);

@@ -79,11 +79,12 @@ class Membership {
   // A relay lost this group, e.g. its connection broke. Thread-safe, does not block.
   void ReportLost(GroupId group_id, absl::Status status);
 
-  // Calls `waiter` from Tick, first when the cluster has recovered more than `seen`, in whose
-  // snapshot no group was found, and last at `until`; see GroupWaiters. nullopt: too many wait.
-  // Thread-safe, does not block.
+  // Calls `waiter` from Tick, whenever the cluster has recovered more than `seen`, in whose
+  // snapshot no group was found, once at `again`, and last at `until`; see GroupWaiters. nullopt:
+  // too many wait. Thread-safe, does not block.
   std::optional<uint64_t> WaitForGroup(const Cluster& seen, TimePoint until,
-                                       GroupWaiters::Waiter waiter);
+                                       GroupWaiters::Waiter waiter,
+                                       TimePoint again = TimePoint::max());
   void StopWaiting(uint64_t id) { waiters_.Leave(id); }
   size_t num_waiting() const { return waiters_.size(); }
   size_t max_waiting() const { return waiters_.max_size(); }
