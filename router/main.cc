@@ -34,7 +34,8 @@ void AddFlags(RouterProcessOptions* options, Flags* flags) {
       "Time that a stream whose group was lost waits for one, e.g. to restart, where no other "
       "is left; 0: it ends at once");
   flags->Add("max-waiting-streams", &options->max_waiting_streams, {1, 1 << 20},
-             "Streams that may wait so at once; more end");
+             "Streams that may wait so at once; more end. They keep their places in "
+             "--max-concurrent-requests");
   flags->Add("health-check-interval-secs", &options->health_check_interval_secs, {0.05, 3600},
              "Time between probes of a group, at most half of --stall-timeout-secs");
   flags->Add("stall-timeout-secs", &options->stall_timeout_secs, {0.1, 3600},
