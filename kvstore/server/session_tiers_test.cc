@@ -241,6 +241,25 @@ TEST_F(SessionTiersTest, WritesThatATierIsNotThereForAreDoneLater) {
   ExpectNothingIsLeft();
 }
 
+TEST_F(SessionTiersTest, WritesThatATierIsBehindWithAreDoneLater) {
+  const std::vector<Sentence> chain = MakeChain(1, 3);
+  const ClientId writer = Greet();
+  nvme_.SetBehind(true);
+  Store(writer, chain);
+  const size_t num_calls = nvme_.num_calls();
+  Settle();
+  EXPECT_EQ(nvme_.num_calls(), num_calls + 1) << "it is left alone for a while";
+  EXPECT_EQ(nvme_inbox_.gauges().num_writes, 3u);
+  EXPECT_EQ(movers_[0]->gauges().num_failed_writes, 0u);
+  nvme_.SetBehind(false);
+  Advance(milliseconds(251));
+  Settle();
+  EXPECT_EQ(movers_[0]->gauges().num_written_entries, 3u);
+  EXPECT_TRUE(nvme_.Has(KeyOf(chain[0])));
+  EXPECT_TRUE(nvme_.Has(KeyOf(chain[2])));
+  ExpectNothingIsLeft();
+}
+
 TEST_F(SessionTiersTest, AFullTierDropsWhatItIsGiven) {
   const ClientId writer = Greet();
   nvme_.SetFull(true);

@@ -244,12 +244,12 @@ std::vector<rocksdb::Status> RocksDbDatabase::Read(const std::vector<std::string
   return statuses;
 }
 
-rocksdb::Status RocksDbDatabase::Write(rocksdb::WriteBatch* batch, TimePoint deadline) {
+rocksdb::Status RocksDbDatabase::Write(rocksdb::WriteBatch* batch, TimePoint stalled_until) {
   rocksdb::WriteOptions options;
   options.no_slowdown = true;  // RocksDB would wait without end
   while (true) {
     rocksdb::Status status = db_->Write(options, batch);
-    if (!status.IsIncomplete() || RealClock().Now() >= deadline) return status;
+    if (!status.IsIncomplete() || RealClock().Now() >= stalled_until) return status;
     std::this_thread::sleep_for(kStallPoll);
   }
 }

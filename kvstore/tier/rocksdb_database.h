@@ -50,8 +50,9 @@ class RocksDbDatabase {
   // or Incomplete: not by the deadline.
   std::vector<rocksdb::Status> Read(const std::vector<std::string>& names, TimePoint deadline,
                                     std::vector<rocksdb::PinnableSlice>* found);
-  // Incomplete: the memtables were full until the deadline.
-  rocksdb::Status Write(rocksdb::WriteBatch* batch, TimePoint deadline);
+  // Incomplete: RocksDB was behind with its memtables or tables until then; one in the past does
+  // not wait.
+  rocksdb::Status Write(rocksdb::WriteBatch* batch, TimePoint stalled_until);
 
   // Deletes all of it and begins again, empty. The errors of Open; afterwards it must not be used.
   absl::Status StartOver(std::string_view why);

@@ -3,6 +3,7 @@
 #include <rocksdb/db.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -60,11 +61,11 @@ class RocksDbTier : public Tier {
 
   absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> Read(std::span<const TierKey> keys,
                                                               TimePoint deadline);
-  absl::Status PutAll(std::span<const TierBlock> blocks, TimePoint deadline);
+  absl::Status PutAll(std::span<const TierBlock> blocks, TimePoint stalled_until);
   absl::Status MakeRoom(uint64_t bytes, RocksDbPlan* plan);
   bool WriteAgain(const DirectoryRow& row, RocksDbPlan* plan);
-  absl::Status Forget(std::span<const TierKey> keys, TimePoint deadline);
-  absl::Status Commit(RocksDbPlan* plan, TimePoint deadline);
+  absl::Status Forget(std::span<const TierKey> keys);
+  absl::Status Commit(RocksDbPlan* plan, TimePoint stalled_until);
   absl::Status GiveUpWriting(const rocksdb::Status& why);
   absl::Status Count(const absl::Status& status);
 
@@ -86,7 +87,8 @@ absl::Status RocksDbTier::Open() {
   absl::Status status = MakeRoom(0, &plan);
   status.Update(Commit(&plan, RealClock().Now() + kShrinkTimeout));
   // A disk that takes no writes now is met again by the next Put, and can be read meanwhile.
-  return absl::IsResourceExhausted(status) ? absl::OkStatus() : status;
+  const bool may_pass = absl::IsResourceExhausted(status) || absl::IsDeadlineExceeded(status);
+  return may_pass ? absl::OkStatus() : status;
 }
 
 absl::Status RocksDbTier::LoadDirectory() {
@@ -240,17 +242,17 @@ absl::StatusOr<std::vector<absl::StatusOr<TierValue>>> RocksDbTier::Read(
     SKV_LOG_EVERY_SECONDS(WARNING, 10)
         << "nvme tier: " << damaged.size() << " damaged blocks are dropped: " << failure.ToString();
     // A failure is met again by the next Put.
-    (void)Forget(damaged, deadline);
+    (void)Forget(damaged);
   }
   return values;
 }
 
 absl::Status RocksDbTier::Put(std::span<const TierBlock> blocks, TimePoint deadline) {
   SKV_RETURN_IF_ERROR(Count(CheckCall(blocks.size())));
-  return Count(PutAll(blocks, deadline));
+  return Count(PutAll(blocks, std::min(deadline, RealClock().Now() + kMaxStall)));
 }
 
-absl::Status RocksDbTier::PutAll(std::span<const TierBlock> blocks, TimePoint deadline) {
+absl::Status RocksDbTier::PutAll(std::span<const TierBlock> blocks, TimePoint stalled_until) {
   for (const TierBlock& block : blocks) {
     if (block.bytes.size() > kMaxTierBlockBytes) {
       return absl::InvalidArgumentError(absl::StrCat("nvme tier: a block has ", block.bytes.size(),
@@ -263,7 +265,7 @@ absl::Status RocksDbTier::PutAll(std::span<const TierBlock> blocks, TimePoint de
     const uint64_t hash = NvmeIndex::Hash(block.key);
     // The plan evicts it: it is there only once the plan is done.
     if (plan.Removes(hash)) {
-      SKV_RETURN_IF_ERROR(Commit(&plan, deadline));
+      SKV_RETURN_IF_ERROR(Commit(&plan, stalled_until));
       plan = RocksDbPlan();
     }
     if (index_.Contains(hash) || plan.Places(hash)) continue;
@@ -274,13 +276,13 @@ absl::Status RocksDbTier::PutAll(std::span<const TierBlock> blocks, TimePoint de
     }
     if (plan.totals().num_new_bytes + block.bytes.size() > max_plan_bytes_ &&
         plan.totals().num_new > 0) {
-      SKV_RETURN_IF_ERROR(Commit(&plan, deadline));
+      SKV_RETURN_IF_ERROR(Commit(&plan, stalled_until));
       plan = RocksDbPlan();
     }
     SKV_RETURN_IF_ERROR(MakeRoom(block.bytes.size(), &plan));
     plan.Add(block.key, next_sequence_++, ToSlice(block.bytes));
   }
-  return Commit(&plan, deadline);
+  return Commit(&plan, stalled_until);
 }
 
 absl::Status RocksDbTier::MakeRoom(uint64_t bytes, RocksDbPlan* plan) {
@@ -319,13 +321,14 @@ bool RocksDbTier::WriteAgain(const DirectoryRow& row, RocksDbPlan* plan) {
   return true;
 }
 
-absl::Status RocksDbTier::Erase(std::span<const TierKey> keys, TimePoint deadline) {
+absl::Status RocksDbTier::Erase(std::span<const TierKey> keys, TimePoint /*deadline*/) {
   SKV_RETURN_IF_ERROR(Count(CheckCall(keys.size())));
   if (absl::Status status = MakeWritable(); !status.ok()) return Count(status);
-  return Count(Forget(keys, deadline));
+  return Count(Forget(keys));
 }
 
-absl::Status RocksDbTier::Forget(std::span<const TierKey> keys, TimePoint deadline) {
+// Never waits for a disk that is behind: somebody may wait for what was sought.
+absl::Status RocksDbTier::Forget(std::span<const TierKey> keys) {
   RocksDbPlan plan;
   absl::flat_hash_set<uint64_t> seen;
   for (const TierKey& key : keys) {
@@ -341,15 +344,16 @@ absl::Status RocksDbTier::Forget(std::span<const TierKey> keys, TimePoint deadli
   }
   // They are not to be evicted any more. Looked up anew, since a write that fails leaves them.
   oldest_.Rewind();
-  return Commit(&plan, deadline);
+  return Commit(&plan, TimePoint::min());
 }
 
-absl::Status RocksDbTier::Commit(RocksDbPlan* plan, TimePoint deadline) {
+absl::Status RocksDbTier::Commit(RocksDbPlan* plan, TimePoint stalled_until) {
   if (plan->IsEmpty()) return absl::OkStatus();
-  if (const rocksdb::Status status = database_->Write(&plan->batch(), deadline); !status.ok()) {
+  if (const rocksdb::Status status = database_->Write(&plan->batch(), stalled_until);
+      !status.ok()) {
     oldest_.Rewind();
     if (status.IsIncomplete()) {
-      return absl::ResourceExhaustedError(
+      return absl::DeadlineExceededError(
           absl::StrCat("nvme tier: the disk of ", options_.folder, " is behind with its writes"));
     }
     return GiveUpWriting(status);

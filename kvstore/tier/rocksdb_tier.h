@@ -12,20 +12,24 @@
 // A crash of the process loses nothing that Put has returned OK for, one of the machine what the
 // kernel had not written back yet; neither leaves half a block.
 //
-// Waits: a Put that the disk falls behind of waits until its deadline and is then
-// ResourceExhausted, and so is one that the disk has no room for, or refuses: reads go on, and the
-// Puts after it try whether it takes writes again. One call to a disk that hangs can take longer
-// than the deadline.
-// Get, of one key: DataLoss when the disk returns it damaged; it is forgotten.
-// Values stay readable after later calls, and after the tier.
+// Waits: a Put that the disk is behind of waits for it for kMaxStall in all, since reads wait for
+// the Put, and is then DeadlineExceeded; an Erase does not wait. ResourceExhausted is one that the
+// disk has no room for, or refuses: reads go on, and the Puts after it try whether it takes writes
+// again. One call to a disk that hangs can take longer than the deadline. Get, of one key: DataLoss
+// when the disk returns it damaged; it is forgotten. Values stay readable after later calls, and
+// after the tier.
 
+#include <chrono>
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "common/clock.h"
 #include "kvstore/tier/tier.h"
 #include "kvstore/tier/tier_options.h"
 
 namespace skv::kvstore {
+
+inline constexpr Duration kMaxStall = std::chrono::milliseconds(50);
 
 // Takes about a second for 10^6 blocks. A disk that is full, read-only, or fails, is no error:
 // calls are Unavailable as long as it cannot be opened, which each of them tries. InvalidArgument:

@@ -86,8 +86,7 @@ TEST_F(RocksDbTierTest, FolderInUseIsNamed) {
 TEST_F(RocksDbTierTest, BlocksOutliveTheTier) {
   auto tier = Open();
   for (uint64_t i = 0; i < 200; ++i) ASSERT_OK(PutOne(*tier, i, kBlockBytes));
-  const TierKey erased = TestKey(7);
-  ASSERT_OK(tier->Erase({&erased, 1}, Soon()));
+  ASSERT_OK(EraseOne(*tier, 7));
   tier = nullptr;
   tier = Open();
   EXPECT_EQ(tier->gauges().num_blocks, 199u);
@@ -96,6 +95,7 @@ TEST_F(RocksDbTierTest, BlocksOutliveTheTier) {
     EXPECT_EQ(IsTestBlock(GetOne(*tier, i), i, kBlockBytes), i != 7) << i;
   }
 }
+
 // Its names would say that blocks are there which nobody can read, and so are never written anew.
 TEST_F(RocksDbTierTest, BlocksOfAnotherVersionAreDeleted) {
   ASSERT_OK(PutOne(*Open(), 1, kBlockBytes));
@@ -111,7 +111,6 @@ TEST_F(RocksDbTierTest, BlocksOfAnotherVersionAreDeleted) {
   EXPECT_TRUE(fs::exists(path() + "/of the user"));
   EXPECT_TRUE(IsTestBlock(GetOne(*tier, 1), 1, kBlockBytes));
 }
-
 
 TEST_F(RocksDbTierTest, OldestGoesFirstUnlessItWasRead) {
   const auto tier = Open();
@@ -138,8 +137,7 @@ TEST_F(RocksDbTierTest, WhatWasErasedIsNotEvictedAsWell) {
   const auto tier = Open();
   const uint64_t num_fit = kCapacity / kBlockBytes;
   for (uint64_t i = 0; i <= num_fit; ++i) ASSERT_OK(PutOne(*tier, i, kBlockBytes));  // 0 went
-  const TierKey key = TestKey(5);
-  ASSERT_OK(tier->Erase(std::span(&key, 1), Soon()));
+  ASSERT_OK(EraseOne(*tier, 5));
   ASSERT_OK(PutOne(*tier, 5, kBlockBytes));
   for (uint64_t i = 0; i < 10; ++i) ASSERT_OK(PutOne(*tier, 1000 + i, kBlockBytes));
   EXPECT_TRUE(IsTestBlock(GetOne(*tier, 5), 5, kBlockBytes)) << "it is new";
@@ -231,9 +229,37 @@ TEST_F(RocksDbTierTest, RateIsKept) {
   for (uint64_t i = 100; i < 200 && status.ok(); ++i) {
     status = PutOne(*tier, i, kBlockBytes, RealClock().Now());
   }
-  EXPECT_THAT(status, StatusIs(StatusCode::kResourceExhausted, HasSubstr("behind")));
+  EXPECT_THAT(status, StatusIs(StatusCode::kDeadlineExceeded, HasSubstr("behind")));
   EXPECT_TRUE(IsTestBlock(GetOne(*tier, 79), 79, kBlockBytes));
   EXPECT_OK(PutOne(*tier, 300, kBlockBytes));
+}
+
+// Reads wait for whatever call is under way.
+TEST_F(RocksDbTierTest, NoCallWaitsLongForADiskThatIsBehind) {
+  NvmeTierOptions slow = options();
+  slow.write_bytes_per_second = 1 << 20;  // a memtable takes two seconds
+  const auto tier = OpenRocksDbTier(slow).value();
+  absl::Status status;
+  uint64_t num_put = 0;
+  double longest = 0;
+  while (status.ok() && num_put < 200) {
+    const std::vector<std::byte> bytes = TestBytes(num_put, kBlockBytes);
+    const TierBlock block = {TestKey(num_put), bytes};
+    const TimePoint start = RealClock().Now();
+    status = tier->Put({&block, 1}, Soon());
+    longest = std::max(longest, ToSeconds(RealClock().Now() - start));
+    if (status.ok()) ++num_put;
+  }
+  EXPECT_THAT(status, StatusIs(StatusCode::kDeadlineExceeded, HasSubstr("behind")));
+  EXPECT_LT(longest, 10 * ToSeconds(kMaxStall)) << "a busy machine has its part in it";
+  EXPECT_TRUE(tier->gauges().is_on);
+  const TierKey key = TestKey(0);
+  const TimePoint start = RealClock().Now();
+  EXPECT_THAT(tier->Erase({&key, 1}, Soon()),
+              StatusIs(StatusCode::kDeadlineExceeded, HasSubstr("behind")));
+  EXPECT_TRUE(IsTestBlock(GetOne(*tier, num_put - 1), num_put - 1, kBlockBytes));
+  EXPECT_LT(ToSeconds(RealClock().Now() - start), 0.25);
+  EXPECT_OK(PutOne(*tier, num_put, kBlockBytes)) << "it comes to it at last";
 }
 
 // Runs in a process of its own, which is killed meanwhile: puts blocks, and notes each that is put.

@@ -65,10 +65,12 @@ class Tier {
                                                                      TimePoint deadline) = 0;
 
   // Blocks that are there are written again, or not: equal keys mean equal bytes.
-  // ResourceExhausted: no room, whatever is dropped; some may be written.
+  // ResourceExhausted: no room, whatever is dropped. DeadlineExceeded: the tier is behind with what
+  // it was given before, and should be tried again in a while. Some may be written all the same.
   virtual absl::Status Put(std::span<const TierBlock> blocks, TimePoint deadline) = 0;
 
-  // Damaged, say. Those that are not there are no error.
+  // Damaged, say. Those that are not there are no error. Errors as those of Put, but it never waits
+  // for a tier that is behind.
   virtual absl::Status Erase(std::span<const TierKey> keys, TimePoint deadline) = 0;
 
   virtual TierGauges gauges() const = 0;

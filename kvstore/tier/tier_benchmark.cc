@@ -42,7 +42,7 @@ std::unique_ptr<Bench> OpenRedis() {
 void PutBatch(Tier& tier, uint64_t first, std::span<const std::byte> bytes) {
   std::vector<TierBlock> blocks;
   for (uint64_t i = 0; i < kBatch; ++i) blocks.push_back({TestKey(first + i), bytes});
-  const absl::Status status = tier.Put(blocks, Soon());
+  const absl::Status status = PutAll(tier, blocks);
   SKV_CHECK(status.ok()) << status;
 }
 

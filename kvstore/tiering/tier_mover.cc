@@ -20,6 +20,10 @@ constexpr size_t kFirstKeys = 8;
 constexpr size_t kReadBytes = 16 << 20;
 constexpr size_t kMaxHeldEntries = 16;
 
+bool MayPass(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+}
+
 // Without what the arena rounds up.
 std::span<const std::byte> WholeOf(const ParsedBlock& block, std::span<const std::byte> bytes) {
   return bytes.first(HeaderBytes(static_cast<int>(block.header.tokens.size())) +
@@ -232,8 +236,9 @@ void TierMover::Write(const std::vector<EntryKey>& keys) {
         << "tier " << tier_->name() << ": blocks are not written: " << put.ToString();
     writes_from_ = clock_->Now() + options_.retry_time;
   }
-  if (absl::IsUnavailable(put)) inboxes_[position_]->PutBack(written);
-  const bool is_kept = put.ok() || absl::IsUnavailable(put);
+  const bool may_pass = MayPass(put);
+  if (may_pass) inboxes_[position_]->PutBack(written);
+  const bool is_kept = put.ok() || may_pass;
   Count(&TierMoverGauges::num_written_entries, put.ok() ? whole.size() : 0);
   Count(&TierMoverGauges::num_failed_writes, is_kept ? 0 : whole.size());
   Count(&TierMoverGauges::num_damaged_entries, damaged.size());

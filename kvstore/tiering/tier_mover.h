@@ -28,7 +28,7 @@ namespace skv::kvstore {
 
 struct TierMoverOptions {
   Duration call_time = std::chrono::seconds(1);  // of one call of the tier
-  // The tier is off, or full: so long until writes are tried again.
+  // The tier is off, full, or behind: so long until writes are tried again.
   Duration retry_time = std::chrono::milliseconds(250);
   // Of one call that writes, one block at least: what a seek may have to wait for.
   size_t max_write_bytes = 16 << 20;

@@ -1,6 +1,6 @@
 #pragma once
-// A tier in memory that does what a test says: it can be away, slow, full, or damage what it keeps.
-// Thread-safe.
+// A tier in memory that does what a test says: it can be away, slow, full, behind, or damage what
+// it keeps. Thread-safe.
 
 #include <algorithm>
 #include <array>
@@ -51,6 +51,7 @@ class FakeTier : public Tier {
     if (absl::Status failure = BeginCall(blocks.size()); !failure.ok()) return failure;
     const MutexLock lock(&mutex_);
     if (is_full_) return absl::ResourceExhaustedError("full");
+    if (is_behind_) return absl::DeadlineExceededError("behind");
     for (const TierBlock& block : blocks) {
       blocks_[NameOf(block.key)] = std::make_shared<Bytes>(block.bytes.begin(), block.bytes.end());
       ++gauges_.num_written_blocks;
@@ -61,6 +62,7 @@ class FakeTier : public Tier {
   absl::Status Erase(std::span<const TierKey> keys, TimePoint /*deadline*/) override {
     if (absl::Status failure = BeginCall(keys.size()); !failure.ok()) return failure;
     const MutexLock lock(&mutex_);
+    if (is_behind_) return absl::DeadlineExceededError("behind");
     for (const TierKey& key : keys) blocks_.erase(NameOf(key));
     return absl::OkStatus();
   }
@@ -86,6 +88,10 @@ class FakeTier : public Tier {
   void SetFull(bool is_full) {
     const MutexLock lock(&mutex_);
     is_full_ = is_full;
+  }
+  void SetBehind(bool is_behind) {
+    const MutexLock lock(&mutex_);
+    is_behind_ = is_behind;
   }
   bool Has(const TierKey& key) const {
     const MutexLock lock(&mutex_);
@@ -152,6 +158,7 @@ class FakeTier : public Tier {
   std::function<void()> on_call_ SKV_GUARDED_BY(mutex_);
   bool is_on_ SKV_GUARDED_BY(mutex_) = true;
   bool is_full_ SKV_GUARDED_BY(mutex_) = false;
+  bool is_behind_ SKV_GUARDED_BY(mutex_) = false;
   size_t num_calls_ SKV_GUARDED_BY(mutex_) = 0;
   size_t largest_call_ SKV_GUARDED_BY(mutex_) = 0;
   TierGauges gauges_ SKV_GUARDED_BY(mutex_);

@@ -52,10 +52,27 @@ inline std::vector<std::byte> TestBytes(uint64_t number, size_t size) {
   return bytes;
 }
 
+// Until `deadline` again and again where the tier is behind.
+inline absl::Status PutAll(Tier& tier, std::span<const TierBlock> blocks,
+                           TimePoint deadline = Soon()) {
+  while (true) {
+    absl::Status status = tier.Put(blocks, deadline);
+    if (!absl::IsDeadlineExceeded(status) || RealClock().Now() >= deadline) return status;
+  }
+}
+
 inline absl::Status PutOne(Tier& tier, uint64_t number, size_t size, TimePoint deadline = Soon()) {
   const std::vector<std::byte> bytes = TestBytes(number, size);
   const TierBlock block = {TestKey(number), bytes};
-  return tier.Put({&block, 1}, deadline);
+  return PutAll(tier, {&block, 1}, deadline);
+}
+
+inline absl::Status EraseOne(Tier& tier, uint64_t number, TimePoint deadline = Soon()) {
+  const TierKey key = TestKey(number);
+  while (true) {
+    absl::Status status = tier.Erase({&key, 1}, deadline);
+    if (!absl::IsDeadlineExceeded(status) || RealClock().Now() >= deadline) return status;
+  }
 }
 
 inline absl::StatusOr<TierValue> GetOne(Tier& tier, uint64_t number, TimePoint deadline = Soon()) {
