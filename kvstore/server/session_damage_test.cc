@@ -42,6 +42,60 @@ TEST_F(SessionDamageTest, ABlockThatTheTierItselfFindsDamagedIsCountedAndTheNext
   EXPECT_EQ(NumFound(reader, chain), 3u);
 }
 
+// As of another version of blocks. A tier may take what it has for written: what stayed there would
+// keep whole blocks out.
+TEST_F(SessionDamageTest, AChainOfDamagedBlocksIsErasedByOneSeek) {
+  const std::vector<Sentence> chain = MakeChain(1, 20);
+  const ClientId writer = Greet(), reader = Greet();
+  redis_.SetOn(false);
+  Demote(writer, chain);
+  for (const Sentence& sentence : chain) ASSERT_TRUE(nvme_.Damage(KeyOf(sentence)));
+  NumFound(reader, chain);
+  Settle();
+  for (const Sentence& sentence : chain) EXPECT_FALSE(nvme_.Has(KeyOf(sentence)));
+  EXPECT_EQ(movers_[0]->gauges().num_corrupt_blocks, 20u);
+  Demote(writer, chain);
+  NumFound(reader, chain);
+  Settle();
+  EXPECT_EQ(NumFound(reader, chain), 20u);
+  ExpectNothingIsLeft();
+}
+
+TEST_F(SessionDamageTest, WhatATierIsTooFarBehindToEraseIsErasedBeforeTheNextWrites) {
+  const std::vector<Sentence> chain = MakeChain(1, 3);
+  const ClientId writer = Greet(), reader = Greet();
+  redis_.SetOn(false);
+  Demote(writer, chain);
+  for (const Sentence& sentence : chain) ASSERT_TRUE(nvme_.Damage(KeyOf(sentence)));
+  nvme_.SetBehind(true);
+  NumFound(reader, chain);
+  Settle();
+  EXPECT_TRUE(nvme_.Has(KeyOf(chain[0])));
+  nvme_.SetBehind(false);
+  Store(writer, {MakeSentence(50)});
+  Settle();
+  EXPECT_TRUE(nvme_.Has(KeyOf(MakeSentence(50))));
+  for (const Sentence& sentence : chain) EXPECT_FALSE(nvme_.Has(KeyOf(sentence)));
+}
+
+// What is whole stays, and is not read in vain where nothing is damaged.
+TEST_F(SessionDamageTest, BehindADamagedBlockWholeOnesStay) {
+  const std::vector<Sentence> chain = MakeChain(1, 30);
+  const ClientId writer = Greet(), reader = Greet();
+  Demote(writer, chain);
+  ASSERT_TRUE(nvme_.Damage(KeyOf(chain[2])));
+  ASSERT_TRUE(nvme_.Damage(KeyOf(chain[9])));
+  const size_t num_calls = nvme_.num_calls();
+  redis_.SetOn(false);
+  NumFound(reader, chain);
+  ASSERT_TRUE(movers_[0]->Step(clock_.Now()));
+  // Eight, eight more, and eight in which nothing is damaged; two erasures.
+  EXPECT_EQ(nvme_.num_calls(), num_calls + 5);
+  for (size_t i = 0; i < chain.size(); ++i) {
+    EXPECT_EQ(nvme_.Has(KeyOf(chain[i])), i != 2 && i != 9) << i;
+  }
+}
+
 TEST_F(SessionDamageTest, WhatIsDamagedEverywhereIsNotThere) {
   const std::vector<Sentence> chain = MakeChain(1, 3);
   const ClientId writer = Greet(), reader = Greet();

@@ -19,6 +19,8 @@ constexpr size_t kFirstKeys = 8;
 // What a batch brings into this process's memory.
 constexpr size_t kReadBytes = 16 << 20;
 constexpr size_t kMaxHeldEntries = 16;
+// What is damaged beyond that is erased when it is met again.
+constexpr size_t kMaxToErase = 1024;
 
 bool MayPass(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
@@ -93,11 +95,17 @@ void TierMover::Promote(Seek seek) {
   size_t num_found = 0;
   while (num_found < seek.keys.size() && clock_->Now() < seek.deadline) {
     num_keys = std::min(num_keys, seek.keys.size() - num_found);
-    const std::vector<FoundEntry> found = Read(seek, num_found, num_keys);
+    const FoundBatch batch = Read(seek, num_found, num_keys);
+    const std::vector<FoundEntry>& found = batch.entries;
+    const size_t num_read = num_found + num_keys;
     const size_t num_placed = Copy(seek, found);
     num_found += num_placed;
     if (num_placed < found.size()) return EndSeek(seek.id, /*has_room=*/false);
-    if (found.size() < num_keys) return PassOn(std::move(seek), num_found);
+    if (found.size() < num_keys) {
+      PassOn(seek, num_found);
+      if (batch.num_damaged > 0) EraseDamaged(seek, num_read);
+      return;
+    }
     size_t num_bytes = 1;
     for (const FoundEntry& entry : found) {
       for (const TierValue& value : entry.values) num_bytes += value.bytes.size();
@@ -123,9 +131,21 @@ void TierMover::EndSeek(SeekId id, bool has_room) {
   owner_->Run([&](TierDesk* desk) { desk->EndSeek(id, has_room, clock_->Now()); });
 }
 
-// What is there of so many keys, up to the first that is not, or not with all its ranks.
-std::vector<TierMover::FoundEntry> TierMover::Read(const Seek& seek, size_t begin,
-                                                   size_t num_keys) {
+// Of the keys from `begin` on, as long as there is any: they often come together, as after a change
+// of the blocks' version. Nobody waits for it but other seeks, and these for what remains of this
+// one's time. A tier that is only read is not ours to clean.
+void TierMover::EraseDamaged(const Seek& seek, size_t begin) {
+  if (inboxes_[position_]->limits().max_writes == 0) return;
+  const size_t max_keys = std::max<size_t>(Tier::kMaxBatch / seek.world_size, 1);
+  size_t num_damaged = 1;
+  while (num_damaged > 0 && begin < seek.keys.size() && clock_->Now() < seek.deadline) {
+    const size_t num_keys = std::min({kFirstKeys, max_keys, seek.keys.size() - begin});
+    num_damaged = Read(seek, begin, num_keys).num_damaged;
+    begin += num_keys;
+  }
+}
+
+TierMover::FoundBatch TierMover::Read(const Seek& seek, size_t begin, size_t num_keys) {
   std::vector<TierKey> keys;
   for (size_t i = begin; i < begin + num_keys; ++i) {
     for (uint32_t rank = 0; rank < seek.world_size; ++rank) keys.push_back({seek.keys[i], rank});
@@ -133,30 +153,38 @@ std::vector<TierMover::FoundEntry> TierMover::Read(const Seek& seek, size_t begi
   // Not that of the seek: a healthy tier that was given too little time would be taken for a lost
   // one. Whoever asked is told in time by the desk.
   auto values = CallTier([&](TimePoint deadline) { return tier_->Get(keys, deadline); });
-  std::vector<FoundEntry> found;
+  FoundBatch batch;
   if (!values.ok() || values->size() != keys.size()) {
     SKV_LOG_EVERY_SECONDS(WARNING, kLogSeconds)
         << "tier " << tier_->name() << ": blocks are not read: " << values.status().ToString();
-    return found;
+    return batch;
+  }
+  std::vector<TierKey> damaged;
+  bool is_whole = true;
+  for (const absl::StatusOr<TierValue>& value : *values) {
+    if (absl::IsDataLoss(value.status())) ++batch.num_damaged;
   }
   for (size_t i = 0; i < num_keys; ++i) {
     std::optional<FoundEntry> entry =
-        Check(seek, begin + i, std::span(*values).subspan(i * seek.world_size, seek.world_size));
-    if (!entry.has_value()) break;
-    found.push_back(*std::move(entry));
+        Check(seek, begin + i, std::span(*values).subspan(i * seek.world_size, seek.world_size),
+              &damaged);
+    is_whole &= entry.has_value();
+    if (is_whole) batch.entries.push_back(*std::move(entry));
   }
-  return found;
+  batch.num_damaged += damaged.size();
+  Count(&TierMoverGauges::num_corrupt_blocks, batch.num_damaged);
+  if (!damaged.empty()) Erase(damaged);
+  return batch;
 }
 
-// The entry of this key, if all is there and as it must be. What is damaged is erased.
+// The entry of this key, if all is there and as it must be. What is damaged is added to `damaged`.
 std::optional<TierMover::FoundEntry> TierMover::Check(const Seek& seek, size_t index,
-                                                      std::span<absl::StatusOr<TierValue>> values) {
+                                                      std::span<absl::StatusOr<TierValue>> values,
+                                                      std::vector<TierKey>* damaged) {
   FoundEntry entry{.key = seek.keys[index]};
   std::optional<PrefixKey> parent = seek.parent;
   if (index > 0) parent = seek.keys[index - 1].prefix;
-  std::vector<TierKey> damaged;
   for (uint32_t rank = 0; rank < seek.world_size; ++rank) {
-    if (absl::IsDataLoss(values[rank].status())) Count(&TierMoverGauges::num_corrupt_blocks, 1);
     if (!values[rank].ok()) continue;
     absl::StatusOr<ParsedBlock> block =
         CheckBlock({entry.key, rank}, seek.world_size, values[rank]->bytes,
@@ -164,21 +192,33 @@ std::optional<TierMover::FoundEntry> TierMover::Check(const Seek& seek, size_t i
     if (!block.ok()) {
       SKV_LOG_EVERY_SECONDS(WARNING, kLogSeconds)
           << "a block is erased: " << block.status().ToString();
-      damaged.push_back({entry.key, rank});
+      damaged->push_back({entry.key, rank});
     } else if (!parent.has_value() ||
                (!block->header.is_first && block->header.parent == *parent)) {
       entry.values.push_back(*std::move(values[rank]));
       entry.blocks.push_back(*std::move(block));
     }
   }
-  if (!damaged.empty()) Erase(std::move(damaged));
   if (entry.blocks.size() < seek.world_size) return std::nullopt;
   return entry;
 }
 
-void TierMover::Erase(std::vector<TierKey> keys) {
-  Count(&TierMoverGauges::num_corrupt_blocks, keys.size());
-  CallTier([&](TimePoint deadline) { return tier_->Erase(keys, deadline); }).IgnoreError();
+void TierMover::Erase(const std::vector<TierKey>& keys) {
+  const size_t num_taken = std::min(keys.size(), kMaxToErase - to_erase_.size());
+  to_erase_.insert(to_erase_.end(), keys.begin(), keys.begin() + static_cast<ptrdiff_t>(num_taken));
+  EraseWaiting().IgnoreError();
+}
+
+// Of what fails for good the next reader finds it damaged again.
+absl::Status TierMover::EraseWaiting() {
+  while (!to_erase_.empty()) {
+    const auto keys = std::span(to_erase_).first(std::min(to_erase_.size(), Tier::kMaxBatch));
+    const absl::Status erased =
+        CallTier([&](TimePoint deadline) { return tier_->Erase(keys, deadline); });
+    if (MayPass(erased)) return erased;
+    to_erase_.erase(to_erase_.begin(), to_erase_.begin() + static_cast<ptrdiff_t>(keys.size()));
+  }
+  return absl::OkStatus();
 }
 
 // Makes them visible, as long as there is room; returns how many are.
@@ -230,7 +270,9 @@ void TierMover::Write(const std::vector<EntryKey>& keys) {
       damaged.push_back(entry.key);
     }
   }
-  const absl::Status put = Put(whole);
+  // First: a tier takes what it has for written.
+  absl::Status put = EraseWaiting();
+  if (put.ok()) put = Put(whole);
   if (!put.ok()) {
     SKV_LOG_EVERY_SECONDS(WARNING, kLogSeconds)
         << "tier " << tier_->name() << ": blocks are not written: " << put.ToString();

@@ -3,7 +3,9 @@
 // tier what became visible. Seeks come first; a seek waits for one batch of writes at most.
 //
 // Blocks are checked whenever they pass, both ways. A damaged one in the tier is erased there, and
-// is then as good as not there; a damaged one in the arena is dropped, and never written.
+// is then as good as not there; a damaged one in the arena is dropped, and never written. Where
+// there are damaged ones a chain is read on, only to find all: a tier takes what it has for
+// written, so they would stay in the way of whole ones.
 //
 // What a tier does not have the next one is asked for. What was found goes to the tiers before it,
 // too.
@@ -73,16 +75,25 @@ class TierMover {
     std::vector<ParsedBlock> blocks;
   };
 
+  // What one call has read of a chain.
+  struct FoundBatch {
+    std::vector<FoundEntry> entries;  // up to the first that is not there with all its ranks
+    size_t num_damaged = 0;           // blocks, those behind that included; erased
+  };
+
   void Promote(Seek seek);
   void PassOn(Seek seek, size_t num_found);
-  std::vector<FoundEntry> Read(const Seek& seek, size_t begin, size_t num_keys);
+  void EraseDamaged(const Seek& seek, size_t begin);
+  FoundBatch Read(const Seek& seek, size_t begin, size_t num_keys);
   std::optional<FoundEntry> Check(const Seek& seek, size_t index,
-                                  std::span<absl::StatusOr<TierValue>> values);
+                                  std::span<absl::StatusOr<TierValue>> values,
+                                  std::vector<TierKey>* damaged);
   size_t Copy(const Seek& seek, const std::vector<FoundEntry>& found);
   void EndSeek(SeekId id, bool has_room);
   void Write(const std::vector<EntryKey>& keys);
   absl::Status Put(const std::vector<HeldEntry>& entries);
-  void Erase(std::vector<TierKey> keys);
+  void Erase(const std::vector<TierKey>& keys);
+  absl::Status EraseWaiting();
   template <typename Call>
   auto CallTier(Call call);
   void Count(uint64_t TierMoverGauges::*total, uint64_t by);
@@ -94,6 +105,7 @@ class TierMover {
   StoreOwner* const owner_;
   const Clock* const clock_;
   TimePoint writes_from_ = TimePoint::min();
+  std::vector<TierKey> to_erase_;  // of a tier that was off or behind: before the next writes
   std::thread thread_;
   mutable Mutex mutex_;
   TierMoverGauges gauges_ SKV_GUARDED_BY(mutex_);
