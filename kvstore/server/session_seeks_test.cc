@@ -39,6 +39,25 @@ TEST_F(SessionSeeksTest, WithoutRoomTheSeekEndsAndIsNotRepeated) {
   EXPECT_EQ(Gauges().num_sought_keys, 0u);
 }
 
+TEST_F(SessionSeeksTest, WhatHadNoRoomIsSoughtAgainSoon) {
+  const std::vector<Sentence> chain = MakeChain(1, 3);
+  const ClientId writer = Greet(), reader = Greet();
+  Demote(writer, chain);
+  const ClientId other = Greet();
+  for (int i = 0; i < 30; ++i) Keep(i < 18 ? writer : other, MakeSentence(100 + i));
+  NumFound(reader, chain);
+  Settle();
+  EXPECT_EQ(Gauges().num_unplaced_seeks, 1u);
+  handler_->Disconnect(other);
+  EXPECT_EQ(NumFound(reader, chain), 0u);
+  EXPECT_EQ(Gauges().num_seeks, 1u);
+  Advance(seconds(1));
+  NumFound(reader, chain);
+  EXPECT_EQ(Gauges().num_seeks, 2u);
+  Settle();
+  EXPECT_EQ(NumFound(reader, chain), 3u);
+}
+
 TEST_F(SessionSeeksTest, ATierThatHangsIsNotWaitedForLongerThanASeekMayTake) {
   const std::vector<Sentence> chain = MakeChain(1, 3);
   const ClientId writer = Greet(), reader = Greet();

@@ -22,14 +22,14 @@ void SoughtTable::Found(const EntryKey& key) {
   absent_.erase(key);
 }
 
-void SoughtTable::End(SeekId id, TimePoint now, std::vector<EntryKey>* ended) {
+void SoughtTable::EndUntil(SeekId id, TimePoint absent_until, std::vector<EntryKey>* ended) {
   const auto chain = chains_.find(id);
   if (chain == chains_.end()) return;
   bool is_first = true;
   for (const EntryKey& key : chain->second.keys) {
     const auto found = sought_.find(key);
     if (found == sought_.end() || found->second != id) continue;
-    if (std::exchange(is_first, false)) AddAbsent(key, now + limits_.absent_time);
+    if (std::exchange(is_first, false)) AddAbsent(key, absent_until);
     ended->push_back(key);
     sought_.erase(found);
   }

@@ -25,6 +25,9 @@ struct SoughtLimits {
   // So long a key that was not found is not sought again: whoever asked may look once more before
   // it begins to write.
   Duration absent_time = std::chrono::seconds(10);
+  // The same of a key that was found and could not be placed: for that second look only, since soon
+  // there may be room, or its parent.
+  Duration unplaced_time = std::chrono::seconds(1);
 };
 
 class SoughtTable {
@@ -37,7 +40,13 @@ class SoughtTable {
   void Found(const EntryKey& key);
   // Appends the keys still sought to `ended`; the first of them is absent now. A seek that has
   // ended before changes nothing.
-  void End(SeekId id, TimePoint now, std::vector<EntryKey>* ended);
+  void End(SeekId id, TimePoint now, std::vector<EntryKey>* ended) {
+    EndUntil(id, now + limits_.absent_time, ended);
+  }
+  // The same of one that found a key that could not be placed: it is absent for unplaced_time.
+  void EndUnplaced(SeekId id, TimePoint now, std::vector<EntryKey>* ended) {
+    EndUntil(id, now + limits_.unplaced_time, ended);
+  }
   // It was not begun after all: its keys are neither sought nor absent.
   void Withdraw(SeekId id);
   // Ends seeks whose time is over, appends their ids to `seeks`, and forgets absent keys.
@@ -61,6 +70,7 @@ class SoughtTable {
     std::vector<EntryKey> keys;  // those that were found included
     TimePoint begin;
   };
+  void EndUntil(SeekId id, TimePoint absent_until, std::vector<EntryKey>* ended);
   void AddAbsent(const EntryKey& key, TimePoint until);
 
   const SoughtLimits limits_;
@@ -68,7 +78,8 @@ class SoughtTable {
   std::map<SeekId, Chain> chains_;  // by begin, too
   absl::flat_hash_map<EntryKey, SeekId, EntryKeyHash> sought_;
   absl::flat_hash_map<EntryKey, TimePoint, EntryKeyHash> absent_;  // until when
-  // By time; in part of keys that are absent no more, or until later. At most max_absent.
+  // As they came; in part of keys that are absent no more, or until later. At most max_absent. Some
+  // outlive their time behind others, which IsAbsent knows.
   std::deque<std::pair<TimePoint, EntryKey>> absent_order_;
 };
 

@@ -9,6 +9,7 @@
 namespace skv::kvstore {
 namespace {
 
+using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::ElementsAre;
 using testing::IsEmpty;
@@ -40,6 +41,16 @@ TEST_F(SoughtTableTest, WhatWasNotFoundEndsAndTheFirstOfItIsAbsent) {
   EXPECT_FALSE(table_.IsAbsent(KeyOfNumber(2), now_ + seconds(10)));
   table_.Found(KeyOfNumber(2));
   EXPECT_FALSE(table_.IsAbsent(KeyOfNumber(2), now_));
+}
+
+TEST_F(SoughtTableTest, WhatCouldNotBePlacedIsAbsentForAShortTime) {
+  const SeekId id = Begin({1, 2, 3});
+  table_.Found(KeyOfNumber(1));
+  table_.EndUnplaced(id, now_, &ended_);
+  EXPECT_THAT(ended_, ElementsAre(KeyOfNumber(2), KeyOfNumber(3)));
+  EXPECT_TRUE(table_.IsAbsent(KeyOfNumber(2), now_ + milliseconds(999)));
+  EXPECT_FALSE(table_.IsAbsent(KeyOfNumber(2), now_ + seconds(1)));
+  EXPECT_EQ(table_.NextDeadline(), now_ + seconds(1));
 }
 
 TEST_F(SoughtTableTest, WhatIsFoundWholeLeavesNothing) {

@@ -173,7 +173,11 @@ void TierDesk::EndSeek(SeekId id, bool has_room, TimePoint now) {
   if (!sought_.IsActive(id)) return;
   if (!has_room) ++totals_.num_unplaced_seeks;
   if (options_.on_seek_end) options_.on_seek_end(now - sought_.BeginOf(id));
-  sought_.End(id, now, &ended_);
+  if (has_room) {
+    sought_.End(id, now, &ended_);
+  } else {
+    sought_.EndUnplaced(id, now, &ended_);
+  }
   Finish(id);
 }
 
