@@ -94,6 +94,9 @@ v1::VerifyResponse ToProto(const Verification& verification) {
   proto.set_bytes(verification.num_bytes);
   proto.set_num_damaged_entries(verification.num_damaged_entries);
   for (const EntryKey& key : verification.damaged) *proto.add_damaged() = ToProto(key);
+  proto.set_num_skipped_entries(verification.num_skipped_entries);
+  proto.set_num_walked_places(verification.num_walked_places);
+  proto.set_num_places(verification.num_places);
   return proto;
 }
 

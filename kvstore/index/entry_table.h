@@ -124,6 +124,8 @@ class EntryTable {
   // The same of all entries, dropped ones included.
   std::optional<EntryIdx> ListEntries(EntryIdx begin, uint32_t max_entries,
                                       std::vector<EntryInfo>* entries) const;
+  // How many places these walk now: all that ever had an entry.
+  uint32_t num_places() const { return entries_.end(); }
 
   EntryTableGauges gauges() const;
 

@@ -146,6 +146,8 @@ class BlockStore {
     return table_.ListEntries(begin, max_entries, entries);
   }
 
+  uint32_t num_places() const { return table_.num_places(); }
+
   // What came since the last call. To be drained after each operation: it grows without bound.
   StoreNews TakeNews();
 

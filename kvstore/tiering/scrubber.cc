@@ -1,6 +1,7 @@
 #include "kvstore/tiering/scrubber.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
@@ -116,28 +117,53 @@ bool Scrubber::Step(TimePoint deadline) {
 
 // The same pieces as the walk's, so that no request waits longer for it.
 void Scrubber::VerifyNext(EntryIdx begin) {
-  std::vector<HeldEntry> held;
-  std::optional<EntryIdx> next;
-  const bool has_run =
-      owner_->Run([&](TierDesk* desk) { next = desk->HoldNext(begin, kMaxPlaces, &held); });
+  VerifiedPiece piece;
+  const bool has_run = owner_->Run([&](TierDesk* desk) {
+    piece.next = desk->HoldNext(begin, kMaxPlaces, &piece.held, &piece.num_refused);
+    piece.num_places = desk->num_places();
+  });
   if (!has_run) {
     check_from_ = clock_->Now() + kMinPause;
     return;
   }
-  const std::vector<EntryKey> damaged =
-      Check(held, {std::max(kVerifyRate, options_.bytes_per_second), Duration::zero()});
+  if (piece.num_refused > 0 && IsWorthRetrying(verification().id)) {
+    std::vector<LeaseId> leases;
+    for (const HeldEntry& entry : piece.held) leases.push_back(entry.lease);
+    owner_->Run([&](TierDesk* desk) { desk->Release(leases); });
+    check_from_ = clock_->Now() + kRefusedPause;
+    return;
+  }
+  piece.damaged =
+      Check(piece.held, {std::max(kVerifyRate, options_.bytes_per_second), Duration::zero()});
+  NoteVerified(piece);
+}
+
+// All refused pieces of a verification share one time, so that it ends.
+bool Scrubber::IsWorthRetrying(uint64_t verification) {
+  const TimePoint now = clock_->Now();
+  if (std::exchange(refused_verification_, verification) != verification) {
+    retry_until_ = now + kRefusedTime;
+  }
+  return now < retry_until_;
+}
+
+void Scrubber::NoteVerified(const VerifiedPiece& piece) {
   const MutexLock lock(&mutex_);
   Verification& done = verification_;
-  done.num_entries += held.size();
-  for (const HeldEntry& entry : held) {
+  done.num_entries += piece.held.size();
+  for (const HeldEntry& entry : piece.held) {
     for (const auto& block : entry.blocks) done.num_bytes += block.size();
   }
-  done.num_damaged_entries += damaged.size();
-  const size_t num_named = std::min(damaged.size(), Verification::kMaxNamed - done.damaged.size());
-  done.damaged.insert(done.damaged.end(), damaged.begin(),
-                      damaged.begin() + static_cast<ptrdiff_t>(num_named));
-  verify_next_ = next;
-  done.is_running = next.has_value();
+  done.num_damaged_entries += piece.damaged.size();
+  const size_t num_named =
+      std::min(piece.damaged.size(), Verification::kMaxNamed - done.damaged.size());
+  done.damaged.insert(done.damaged.end(), piece.damaged.begin(),
+                      piece.damaged.begin() + static_cast<ptrdiff_t>(num_named));
+  done.num_skipped_entries += piece.num_refused;
+  done.num_places = piece.num_places;
+  done.num_walked_places = piece.next.value_or(piece.num_places);
+  verify_next_ = piece.next;
+  done.is_running = piece.next.has_value();
 }
 
 void Scrubber::Walk() {

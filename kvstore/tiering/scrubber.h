@@ -45,6 +45,10 @@ struct Verification {
   uint64_t num_entries = 0, num_bytes = 0;  // compared
   uint64_t num_damaged_entries = 0;         // of them, dropped
   std::vector<EntryKey> damaged;            // the first kMaxNamed of these
+  uint64_t num_skipped_entries = 0;         // not compared: the store had no lease for them
+  // Of the table, places without entries included: how far it is, and of how many when it last
+  // looked.
+  uint64_t num_walked_places = 0, num_places = 0;
 };
 
 class Scrubber {
@@ -54,6 +58,10 @@ class Scrubber {
   // Between walks, and between looks at places of the table that have no entries.
   static constexpr Duration kRoundPause = std::chrono::seconds(10);
   static constexpr Duration kMinPause = std::chrono::milliseconds(10);
+  // Of a verification: between looks at entries that no lease was left for, and how long after the
+  // first such look. What is not leased then, and later, is skipped.
+  static constexpr Duration kRefusedPause = std::chrono::milliseconds(100);
+  static constexpr Duration kRefusedTime = std::chrono::seconds(10);
 
   // `owner` and `clock` outlive this.
   Scrubber(const ScrubberOptions& options, StoreOwner* owner, const Clock* clock);
@@ -86,8 +94,18 @@ class Scrubber {
     uint64_t bytes_per_second;
     Duration min_pause;
   };
+  // Of a verification.
+  struct VerifiedPiece {
+    std::vector<HeldEntry> held;
+    std::vector<EntryKey> damaged;
+    size_t num_refused = 0;
+    std::optional<EntryIdx> next;
+    uint32_t num_places = 0;
+  };
   void Walk();
   void VerifyNext(EntryIdx begin);
+  bool IsWorthRetrying(uint64_t verification);
+  void NoteVerified(const VerifiedPiece& piece);
   bool IsReportsTurn() const SKV_REQUIRES(mutex_);
   std::optional<EntryIdx> NextToVerify() const;
   std::vector<EntryKey> Check(const std::vector<HeldEntry>& held, const Pace& pace);
@@ -101,6 +119,9 @@ class Scrubber {
   TimePoint check_from_ = TimePoint::min();
   TimePoint walk_from_ = TimePoint::min();
   bool was_report_ = false;  // the last check was of what is reported
+  // Of the verification with this id, once it was refused a lease.
+  uint64_t refused_verification_ = 0;
+  TimePoint retry_until_;
   std::thread thread_;
   mutable Mutex mutex_;
   CondVar changed_;

@@ -29,8 +29,10 @@ class ScrubberTest : public testing::Test {
     options.index.max_entries = options.index.max_shards = 100;
     return options;
   }
-  explicit ScrubberTest(const ScrubberOptions& options = {})
-      : scrubber_(options, &owner_, &clock_) {}
+  explicit ScrubberTest(const ScrubberOptions& options = {},
+                        const BlockStoreOptions& store = Options())
+      : store_(store, CreateLruOrder(store.index.order()), arena_),
+        scrubber_(options, &owner_, &clock_) {}
 
   void Store(const TestSentence& sentence) {
     const absl::StatusOr<CreatedBlock> created = store_.Create(client_, {sentence.block}, now_)[0];
@@ -66,7 +68,7 @@ class ScrubberTest : public testing::Test {
   }
 
   std::vector<std::byte> arena_ = std::vector<std::byte>(kNumBlocks * kSmall);
-  BlockStore store_{Options(), CreateLruOrder(Options().index.order()), arena_};
+  BlockStore store_;
   const SessionId client_ = store_.OpenSession().value();
   TierDesk desk_{{}, &store_, arena_, {}};
   InlineOwner owner_{&desk_, [] {}};
@@ -114,6 +116,82 @@ TEST_F(ScrubberTest, AVerificationComparesAllThatIsThereOnceWhateverTheWalkDoes)
   EXPECT_FALSE(IsThere(sentences.back()));
   ASSERT_OK_AND_ASSIGN(const uint64_t next_id, scrubber_.Verify());
   EXPECT_EQ(next_id, id + 1);
+}
+
+// As where clients hold all leases that there may be.
+class FewLeasesTest : public ScrubberTest {
+ protected:
+  FewLeasesTest() : ScrubberTest({}, MaxLeases(kNumLeases)) {}
+  static BlockStoreOptions MaxLeases(uint32_t max_leases) {
+    BlockStoreOptions options = Options();
+    options.index.leases.max_leases = max_leases;
+    return options;
+  }
+  void StepUntilVerified() {
+    for (int i = 0; i < 500 && scrubber_.verification().is_running; ++i) {
+      clock_.Advance(milliseconds(100));
+      Step();
+    }
+  }
+  static constexpr uint32_t kNumLeases = kPiece;
+};
+
+TEST_F(FewLeasesTest, AVerificationComesBackToWhatItHadNoLeaseFor) {
+  const std::vector<TestSentence> sentences = StoreSome(kPiece);
+  Step();  // of the walk, which now has a pause
+  Damage(sentences[kPiece - 1]);
+  const Hit held = Lease(sentences[0]);
+  ASSERT_OK(scrubber_.Verify().status());
+  for (int i = 0; i < 10; ++i) {
+    clock_.Advance(Scrubber::kRefusedPause);
+    Step();
+    EXPECT_EQ(store_.gauges().index.num_leases, 1u) << "it holds none meanwhile";
+  }
+  EXPECT_TRUE(scrubber_.verification().is_running);
+  EXPECT_OK(store_.Release(client_, {held.lease}));
+  StepUntilVerified();
+  const Verification done = scrubber_.verification();
+  EXPECT_FALSE(done.is_running);
+  EXPECT_EQ(done.num_entries, uint64_t{kPiece});
+  EXPECT_EQ(done.num_damaged_entries, 1u);
+  EXPECT_EQ(done.num_skipped_entries, 0u);
+}
+
+TEST_F(FewLeasesTest, AVerificationCountsWhatItNeverHadALeaseFor) {
+  const std::vector<TestSentence> sentences = StoreSome(kNumBlocks);
+  Step();
+  Damage(sentences[kPiece - 1]);
+  const Hit held = Lease(sentences[0]);
+  ASSERT_OK(scrubber_.Verify().status());
+  const TimePoint start = clock_.Now();
+  StepUntilVerified();
+  const Verification done = scrubber_.verification();
+  EXPECT_FALSE(done.is_running);
+  EXPECT_GE(clock_.Now() - start, Scrubber::kRefusedTime);
+  EXPECT_LT(clock_.Now() - start, Scrubber::kRefusedTime + seconds(1)) << "once, for all pieces";
+  EXPECT_EQ(done.num_skipped_entries, 2u);  // of two full pieces
+  EXPECT_EQ(done.num_entries, uint64_t{kNumBlocks} - 2);
+  EXPECT_EQ(done.num_damaged_entries, 0u) << "it was the one";
+  EXPECT_OK(store_.Release(client_, {held.lease}));
+}
+
+TEST_F(ScrubberTest, ProgressIsThatOfPlacesWhateverLiesThere) {
+  StoreSome(kNumBlocks);
+  Step();
+  while (!store_.Purge(std::nullopt, 100, now_).is_done) {
+  }
+  ASSERT_OK(scrubber_.Verify().status());
+  uint64_t num_walked = 0;
+  while (scrubber_.verification().is_running) {
+    clock_.Advance(Scrubber::kMinPause);
+    Step();
+    const Verification now = scrubber_.verification();
+    EXPECT_GT(now.num_walked_places, num_walked);
+    num_walked = now.num_walked_places;
+    EXPECT_EQ(now.num_places, uint64_t{kNumBlocks});
+    EXPECT_EQ(now.num_entries, 0u);
+  }
+  EXPECT_EQ(num_walked, uint64_t{kNumBlocks});
 }
 
 TEST_F(ScrubberTest, ReportsAndAVerificationTakeTurns) {

@@ -75,10 +75,12 @@ void TierDesk::Finish(SeekId id) {
   tips_.erase(tip);
 }
 
-std::vector<HeldEntry> TierDesk::Hold(absl::Span<const EntryKey> keys) {
+std::vector<HeldEntry> TierDesk::Hold(absl::Span<const EntryKey> keys, size_t* num_refused) {
   std::vector<HeldEntry> held;
+  if (num_refused != nullptr) *num_refused = 0;
   for (const EntryKey& key : keys) {
     const absl::StatusOr<LeaseId> lease = store_->Hold(session_, key, &blocks_);
+    if (num_refused != nullptr && absl::IsResourceExhausted(lease.status())) ++*num_refused;
     if (!lease.ok()) continue;  // gone, or no lease is left
     held.push_back({.key = key, .lease = *lease, .blocks = BytesOfBlocks()});
   }
@@ -100,14 +102,14 @@ absl::StatusOr<HeldChain> TierDesk::HoldChain(uint32_t rank, absl::Span<const En
 }
 
 std::optional<EntryIdx> TierDesk::HoldNext(EntryIdx begin, uint32_t max_places,
-                                           std::vector<HeldEntry>* held) {
+                                           std::vector<HeldEntry>* held, size_t* num_refused) {
   std::vector<EntryInfo> infos;
   const std::optional<EntryIdx> next = store_->ListEntries(begin, max_places, &infos);
   std::vector<EntryKey> keys;
   for (const EntryInfo& info : infos) {
     if (info.state == EntryInfo::State::kSealed) keys.push_back(info.key);
   }
-  *held = Hold(keys);
+  *held = Hold(keys, num_refused);
   return next;
 }
 

@@ -107,11 +107,14 @@ class TierDesk {
 
   // --- For those who move and check blocks. None takes longer than a large request of a session.
 
-  // What is visible of `keys`. Not a use of it.
-  std::vector<HeldEntry> Hold(absl::Span<const EntryKey> keys);
+  // What is visible of `keys`. Not a use of it. `num_refused`, unless it is null: how many of them
+  // are not held though they may be visible, because no lease is left.
+  std::vector<HeldEntry> Hold(absl::Span<const EntryKey> keys, size_t* num_refused = nullptr);
   // The same of the entries at `max_places` from `begin` on; returns where to go on, or nullopt.
   std::optional<EntryIdx> HoldNext(EntryIdx begin, uint32_t max_places,
-                                   std::vector<HeldEntry>* held);
+                                   std::vector<HeldEntry>* held, size_t* num_refused = nullptr);
+  // How many places HoldNext walks now.
+  uint32_t num_places() const { return store_->num_places(); }
   // What is visible of a chain, its root first. A use of it. ResourceExhausted: no lease is left.
   absl::StatusOr<HeldChain> HoldChain(uint32_t rank, absl::Span<const EntryKey> keys);
   void Release(absl::Span<const LeaseId> leases);

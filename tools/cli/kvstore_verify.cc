@@ -20,7 +20,7 @@ namespace {
 namespace pb = kvstore::v1;
 
 constexpr auto kPollPeriod = std::chrono::milliseconds(100);
-// Without any progress; it compares thousands of blocks a second.
+// Without any progress; it compares thousands of blocks a second, and waits 10 s for leases.
 constexpr auto kMaxStandstill = std::chrono::seconds(60);
 
 struct Options {
@@ -28,24 +28,24 @@ struct Options {
   bool json = false;
 };
 
-// Until it has ended; `num_entries` are about to be compared.
-absl::Status Follow(const StorePtr& store, uint64_t num_entries, pb::VerifyResponse* verified) {
+// Until it has ended.
+absl::Status Follow(const StorePtr& store, pb::VerifyResponse* verified) {
   const ProgressLine line;
   TimePoint give_up = RealClock().Now() + kMaxStandstill;
   while (verified->is_running()) {
     std::this_thread::sleep_for(kPollPeriod);
     pb::VerifyRequest request;
     request.set_id(verified->id());
-    const uint64_t num_before = verified->num_entries();
+    const uint64_t num_before = verified->num_walked_places();
     SKV_RETURN_IF_ERROR(
         CallStore(store, &pb::KvStore::Stub::Verify, kStoreCallTimeout, request, verified));
-    line.Show(absl::StrCat(ProgressBar(verified->num_entries(), num_entries), "  ",
+    line.Show(absl::StrCat(ProgressBar(verified->num_walked_places(), verified->num_places()), "  ",
                            RenderVerified(*verified)));
-    if (verified->num_entries() > num_before) give_up = RealClock().Now() + kMaxStandstill;
+    if (verified->num_walked_places() > num_before) give_up = RealClock().Now() + kMaxStandstill;
     if (RealClock().Now() >= give_up) {
-      return absl::DeadlineExceededError(absl::StrCat("verify: the store stands still at ",
-                                                      verified->num_entries(),
-                                                      " entries; see its log, and try again"));
+      return absl::DeadlineExceededError(
+          absl::StrCat("verify: the store stands still at place ", verified->num_walked_places(),
+                       " of ", verified->num_places(), "; see its log, and try again"));
     }
   }
   return absl::OkStatus();
@@ -53,13 +53,10 @@ absl::Status Follow(const StorePtr& store, uint64_t num_entries, pb::VerifyRespo
 
 absl::Status Verify(const Options& options) {
   SKV_ASSIGN_OR_RETURN(const StorePtr store, OpenStore(options.endpoint));
-  pb::Stats stats;
-  SKV_RETURN_IF_ERROR(CallStore(store, &pb::KvStore::Stub::GetStats, kStoreCallTimeout,
-                                pb::GetStatsRequest(), &stats));
   pb::VerifyResponse verified;
   SKV_RETURN_IF_ERROR(CallStore(store, &pb::KvStore::Stub::Verify, kStoreCallTimeout,
                                 pb::VerifyRequest(), &verified));
-  SKV_RETURN_IF_ERROR(Follow(store, stats.num_sealed_entries(), &verified));
+  SKV_RETURN_IF_ERROR(Follow(store, &verified));
   if (options.json) {
     std::cout << ToJson(verified).dump() << std::endl;
   } else {
@@ -67,11 +64,7 @@ absl::Status Verify(const Options& options) {
     for (const pb::Key& key : verified.damaged()) std::cout << "dropped " << KeyText(key) << "\n";
     std::cout << std::flush;
   }
-  if (verified.num_damaged_entries() == 0) return absl::OkStatus();
-  return absl::DataLossError(
-      absl::StrCat("verify: ", verified.num_damaged_entries(),
-                   " damaged entries were dropped, and are computed again when they are asked for; "
-                   "if it happens again, test this host's memory"));
+  return StatusOf(verified);
 }
 
 }  // namespace
@@ -88,7 +81,9 @@ Command AddVerifyCommand(Flags* group) {
       "  skv kvstore verify --endpoint localhost:9400 --json");
   flags.SetExitCodes(
       "  0  all are whole\n"
-      "  1  some were damaged, and are dropped; or another verification is running\n"
+      "  1  some were damaged, and are dropped; or some were skipped, as the store had no lease "
+      "left\n"
+      "     for them; or another verification is running\n"
       "  2  wrong use; or the store was started anew meanwhile\n"
       "  3  the store cannot be reached, or stands still");
   return {&flags, [options] { return Verify(*options); }};

@@ -156,14 +156,33 @@ nlohmann::ordered_json ToJson(const pb::Stats& stats) {
 }
 
 std::string RenderVerified(const pb::VerifyResponse& verified) {
-  return absl::StrFormat("%u entries, %s compared, %u damaged", verified.num_entries(),
-                         Mib(verified.bytes()), verified.num_damaged_entries());
+  std::string text = absl::StrFormat("%u entries, %s compared, %u damaged", verified.num_entries(),
+                                     Mib(verified.bytes()), verified.num_damaged_entries());
+  if (verified.num_skipped_entries() > 0) {
+    absl::StrAppend(&text, ", ", verified.num_skipped_entries(), " skipped");
+  }
+  return text;
+}
+
+absl::Status StatusOf(const pb::VerifyResponse& verified) {
+  if (verified.num_damaged_entries() > 0) {
+    return absl::DataLossError(absl::StrCat(
+        "verify: ", verified.num_damaged_entries(),
+        " damaged entries were dropped, and are computed again when they are asked for; if it "
+        "happens again, test this host's memory"));
+  }
+  if (verified.num_skipped_entries() == 0) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "verify: ", verified.num_skipped_entries(),
+      " entries were not compared, as the store had no lease left for them; try again when its "
+      "clients hold fewer"));
 }
 
 nlohmann::ordered_json ToJson(const pb::VerifyResponse& verified) {
   nlohmann::ordered_json json = {{"num_entries", verified.num_entries()},
                                  {"bytes", verified.bytes()},
-                                 {"num_damaged_entries", verified.num_damaged_entries()}};
+                                 {"num_damaged_entries", verified.num_damaged_entries()},
+                                 {"num_skipped_entries", verified.num_skipped_entries()}};
   json["damaged"] = nlohmann::ordered_json::array();
   for (const pb::Key& key : verified.damaged()) json["damaged"].push_back(KeyText(key));
   return json;

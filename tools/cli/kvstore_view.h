@@ -21,6 +21,8 @@ nlohmann::ordered_json ToJson(const kvstore::v1::Stats& stats);
 
 // "120 entries, 4.5 MiB compared, 0 damaged"
 std::string RenderVerified(const kvstore::v1::VerifyResponse& verified);
+// What the command ends with. DataLoss: some were damaged; ResourceExhausted: some were skipped.
+absl::Status StatusOf(const kvstore::v1::VerifyResponse& verified);
 nlohmann::ordered_json ToJson(const kvstore::v1::VerifyResponse& verified);
 
 // A line for each entry, under a headline.

@@ -73,5 +73,19 @@ TEST(KvstoreViewTest, StatsShowLimitsBesideWhatTheyLimit) {
   EXPECT_EQ(ToJson(stats)["max_entries"], 10);
 }
 
+TEST(KvstoreViewTest, AVerificationThatSkippedEntriesSaysSoAndFails) {
+  kvstore::v1::VerifyResponse verified;
+  verified.set_num_entries(40);
+  EXPECT_EQ(RenderVerified(verified), "40 entries, 0.0 MiB compared, 0 damaged");
+  EXPECT_OK(StatusOf(verified));
+  verified.set_num_skipped_entries(2);
+  EXPECT_EQ(RenderVerified(verified), "40 entries, 0.0 MiB compared, 0 damaged, 2 skipped");
+  EXPECT_EQ(ToJson(verified)["num_skipped_entries"], 2);
+  EXPECT_THAT(StatusOf(verified),
+              StatusIs(StatusCode::kResourceExhausted, HasSubstr("2 entries were not compared")));
+  verified.set_num_damaged_entries(1);
+  EXPECT_THAT(StatusOf(verified), StatusIs(StatusCode::kDataLoss, HasSubstr("1 damaged")));
+}
+
 }  // namespace
 }  // namespace skv::cli
