@@ -285,7 +285,9 @@ TEST(EntryTablePurgeTest, IsNotDoneWhileTheOrderOnlyTookItsMostSteps) {
     const LeaseId lease = table.Create(session, shard, {}, &changes)->lease;
     EXPECT_OK(table.Place(session, lease, 0));
     EXPECT_OK(table.Seal(session, lease, false, &changes));
-    if (i == 2) EXPECT_OK(table.Release(session, lease, &changes));
+    if (i == 2) {
+      EXPECT_OK(table.Release(session, lease, &changes));
+    }
   }
   const Purged first = table.Purge(std::nullopt, 10, {}, &changes);  // meets the leased one
   EXPECT_EQ(first.num_entries, 0u);
