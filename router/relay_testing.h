@@ -46,7 +46,7 @@ class RelayTest : public testing::Test {
     stats_.clear();
     router_ = nullptr;
     membership_ = nullptr;
-    groups_ = {};
+    groups_.Clear();
     client_ = std::make_shared<RecordingClient>();
     clock_.Advance(std::chrono::seconds(100));
     membership_ = std::make_unique<Membership>(

@@ -109,6 +109,16 @@ class FakeGroupClient : public GroupClient {
 // The groups of one test by address; a client is made when it is first asked for.
 class FakeGroups {
  public:
+  FakeGroups() = default;
+  ~FakeGroups() { Clear(); }
+  FakeGroups(const FakeGroups&) = delete;
+  FakeGroups& operator=(const FakeGroups&) = delete;
+
+  // A stream holds its handler, which holds its group: without this they would never end.
+  void Clear() {
+    for (const auto& [address, client] : clients_) client->streams.clear();
+    clients_.clear();
+  }
   FakeGroupClient& operator[](const std::string& address) {
     auto& client = clients_[address];
     if (client == nullptr) client = std::make_shared<FakeGroupClient>();
