@@ -86,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Fault{"StoppedWorker", 1, 0, SIGSTOP, "stalled", 2000, 5},
                       Fault{"StoppedLeader", 2, 0, SIGSTOP, "stalled", 2000, 5},
                       Fault{"StoppedFollower", 2, 1, SIGSTOP, "stalled", 2000, 5},
-                      // What still runs after two seconds is cut.
+                      // What still runs after a second is cut.
                       Fault{"TerminatedWorker", 1, 0, SIGTERM, "drained", 5000, 3},
                       Fault{"TerminatedLeader", 2, 0, SIGTERM, "drained", 5000, 3}),
     [](const auto& info) { return info.param.name; });
@@ -97,7 +97,7 @@ TEST_P(MigrationTest, TheTokensAreThoseOfTheUndisturbedRun) {
                        Cluster::Start({.num_groups = 2,
                                        .tensor_parallel_size = fault.tensor_parallel_size,
                                        .stall_timeout_secs = kStallTimeoutSecs,
-                                       .flags = {"--worker-flag=--drain-timeout-secs=2"}}));
+                                       .flags = {"--worker-flag=--drain-timeout-secs=1"}}));
   ASSERT_TRUE(
       Eventually([&] { return cluster->Metric("router", "skv_router_groups", "healthy") == 2; }));
   const std::vector<v1::GenerateRequest> requests = MakeRequests(fault.num_tokens);
