@@ -43,6 +43,9 @@ class WarmCommandTest : public testing::Test {
 TEST_F(WarmCommandTest, WhoAsksAboutTheDocumentThenFindsItRead) {
   ASSERT_OK_AND_ASSIGN(const auto cluster,
                        Cluster::Start({.tensor_parallel_size = 1, .flags = {"--kvstore"}}));
+  // Until then it keeps what it reads in memory of its own, which ends with the store's arrival.
+  ASSERT_TRUE(Eventually(
+      [&] { return cluster->Metric("group 0 rank 0", "skv_worker_prefix_cache_shared") == 1; }));
   const auto warm = [&](const std::string& salt) {
     return nlohmann::json::parse(Run({"kvstore", "warm", document_, "--raw", "--endpoint",
                                       cluster->endpoint(), "--cache-salt", salt, "--json"}));
