@@ -5,6 +5,7 @@
 #include "gtest/gtest.h"
 #include "router/router.h"
 #include "router/testing/fake_group_client.h"
+#include "router/testing/outstanding.h"
 
 namespace skv::router {
 namespace {
@@ -69,12 +70,8 @@ class RelayPrefixTest : public testing::Test {
     }
     return home;
   }
-  int64_t Outstanding(const std::string& address) {
-    const auto cluster = membership_->snapshot();
-    for (const auto& [id, entry] : cluster->groups) {
-      if (entry.group->address() == address) return entry.group->outstanding()->load();
-    }
-    return -1;
+  int64_t Outstanding(const std::string& address) const {
+    return OutstandingAt(*membership_, address);
   }
 
   FakeClock clock_;

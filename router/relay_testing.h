@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "router/router.h"
 #include "router/testing/fake_group_client.h"
+#include "router/testing/outstanding.h"
 
 namespace skv::router {
 
@@ -93,12 +94,8 @@ class RelayTest : public testing::Test {
     relays_.push_back(relay);
     return relay;
   }
-  int64_t Outstanding(const std::string& address) {
-    const auto cluster = membership_->snapshot();
-    for (const auto& [id, entry] : cluster->groups) {
-      if (entry.group->address() == address) return entry.group->outstanding()->load();
-    }
-    return -1;
+  int64_t Outstanding(const std::string& address) const {
+    return OutstandingAt(*membership_, address);
   }
   FakeGroupStream& Stream(const std::string& address) { return *groups_[address].streams.back(); }
 
